@@ -1,0 +1,212 @@
+// Package diag holds the errors that users read: a stable code, what is wrong, where with a caret, what was
+// expected and how to mend it. Everything a user can cause becomes a *diag.Error; wrapped plain errors are for
+// operators and panics for programmers.
+package diag
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Span is a byte range in a source text, End exclusive. The zero Span means "no place".
+type Span struct {
+	Start, End int
+}
+
+// Text is a named piece of SQL or configuration that spans point into.
+type Text struct {
+	Name string // file name, "<stdin>", or "<command line>"
+	Body string
+}
+
+// Error is one fault for a user. Build it with New and the With methods, which return the same *Error.
+type Error struct {
+	Code    Code
+	Message string // one line, lower case, names quoted with "
+	Source  *Text  // nil when the fault has no place
+	Span    Span
+	Label   string   // stands behind the carets
+	Notes   []string // facts that help: what is there, what was seen
+	Hint    string   // how to mend it, or ""
+	Err     error    // what caused it, or nil
+}
+
+// New returns an error with a code and a formatted message.
+func New(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap returns an error with a code that is caused by err. The message ends in err's text.
+func Wrap(code Code, err error, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...) + ": " + err.Error(), Err: err}
+}
+
+// At places the error at span of text.
+func (e *Error) At(text *Text, span Span) *Error {
+	e.Source, e.Span = text, span
+	return e
+}
+
+// WithLabel sets the words behind the carets.
+func (e *Error) WithLabel(format string, args ...any) *Error {
+	e.Label = fmt.Sprintf(format, args...)
+	return e
+}
+
+// WithNote adds a fact.
+func (e *Error) WithNote(format string, args ...any) *Error {
+	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
+	return e
+}
+
+// WithHint says how to mend it.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Error returns the fault in one line: file:line:column, code and message.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Source != nil {
+		line, col := e.Source.Position(e.Span.Start)
+		fmt.Fprintf(&b, "%s:%d:%d: ", e.Source.Name, line, col)
+	}
+	fmt.Fprintf(&b, "%s: %s", e.Code, e.Message)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Position returns the line and column of a byte offset, both from 1, the column counted in runes.
+func (t *Text) Position(offset int) (line, col int) {
+	offset = max(0, min(offset, len(t.Body)))
+	before := t.Body[:offset]
+	line = strings.Count(before, "\n") + 1
+	col = len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
+	return line, col
+}
+
+// Render returns the fault in full, with the line and its carets, without a final newline.
+func (e *Error) Render() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "error[%s]: %s", e.Code, e.Message)
+	if e.Source != nil {
+		e.Source.excerpt(&b, e.Span, e.Label)
+	}
+	for _, n := range e.Notes {
+		fmt.Fprintf(&b, "\n   = %s", n)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, "\n   = fix: %s", e.Hint)
+	}
+	return b.String()
+}
+
+func (t *Text) excerpt(b *strings.Builder, span Span, label string) {
+	start := max(0, min(span.Start, len(t.Body)))
+	end := max(start, min(span.End, len(t.Body)))
+	line, col := t.Position(start)
+	from := strings.LastIndexByte(t.Body[:start], '\n') + 1
+	to := len(t.Body)
+	if i := strings.IndexByte(t.Body[start:], '\n'); i >= 0 {
+		to = start + i
+	}
+	end = min(end, to)
+	text := strings.TrimRight(t.Body[from:to], "\r")
+	width := max(1, len([]rune(t.Body[start:end])))
+	gutter := fmt.Sprint(line)
+	pad := strings.Repeat(" ", len(gutter))
+	fmt.Fprintf(b, "\n %s--> %s:%d:%d", pad, t.Name, line, col)
+	fmt.Fprintf(b, "\n %s |", pad)
+	fmt.Fprintf(b, "\n %s | %s", gutter, strings.ReplaceAll(text, "\t", " "))
+	fmt.Fprintf(b, "\n %s | %s%s", pad, strings.Repeat(" ", col-1), strings.Repeat("^", width))
+	if label != "" {
+		b.WriteString(" " + label)
+	}
+}
+
+// List is several faults of one text. A nil or empty List is no error; use Err.
+type List []*Error
+
+// Err returns l as an error, or nil if it is empty.
+func (l List) Err() error {
+	if len(l) == 0 {
+		return nil
+	}
+	return l
+}
+
+// Error returns one line per fault.
+func (l List) Error() string {
+	lines := make([]string, len(l))
+	for i, e := range l {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.Is and errors.As look at each fault.
+func (l List) Unwrap() []error {
+	errs := make([]error, len(l))
+	for i, e := range l {
+		errs[i] = e
+	}
+	return errs
+}
+
+// Sort puts the faults in the order of their places.
+func (l List) Sort() {
+	sort.SliceStable(l, func(i, j int) bool { return l[i].Span.Start < l[j].Span.Start })
+}
+
+// All returns every *Error in err's chain that a user should see, or nil.
+func All(err error) List {
+	var l List
+	if errors.As(err, &l) {
+		return l
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return List{e}
+	}
+	return nil
+}
+
+// Render returns err as a user should see it: in full if it is coded, else its text.
+func Render(err error) string {
+	l := All(err)
+	if l == nil {
+		return "error: " + err.Error()
+	}
+	parts := make([]string, len(l))
+	for i, e := range l {
+		parts[i] = e.Render()
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// CodeOf returns the code of the first coded error in err's chain, or "".
+func CodeOf(err error) Code {
+	if l := All(err); len(l) > 0 {
+		return l[0].Code
+	}
+	return ""
+}
+
+// Temporary reports whether anything in err's chain says that a later try may cure it.
+func Temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// Retry marks err as curable by a later try.
+func Retry(err error) error { return temporary{err} }
+
+type temporary struct{ error }
+
+func (temporary) Temporary() bool { return true }
+func (t temporary) Unwrap() error { return t.error }

@@ -1,0 +1,100 @@
+package planner
+
+import (
+	"time"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+// App is what one SQL text declares, checked statement by statement: names resolve, options fit their
+// connector's Spec, column types are DuckDB's. Bodies have been parsed but not planned. Definitions stand in the
+// order of the text.
+type App struct {
+	Text    *diag.Text
+	Sources []*Source
+	Tables  []*Table
+	Views   []*View
+	Macros  []*Macro
+	Sinks   []*Sink
+	Queries []*Query
+}
+
+// Source is a CREATE SOURCE.
+type Source struct {
+	Name      string
+	Span      diag.Span // of the name
+	Connector string
+	Columns   []Column
+	Watermark *Watermark     // nil: the source has no say in the query's watermark
+	Options   stream.Options // of the connector and of every source (stream.SourceFields)
+	Typed     bool           // gives rows, not payloads: there is nothing to decode
+}
+
+// Column is a declared column, computed or not.
+type Column struct {
+	stream.Column
+	Expr string    // DuckDB expression of a computed column, verbatim; "" for the others
+	Span diag.Span // of the name
+	At   int       // byte offset of Expr in the text
+}
+
+// Watermark is a WATERMARK FOR column AS column - delay.
+type Watermark struct {
+	Column string
+	Delay  time.Duration
+	Span   diag.Span // of the column's name
+}
+
+// Table is a CREATE TABLE ... AS: reference data, loaded as an immutable copy before the first batch and again
+// at every refresh.
+type Table struct {
+	Name    string
+	Span    diag.Span
+	Body    string // the SELECT, verbatim; FROM-first and replacement scans of files are allowed
+	At      int    // byte offset of Body in the text
+	Refresh time.Duration
+	Columns []stream.Column // filled in when the body could be described without reading absent files
+}
+
+// View is a CREATE VIEW: a SELECT that queries may read as if it stood there.
+type View struct {
+	Name string
+	Span diag.Span
+	Body string
+	At   int
+}
+
+// Macro is a CREATE MACRO, scalar or table, given to DuckDB as it is.
+type Macro struct {
+	Name string
+	Span diag.Span
+	Text string // the whole statement, verbatim, with OR REPLACE put in
+	At   int
+}
+
+// Sink is a CREATE SINK.
+type Sink struct {
+	Name      string
+	Span      diag.Span
+	Connector string
+	Options   stream.Options
+	Modes     []stream.Mode
+	Slots     bool
+}
+
+// Query is a CREATE QUERY.
+type Query struct {
+	Name     string
+	Span     diag.Span
+	Sinks    []string
+	SinkSpan []diag.Span
+	Trigger  trigger.Spec
+	Mode     stream.Mode
+	ModeSpan diag.Span // of OUTPUT MODE's word, or of the name when absent
+	Options  stream.Options
+	Body     string
+	At       int    // byte offset of Body in the text
+	Text     string // the whole CREATE QUERY statement, verbatim
+}

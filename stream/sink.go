@@ -1,0 +1,89 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// Marker is what a sink stores beside a batch, in the same atomic step, to know the batch again.
+type Marker struct {
+	Query     string `json:"query"`      // the query's uuid, not its name: two data dirs are two queries
+	Epoch     uint64 `json:"epoch"`      // which life of the owner wrote it
+	Batch     int64  `json:"batch"`      // -1 when nothing has been delivered yet
+	IntentCRC uint32 `json:"intent_crc"` // CRC of the batch's Intent: the same number over another range is another batch
+}
+
+// Owner is who opens a sink, and what its log says it has delivered there.
+type Owner struct {
+	Query    string  // uuid
+	Name     string  // for messages and default names
+	Epoch    uint64  // larger in each life
+	Last     *Marker // the last batch the log says this sink holds; nil for none
+	Pending  *Marker // the batch that has an Intent but no Commit, which the sink may or may not hold; nil for none
+	TakeOver bool    // --take-over: whatever marker is there, it is ours now
+}
+
+// Accept decides whether a sink whose stored marker is found (nil: no marker) may be written by this owner. It
+// returns SINK_MISMATCH when the sink holds another query's batches, or another batch than this log delivered
+// last: a deleted or restored data dir, a second query of one name, a sink that was emptied.
+func (o Owner) Accept(sink string, found *Marker) error {
+	switch {
+	case o.TakeOver:
+		return nil
+	case found == nil:
+		if o.Last == nil {
+			return nil
+		}
+		return o.mismatch(sink, fmt.Sprintf("the sink has no marker, but the log says it holds batch %d", o.Last.Batch))
+	case found.Query != o.Query:
+		return o.mismatch(sink, fmt.Sprintf("the sink's marker belongs to another query (uuid %s, batch %d)", found.Query, found.Batch))
+	case found.Epoch > o.Epoch:
+		return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
+			sink, o.Name, found.Epoch, o.Epoch)
+	case found.matches(o.Last), found.matches(o.Pending):
+		return nil
+	case found.Batch == -1 && o.Last == nil:
+		return nil
+	}
+	return o.mismatch(sink, fmt.Sprintf("the sink's marker says batch %d, which is not the last batch the log delivered", found.Batch))
+}
+
+func (o Owner) mismatch(sink, why string) error {
+	return diag.New(diag.SinkMismatch, "sink %q does not hold what query %q delivered: %s", sink, o.Name, why).
+		WithHint("write to a new place, restore the matching data dir, or start once with --take-over to adopt what is there")
+}
+
+func (m *Marker) matches(o *Marker) bool {
+	return m != nil && o != nil && m.Query == o.Query && m.Batch == o.Batch && m.IntentCRC == o.IntentCRC
+}
+
+// Delivery is one batch's result for one sink.
+type Delivery struct {
+	Marker  Marker
+	Mode    Mode
+	Result  Batch
+	Replace string // not empty: a backfill slot; the result replaces what the same (query, slot) wrote before
+}
+
+// A Sink holds every delivered batch exactly once, or says loudly in its Spec that it can not. One query
+// goroutine calls it.
+type Sink interface {
+	// Open checks the stored marker with o.Accept and rewrites it under o.Epoch by compare-and-set, which fences
+	// an owner that still lives elsewhere. It is called once, before the first Write.
+	Open(ctx context.Context, o Owner) error
+
+	// Write makes d durable together with its marker, in one atomic step as the readers of the sink see it, or
+	// does nothing if the stored marker matches d.Marker in all but epoch. The engine never calls it with an
+	// empty result, except in complete mode. The sink borrows the records.
+	Write(ctx context.Context, d Delivery) error
+
+	// Close frees what is held. It is idempotent.
+	Close() error
+}
+
+// Already reports whether stored says that d has been written: all but the epoch match.
+func (d Delivery) Already(stored *Marker) bool {
+	return stored != nil && stored.matches(&d.Marker)
+}

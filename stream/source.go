@@ -1,0 +1,127 @@
+package stream
+
+import (
+	"context"
+
+	"github.com/apache/arrow/go/v17/arrow"
+)
+
+// Offset is a position in a source: everything up to and including it has been read. It is opaque to everyone
+// but the source that made it, and stable: it is written to the log as it is. Offsets of one source compare
+// equal with == exactly if they name the same position. The empty Offset is never a position.
+type Offset string
+
+// Limit bounds what one batch takes from a source. Zero means no bound. A source may take one message or file
+// more than Bytes allows, so that a single large one can not stop it.
+type Limit struct {
+	Rows  int64 // messages for jetstream, rows for memory and generator, files for file (max_files_per_batch) when Files is set
+	Bytes int64
+	Files int64
+}
+
+// Available says how far a source could go.
+type Available struct {
+	To       Offset // the newest offset that may end a batch; from itself when nothing is new
+	Identity string // names the life of the thing read, for example stream name and creation time
+	Behind   int64  // messages or rows that wait after To; -1 if the source can not know
+}
+
+// Range is what one batch reads of one source: the rows after From, up to and including To.
+type Range struct {
+	From     Offset `json:"from"`
+	To       Offset `json:"to"`
+	Identity string `json:"identity"`
+}
+
+// A Source is a replayable input. One query's goroutines call it; no method is called concurrently with another
+// of the same Source, except Read beside Available (prefetch) and Close beside anything.
+//
+// A fault that a later try may cure reports Temporary() bool as true anywhere in its error chain; the engine
+// retries it with backoff. Everything else stops the query.
+type Source interface {
+	// Start resolves the position before the first row a new query reads ("earliest", "latest", a time, ...).
+	// It is called once in the life of a query; the engine logs the answer and never asks again.
+	Start(ctx context.Context) (Offset, error)
+
+	// Available returns the newest offset that may end a batch which starts after from and keeps to limit.
+	// It asks the outside once and does not wait for data. It fails with DATA_LOSS if rows after from are gone
+	// (unless on_data_loss = 'skip'), and with SOURCE_REPLACED if identity is not empty and not what is there now.
+	Available(ctx context.Context, from Offset, identity string, limit Limit) (Available, error)
+
+	// Read returns the rows of r. The same range gives the same rows in the same order for as long as r.To is
+	// not acknowledged, also in a later process. The caller releases the Input.
+	Read(ctx context.Context, r Range) (*Input, error)
+
+	// Acknowledge tells the source that everything up to to is held by a durable state version and may be
+	// forgotten. It may be called again with the same or an older offset, which does nothing.
+	Acknowledge(ctx context.Context, to Offset) error
+
+	// Close frees connections and goroutines. It is idempotent and waits.
+	Close() error
+}
+
+// Waiter is a Source that can say when asking again is worth it, so that the engine need not poll.
+type Waiter interface {
+	// Wait returns nil when something after from may be there, or the context's error. Spurious returns are fine.
+	Wait(ctx context.Context, from Offset) error
+}
+
+// Input is what a source gave for one range. Exactly one of Messages and Rows is set; both are nil when the
+// range holds nothing.
+type Input struct {
+	// Messages are undecoded payloads; the engine decodes them with the source's declared format.
+	Messages *Messages
+	// Rows has the declared columns that are not computed (METADATA ones included), in declared order.
+	Rows arrow.Record
+	// Lost counts positions in the range that are gone and were skipped under on_data_loss = 'skip'.
+	Lost int64
+	// CRC is the CRC32C (Castagnoli) over (sequence as 8 bytes little endian, payload) of every message in order,
+	// so that a second read of the range can be told from the first. Zero for sources that give Rows, unless they
+	// can do better.
+	CRC uint32
+}
+
+// Release frees the Arrow data. It may be called on nil and more than once.
+func (in *Input) Release() {
+	if in != nil && in.Rows != nil {
+		in.Rows.Release()
+		in.Rows = nil
+	}
+}
+
+// Messages are payloads in one arena, with what the transport says of each. Payload i is
+// Data[Ends[i-1]:Ends[i]] (from 0 for the first). The slices beside Ends are nil when the source has no such
+// thing or nobody asked for it, else as long as Ends.
+type Messages struct {
+	Data      []byte
+	Ends      []int
+	Sequence  []uint64            // position within the source, ascending
+	Published []int64             // server time of the message, microseconds since 1970 UTC
+	Subject   []string            // NATS subject
+	Headers   []map[string]string // first value of each header
+	File      []string            // path as the source names it
+}
+
+// Len returns the number of messages. A nil Messages has none.
+func (m *Messages) Len() int {
+	if m == nil {
+		return 0
+	}
+	return len(m.Ends)
+}
+
+// Payload returns the bytes of message i, which alias the arena.
+func (m *Messages) Payload(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = m.Ends[i-1]
+	}
+	return m.Data[start:m.Ends[i]]
+}
+
+// Append adds one payload with its sequence; the other slices are the caller's to keep in step.
+func (m *Messages) Append(sequence uint64, payload []byte) {
+	m.Data = append(m.Data, payload...)
+	m.Ends = append(m.Ends, len(m.Data))
+	m.Sequence = append(m.Sequence, sequence)
+}
