@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/apache/arrow/go/v17 v17.0.0
 	github.com/cockroachdb/datadriven v1.0.2
-	github.com/goccy/go-yaml v1.11.0
+	github.com/goccy/go-yaml v1.19.2
 	github.com/google/uuid v1.6.0
 	github.com/marcboeker/go-duckdb v1.8.2
 	github.com/nats-io/nats-server/v2 v2.15.2
