@@ -76,7 +76,7 @@ type SourceCount struct {
 	NullTime int64  `json:"null_time"`
 	Dead     int64  `json:"dead"`
 	Lost     int64  `json:"lost"`
-	Skipped  int64  `json:"skipped"` // of Dead, those dropped under on_error = 'skip'
+	Skipped  int64  `json:"skipped"`  // of Dead, those dropped under on_error = 'skip'
 	MaxTime  *int64 `json:"max_time"` // largest event time seen in this batch, microseconds
 }
 
