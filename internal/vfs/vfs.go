@@ -1,8 +1,10 @@
 // Package vfs is the seam between the engine and the disk. Every byte that must be found again after a crash
-// goes through an FS, so that a test can stop the machine after any call and look at what a restart would find.
+// goes through an FS, so that a test can stop the machine after any call and look at what a restart would
+// find.
 //
-// Durability follows POSIX as ext4 and XFS keep it: file data is durable after File.Sync, a created, renamed or
-// removed name after SyncDir of its directory. A failed Sync is final: the caller stops and never syncs again.
+// Durability follows POSIX as ext4 and XFS keep it: file data is durable after File.Sync, a created, renamed
+// or removed name after SyncDir of its directory. A failed Sync is final: the caller stops and never syncs
+// again.
 package vfs
 
 import (
@@ -10,8 +12,8 @@ import (
 	"io/fs"
 )
 
-// FS is a file system. Paths use the operating system's separator. Errors are *fs.PathError or wrap one, so that
-// errors.Is with fs.ErrNotExist and fs.ErrExist works. All methods may be called concurrently.
+// FS is a file system. Paths use the operating system's separator. Errors are *fs.PathError or wrap one, so
+// that errors.Is with fs.ErrNotExist and fs.ErrExist works. All methods may be called concurrently.
 type FS interface {
 	// Create makes a file for writing, or empties the one that is there.
 	Create(name string) (File, error)
@@ -19,8 +21,12 @@ type FS interface {
 	Append(name string) (File, error)
 	// Open opens a file for reading.
 	Open(name string) (File, error)
-	// Rename moves a file over newname, which is replaced if it is there. Durable after SyncDir of both directories.
+	// Rename moves a file over newname, which is replaced if it is there. Durable after SyncDir of both
+	// directories.
 	Rename(oldname, newname string) error
+	// RenameNew moves a file like Rename, but fails with fs.ErrExist if newname is there. Of several callers,
+	// in whatever process, one wins.
+	RenameNew(oldname, newname string) error
 	// Remove deletes a file or an empty directory.
 	Remove(name string) error
 	// Truncate cuts a file to size bytes; durable after a Sync of it.

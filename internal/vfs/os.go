@@ -1,0 +1,111 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// OS is the machine's file system. New files have mode 0600 and new directories 0700. The zero value is
+// ready.
+type OS struct{}
+
+var _ FS = OS{}
+
+// Create makes a file for writing, or empties the one that is there. The file may be read as well.
+func (OS) Create(name string) (File, error) {
+	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+
+// Append opens a file for writing at its end. It must exist. The file may be read as well.
+func (OS) Append(name string) (File, error) {
+	return openOS(name, os.O_RDWR|os.O_APPEND)
+}
+
+// Open opens a file for reading.
+func (OS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY) }
+
+// Rename moves a file over newname. It is durable after SyncDir of both directories.
+func (OS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+
+// RenameNew moves a file to newname, or fails with fs.ErrExist if that is there. It is durable after SyncDir
+// of both directories.
+func (OS) RenameNew(oldname, newname string) error { return renameNew(oldname, newname) }
+
+// Remove deletes a file or an empty directory. It is durable after SyncDir of its directory.
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// Truncate cuts a file to size bytes. It is durable after a Sync of the file.
+func (OS) Truncate(name string, size int64) error { return os.Truncate(name, size) }
+
+// MkdirAll makes a directory and its parents with mode 0700. On return the names it made are durable, and so
+// is the one name that a crash in the middle of an earlier call may have left in memory only.
+func (o OS) MkdirAll(dir string) error {
+	dir = filepath.Clean(dir)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: fs.ErrExist}
+	}
+	parent := filepath.Dir(dir)
+	if err == nil {
+		// Names are made from the top down and each is synced before the next, so of the names that are there
+		// only this one can be volatile. A parent we may not read was not made by us.
+		if err := o.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := o.MkdirAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return o.SyncDir(parent)
+}
+
+// List returns the names in a directory in ascending order.
+func (OS) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+// Stat describes a file or directory.
+func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
+// SyncDir makes the names in dir durable.
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func openOS(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f *osFile) Sync() error {
+	if err := syncData(f.File); err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return nil
+}
