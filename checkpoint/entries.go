@@ -6,8 +6,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Open is the first entry of each life of an owner.
-type Open struct {
+// Opened is the first entry of each life of an owner: the Open entry, whose name the function Open has taken.
+type Opened struct {
 	Epoch   uint64    `json:"epoch"`
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
@@ -15,8 +15,8 @@ type Open struct {
 	Time    time.Time `json:"time"`
 }
 
-// Intent says exactly what a batch reads, before the first effect of it that anyone outside can see. A batch that
-// runs again runs from its Intent and nothing else.
+// Intent says exactly what a batch reads, before the first effect of it that anyone outside can see. A batch
+// that runs again runs from its Intent and nothing else.
 type Intent struct {
 	Batch     int64                   `json:"batch"`
 	Time      time.Time               `json:"time"` // what now() means in this batch
@@ -65,7 +65,8 @@ type Staged struct {
 	CRC   uint32 `json:"crc"`
 }
 
-// SourceCount is what became of one source's rows in one batch. In = Used + Filtered + Late + NullTime + Dead.
+// SourceCount is what became of one source's rows in one batch. In = Used + Filtered + Late + NullTime +
+// Dead.
 type SourceCount struct {
 	Messages int64  `json:"messages"`
 	CRC      uint32 `json:"crc"`
@@ -123,8 +124,8 @@ type Close struct {
 	Time time.Time `json:"time"`
 }
 
-// Meta is what a query's directory holds beside its log: which query it belongs to, and the very text and plan that
-// its uncommitted batches must be run again with.
+// Meta is what a query's directory holds beside its log: which query it belongs to, and the very text and
+// plan that its uncommitted batches must be run again with.
 type Meta struct {
 	UUID    string    `json:"uuid"`
 	Name    string    `json:"name"`
@@ -132,8 +133,11 @@ type Meta struct {
 	Version string    `json:"version"` // of the engine that wrote it last
 	SQL     string    `json:"sql"`     // everything the query needs, as one text that parses by itself
 	Plan    string    `json:"plan"`    // the plan's fingerprint
-	// Layout has one line per thing that must stay the same while the checkpoint lives: operators with their keys
-	// and state columns, source identities, fixed options. A difference is shown line by line.
+	// Layout has one line per thing that must stay the same while the checkpoint lives: operators with their
+	// keys and state columns, source identities, fixed options. A difference is shown line by line.
 	Layout []string                 `json:"layout"`
 	Start  map[string]stream.Offset `json:"start"` // where each source began, resolved once
+	// Stateful says that the plan keeps tables from batch to batch, so that batches after the newest state
+	// version must be run again at the next start. It stays as it was when the checkpoint was made.
+	Stateful bool `json:"stateful,omitempty"`
 }
