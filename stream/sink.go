@@ -50,6 +50,19 @@ func (o Owner) Accept(sink string, found *Marker) error {
 	return o.mismatch(sink, fmt.Sprintf("the sink's marker says batch %d, which is not the last batch the log delivered", found.Batch))
 }
 
+// Adopt returns the marker that a sink rewrites on Open, after Accept has agreed to found: the same batch under
+// our epoch, or after a take-over of another's marker the last batch that our log knows.
+func (o Owner) Adopt(found *Marker) Marker {
+	m := Marker{Query: o.Query, Epoch: o.Epoch, Batch: -1}
+	switch {
+	case found.matches(o.Last), found.matches(o.Pending):
+		m.Batch, m.IntentCRC = found.Batch, found.IntentCRC
+	case o.Last != nil:
+		m.Batch, m.IntentCRC = o.Last.Batch, o.Last.IntentCRC
+	}
+	return m
+}
+
 func (o Owner) mismatch(sink, why string) error {
 	return diag.New(diag.SinkMismatch, "sink %q does not hold what query %q delivered: %s", sink, o.Name, why).
 		WithHint("write to a new place, restore the matching data dir, or start once with --take-over to adopt what is there")

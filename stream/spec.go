@@ -54,8 +54,13 @@ type Options map[string]any
 // Has reports whether the option has a value.
 func (o Options) Has(name string) bool { _, ok := o[name]; return ok }
 
-// String returns the value of a String, Enum or Secret option, or "".
-func (o Options) String(name string) string { return option[string](o, name) }
+// String returns the value of a String, Enum or Secret option, or "". A Secret is revealed.
+func (o Options) String(name string) string {
+	if s, ok := o[name].(SecretValue); ok {
+		return s.Reveal()
+	}
+	return option[string](o, name)
+}
 
 // Int returns the value of an Int or Bytes option, or 0.
 func (o Options) Int(name string) int64 { return option[int64](o, name) }

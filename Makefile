@@ -1,0 +1,53 @@
+# Everything a person or a CI job does with the project. `make` lists the targets.
+# A fresh Debian machine needs Go, gcc, g++ and make; the targets fetch the rest through the Go module proxy.
+GO       ?= go
+BIN      := bin
+FUZZTIME ?= 30s
+COUNT    ?= 5
+export CGO_ENABLED = 1
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/tidemill
+	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/tidemill ./cmd/tidemill
+
+demo: build ## three queries over a live stream, a kill in the middle, and the proof at the end
+	$(BIN)/tidemill demo
+
+test: ## every test, with the race detector where it pays
+	$(GO) test -timeout 14m ./...
+	$(GO) test -timeout 10m -race -short ./internal/clock ./internal/vfs/... ./wal ./checkpoint ./state ./trigger ./engine
+
+short: ## the tests that take seconds
+	$(GO) test -short ./...
+
+crash: ## the crash tests alone, longer
+	$(GO) test -timeout 60m -run 'Crash' ./wal ./state ./checkpoint ./engine/... ./sinks/...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
+	  echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+fmt: ## format the code
+	gofmt -w .
+
+bench: build ## the figures of benchmarks/README.md
+	$(BIN)/tidemill bench --out benchmarks/results
+
+generate: build ## write the generated documents
+	$(BIN)/tidemill docs --dir docs
+
+ci: lint test ## what .ci/run calls
+
+clean: ## remove what was built
+	rm -rf $(BIN)
+
+.PHONY: help build demo test short crash fuzz lint fmt bench generate ci clean

@@ -1,0 +1,14 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands lists every command, each in a file of its own.
+func (e *env) commands() []*cobra.Command {
+	return []*cobra.Command{
+		e.runCommand(),
+		e.lintCommand(),
+		e.explainCommand(),
+		e.testCommand(),
+		e.versionCommand(),
+	}
+}

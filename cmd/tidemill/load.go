@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sqlfront"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// readText reads a SQL file, or standard input for "-".
+func (e *env) readText(path string) (*diag.Text, error) {
+	if path == "-" {
+		data, err := io.ReadAll(e.stdin)
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return &diag.Text{Name: "<stdin>", Body: string(data)}, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, diag.New(diag.Usage, "%q can not be read: %s", path, err)
+	}
+	return &diag.Text{Name: path, Body: string(data)}, nil
+}
+
+// load reads and checks a SQL file.
+func (e *env) load(ctx context.Context, path string, reg stream.Registry) (*planner.App, error) {
+	text, err := e.readText(path)
+	if err != nil {
+		return nil, err
+	}
+	return e.parse(ctx, text, reg)
+}
+
+// parse checks a SQL text. DuckDB types and parses it in a sealed instance of its own.
+func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {
+	script, err := e.script(ctx, text, reg)
+	if err != nil {
+		return nil, err
+	}
+	return script.App, nil
+}
+
+func (e *env) script(ctx context.Context, text *diag.Text, reg stream.Registry) (s *sqlfront.Script, err error) {
+	err = withDuck(ctx, func(conn *duck.Conn) error {
+		s, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: e.getenv, ReadFile: os.ReadFile, Registry: reg, Typer: conn})
+		return err //nolint:wrapcheck // coded errors with their places
+	})
+	return s, err
+}
+
+// withDuck lends a connection to a sealed DuckDB of its own.
+func withDuck(ctx context.Context, use func(*duck.Conn) error) (err error) {
+	db, err := duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1})
+	if err != nil {
+		return fmt.Errorf("open DuckDB: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to DuckDB: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	return use(conn)
+}

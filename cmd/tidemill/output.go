@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// listing is a table of results for people and for scripts: one set of names for both.
+type listing struct {
+	columns []string
+	right   map[string]bool // numbers, set to the right in a table
+	rows    [][]any
+}
+
+func (l *listing) add(values ...any) { l.rows = append(l.rows, values) }
+
+// outputFlags adds -o and --json to a command and returns the chosen form: table on a terminal, jsonl otherwise.
+func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
+	form := c.Flags().StringP("output", "o", "", "form of the output: table, json, jsonl or csv (default: table on a terminal, else jsonl)")
+	asJSON := c.Flags().Bool("json", false, "the same as -o json")
+	return func() (string, error) {
+		switch {
+		case *asJSON:
+			return "json", nil
+		case *form == "" && e.tty:
+			return "table", nil
+		case *form == "":
+			return "jsonl", nil
+		}
+		for _, known := range []string{"table", "json", "jsonl", "csv"} {
+			if *form == known {
+				return known, nil
+			}
+		}
+		return "", diag.New(diag.Usage, "output form %q is not one of table, json, jsonl, csv", *form)
+	}
+}
+
+// print writes the listing to w in one form.
+func (l *listing) print(w io.Writer, form string) error {
+	var err error
+	switch form {
+	case "json":
+		objects := make([]map[string]any, len(l.rows))
+		for i := range l.rows {
+			objects[i] = l.object(i)
+		}
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(objects)
+	case "jsonl":
+		enc := json.NewEncoder(w)
+		for i := range l.rows {
+			if err == nil {
+				err = enc.Encode(l.object(i))
+			}
+		}
+	case "csv":
+		err = l.csv(w)
+	default:
+		_, err = io.WriteString(w, l.table())
+	}
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func (l *listing) object(i int) map[string]any {
+	o := make(map[string]any, len(l.columns))
+	for j, name := range l.columns {
+		o[name] = l.rows[i][j]
+	}
+	return o
+}
+
+func (l *listing) csv(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(l.columns); err != nil {
+		return err //nolint:wrapcheck // print wraps it
+	}
+	for _, row := range l.rows {
+		cells := make([]string, len(row))
+		for i, v := range row {
+			cells[i] = text(v)
+		}
+		if err := out.Write(cells); err != nil {
+			return err //nolint:wrapcheck // print wraps it
+		}
+	}
+	out.Flush()
+	return out.Error() //nolint:wrapcheck // print wraps it
+}
+
+// table lays the rows out in columns, headings in upper case, numbers to the right.
+func (l *listing) table() string {
+	widths := make([]int, len(l.columns))
+	for i, name := range l.columns {
+		widths[i] = len(name)
+	}
+	for _, row := range l.rows {
+		for i, v := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(text(v)))
+		}
+	}
+	var b strings.Builder
+	heads := make([]any, len(l.columns))
+	for i, name := range l.columns {
+		heads[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
+	}
+	for _, row := range append([][]any{heads}, l.rows...) {
+		var line strings.Builder
+		for i, v := range row {
+			cell := text(v)
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if l.right[l.columns[i]] {
+				cell = pad + cell
+			} else {
+				cell += pad
+			}
+			line.WriteString(cell + "  ")
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+func text(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return ""
+	case float64:
+		return fmt.Sprintf("%.1f", x)
+	case fmt.Stringer:
+		return x.String()
+	}
+	return fmt.Sprint(v)
+}

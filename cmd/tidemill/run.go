@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/httpapi"
+	"github.com/tidemill/tidemill/internal/natsd"
+	"github.com/tidemill/tidemill/planner"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	dataDir      string
+	queries      []string
+	availableNow bool
+	once         bool
+	embedded     bool
+	natsPort     int
+	listen       string
+	progress     string
+	takeOver     bool
+	memory       string
+	threads      int
+	logLevel     string
+}
+
+func (e *env) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run FILE.sql",
+		Short: "run the queries of a file until they end or are stopped",
+		Long: "Run drives every query of the file by its trigger. The first Ctrl-C finishes the batches in flight and stops\n" +
+			"cleanly; a second one stops at once, which is safe: the next start goes on where the log stands.",
+		Args: exactArgs("FILE.sql"),
+		RunE: func(c *cobra.Command, args []string) error { return e.run(c.Context(), args[0], f) },
+	}
+	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
+	c.Flags().StringSliceVar(&f.queries, "query", nil, "run only these queries")
+	c.Flags().BoolVar(&f.availableNow, "available-now", false, "take what is there now, in batches, then stop")
+	c.Flags().BoolVar(&f.once, "once", false, "run one batch with all that is there, then stop")
+	c.Flags().BoolVar(&f.embedded, "embedded-nats", false, "start a NATS server with JetStream in this process, kept under the data dir")
+	c.Flags().IntVar(&f.natsPort, "nats-port", 4222, "port of the embedded NATS server on 127.0.0.1; 0 for any")
+	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8088", "address of /metrics, /livez and /readyz; 'off' for none")
+	c.Flags().StringVar(&f.progress, "progress", "auto", "progress on standard output: auto, tty, jsonl or off")
+	c.Flags().BoolVar(&f.takeOver, "take-over", false, "adopt sinks whatever their markers say")
+	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the whole process, such as '2 GiB'; shared by its queries")
+	c.Flags().IntVar(&f.threads, "threads", 0, "DuckDB threads of each query; 0 for all cores")
+	c.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; the log goes to standard error")
+	c.MarkFlagsMutuallyExclusive("available-now", "once")
+	return c
+}
+
+func (e *env) defaultDataDir() string {
+	if dir, ok := e.getenv("TIDEMILL_DATA_DIR"); ok && dir != "" {
+		return dir
+	}
+	return ".tidemill"
+}
+
+func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
+	if f.embedded {
+		stop, err := e.embedNATS(f)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	app, err := e.load(ctx, path, registry(e))
+	if err != nil {
+		return err
+	}
+	opt, err := e.engineOptions(f, app)
+	if err != nil {
+		return err
+	}
+	show, err := e.newProgress(f.progress, app)
+	if err != nil {
+		return err
+	}
+	api := httpapi.New()
+	if f.listen != "off" {
+		if err := api.Start(ctx, f.listen); err != nil {
+			return err //nolint:wrapcheck // a coded error
+		}
+		defer func() {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			err = errors.Join(err, api.Stop(stopCtx))
+		}()
+		show.serving(api.Addr())
+	}
+	opt.Listener = engine.Join(api.Listener(), show.listener())
+	ctx, stop, done := e.interrupts(ctx)
+	defer done()
+	err = engine.Run(ctx, opt, app, f.queries, stop)
+	show.done()
+	if errors.Is(context.Cause(ctx), errAborted) {
+		fmt.Fprintln(e.stderr, "aborted; the next start goes on from the last committed batch")
+		return exitError{diag.ExitAborted}
+	}
+	return err //nolint:wrapcheck // coded errors
+}
+
+func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return engine.Options{}, diag.New(diag.Usage, "log level %q is not debug, info, warn or error", f.logLevel)
+	}
+	total, err := memoryLimit(f.memory)
+	if err != nil {
+		return engine.Options{}, err
+	}
+	n := len(f.queries)
+	if n == 0 {
+		n = max(1, len(app.Queries))
+	}
+	opt := engine.Options{DataDir: f.dataDir, Clock: e.clock, Registry: registry(e), Parse: e.parser(), TakeOver: f.takeOver,
+		MemoryLimit: total / int64(n), Threads: f.threads, Version: version(),
+		Log: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))}
+	override := engine.OverrideOnce
+	if f.availableNow {
+		override = engine.OverrideAvailableNow
+	}
+	if f.availableNow || f.once {
+		opt.Trigger = &override
+	}
+	return opt, nil
+}
+
+// embedNATS starts the embedded broker and points NATS_URL at it, unless that is set.
+func (e *env) embedNATS(f runFlags) (stop func(), err error) {
+	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(f.dataDir, "nats"), Port: f.natsPort})
+	if err != nil {
+		return nil, diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server").
+			WithHint("is another server on the port? choose one with --nats-port")
+	}
+	outer := e.getenv
+	e.getenv = func(name string) (string, bool) {
+		if v, ok := outer(name); ok || name != "NATS_URL" {
+			return v, ok
+		}
+		return server.URL(), true
+	}
+	return func() { server.Stop() }, nil
+}
+
+var errAborted = errors.New("second interrupt") //nolint:gochecknoglobals // a sentinel
+
+// interrupts turns the first SIGINT or SIGTERM into a closed stop channel and the second into a cancelled context.
+// done ends the goroutine behind it.
+func (e *env) interrupts(parent context.Context) (ctx context.Context, stop chan struct{}, done func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	stop = make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var count atomic.Int32
+	quit := make(chan struct{})
+	go func() { // ends with done
+		for {
+			select {
+			case <-quit:
+				return
+			case <-signals:
+			}
+			if count.Add(1) == 1 {
+				fmt.Fprintln(e.stderr, "draining: finishing the batches in flight; interrupt again to stop at once")
+				close(stop)
+				continue
+			}
+			cancel(errAborted)
+			return
+		}
+	}()
+	return ctx, stop, func() {
+		signal.Stop(signals)
+		close(quit)
+		cancel(nil)
+	}
+}

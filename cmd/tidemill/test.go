@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/engine/streamtest"
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// testFlags are the flags of test.
+type testFlags struct {
+	run      string
+	verbose  bool
+	noReplay bool
+	asJSON   bool
+}
+
+func (e *env) testCommand() *cobra.Command {
+	var f testFlags
+	c := &cobra.Command{
+		Use:   "test PATH...",
+		Short: "run pipeline cases: files and folders of *_test.yaml",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return nil
+			}
+			return diag.New(diag.Usage, "%s takes at least one PATH", c.CommandPath()).WithHint("see %s --help", c.CommandPath())
+		},
+		RunE: func(c *cobra.Command, args []string) error { return e.test(c.Context(), args, f) },
+	}
+	c.Flags().StringVar(&f.run, "run", "", "only cases whose name matches this regular expression")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "print every batch")
+	c.Flags().BoolVar(&f.noReplay, "no-replay", false, "do not replay append-mode cases in other slicings")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per case")
+	return c
+}
+
+// test runs the cases one after another and fails if any of them does.
+func (e *env) test(ctx context.Context, paths []string, f testFlags) error {
+	pattern, err := regexp.Compile(f.run)
+	if err != nil {
+		return diag.New(diag.Usage, "--run is not a regular expression: %s", err)
+	}
+	var cases []streamtest.Case
+	for _, path := range paths {
+		files, err := streamtest.Find(path)
+		if err != nil {
+			return err //nolint:wrapcheck // coded
+		}
+		for _, file := range files {
+			more, err := streamtest.Load(file)
+			if err != nil {
+				return err //nolint:wrapcheck // coded
+			}
+			cases = append(cases, more...)
+		}
+	}
+	opt := streamtest.Options{Parse: e.parse, NoReplay: f.noReplay}
+	if f.verbose {
+		opt.Verbose = e.stdout
+	}
+	passed, failed := 0, 0
+	for _, c := range cases {
+		if !pattern.MatchString(c.Name) {
+			continue
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		res := streamtest.Run(ctx, c, opt)
+		if res.OK {
+			passed++
+		} else {
+			failed++
+		}
+		e.printCase(res, f.asJSON)
+	}
+	if !f.asJSON {
+		fmt.Fprintf(e.stdout, "%d passed, %d failed\n", passed, failed)
+	}
+	if failed > 0 {
+		return exitError{diag.ExitFailed}
+	}
+	return nil
+}
+
+func (e *env) printCase(r streamtest.Result, asJSON bool) {
+	switch {
+	case asJSON:
+		_ = json.NewEncoder(e.stdout).Encode(r) // standard output is gone
+	case r.OK:
+		fmt.Fprintf(e.stdout, "ok   %s\n", r.Name)
+	default:
+		fmt.Fprintf(e.stdout, "FAIL %s: %s, %s:%d\n    %s\n", r.Name, r.Step, r.Path, r.Line,
+			strings.ReplaceAll(strings.TrimRight(r.Message, "\n"), "\n", "\n    "))
+	}
+}

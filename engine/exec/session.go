@@ -1,0 +1,183 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Options say what a session runs.
+type Options struct {
+	Plan *planner.Plan
+	DB   *duck.DB
+	// Batch is for one run over all of history: no change of the state is remembered for Snapshot.
+	Batch bool
+	// MaxAhead dead-letters event times further than this past Call.Time, by source. Zero or absent is off.
+	MaxAhead map[string]time.Duration
+}
+
+// Session holds the state of one query on one connection. One goroutine uses it.
+type Session struct {
+	plan     *planner.Plan
+	conn     *duck.Conn
+	batch    bool
+	maxAhead map[string]time.Duration
+	tables   []*stateTable
+	loaded   map[string]bool
+}
+
+// stateTable is a table of the plan's state, with what is known of it without asking.
+type stateTable struct {
+	planner.StateTable
+	rows     int64
+	dead     int64 // deleted since the table was last rewritten: DuckDB never reclaims them in memory
+	snapshot bool  // a base has been taken or restored: the next Snapshot may be a delta
+}
+
+func (t *stateTable) touched() string { return "__touched_" + strings.TrimLeft(t.Name, "_") }
+
+func (t *stateTable) keyList() string {
+	keys := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		keys[i] = duck.QuoteIdent(k)
+	}
+	return strings.Join(keys, ", ")
+}
+
+func (t *stateTable) match(l, r string) string {
+	parts := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		parts[i] = fmt.Sprintf("%s.%s IS NOT DISTINCT FROM %s.%s", l, duck.QuoteIdent(k), r, duck.QuoteIdent(k))
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// Open makes a session with empty state. The caller closes it.
+func Open(ctx context.Context, o Options) (*Session, error) {
+	conn, err := o.DB.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
+	}
+	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, loaded: map[string]bool{}}
+	if err := s.setUp(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), conn.Close())
+	}
+	return s, nil
+}
+
+func (s *Session) setUp(ctx context.Context) error {
+	for _, m := range s.plan.Macros {
+		if _, err := s.conn.Exec(ctx, m.Text); err != nil {
+			return err
+		}
+	}
+	for _, t := range s.plan.StateTables() {
+		table := &stateTable{StateTable: t}
+		s.tables = append(s.tables, table)
+		if _, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.Name+" ("+t.Definition()+")"); err != nil {
+			return err
+		}
+		if err := s.forgetTouched(ctx, table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
+	if len(t.Keys) == 0 || s.batch {
+		return nil
+	}
+	_, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.touched()+" AS SELECT "+t.keyList()+" FROM "+t.Name+" LIMIT 0")
+	return err
+}
+
+// Close gives the connection back. It is idempotent.
+func (s *Session) Close() error {
+	if s.conn == nil {
+		return nil
+	}
+	conn := s.conn
+	s.conn = nil
+	return conn.Close()
+}
+
+// LoadTable puts a copy of a reference table in the place of the one before. t is borrowed.
+func (s *Session) LoadTable(ctx context.Context, name string, t *duck.Table) error {
+	selection := ""
+	for _, ref := range s.plan.Tables {
+		if strings.EqualFold(ref.Name, name) {
+			name = ref.Name
+			selection = casts(ref.Columns)
+		}
+	}
+	if err := s.conn.Import(ctx, name, selection, t.Records, t.Schema); err != nil {
+		return fmt.Errorf("load reference table %q: %w", name, err)
+	}
+	s.loaded[name] = true
+	return nil
+}
+
+// casts selects columns in their declared types, since Arrow has fewer types than DuckDB.
+func casts(cols []stream.Column) string {
+	items := make([]string, len(cols))
+	for i, c := range cols {
+		n := duck.QuoteIdent(c.Name)
+		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
+	}
+	return strings.Join(items, ", ")
+}
+
+// Input is what a batch brings of one source: the declared, not computed columns in order, in as many records as
+// it likes. The records are borrowed.
+type Input struct {
+	Records []arrow.Record
+}
+
+// Call is one batch to run.
+type Call struct {
+	Batch     int64
+	Time      time.Time // what now() means
+	Watermark *int64    // evicts and emits, microseconds since 1970; nil: not known yet
+	Late      *int64    // drops late rows; nil: not known yet
+	Final     bool      // the watermark is infinity: everything is emitted
+	Slot      *[2]time.Time
+	Inputs    map[string]Input            // by source; absent: no rows
+	Excluded  map[string]map[int64]string // by source and ordinal of the source's rows in this batch: the reason
+}
+
+// Output is what a batch gave. The caller releases Result.
+type Output struct {
+	Result  stream.Batch
+	Sources map[string]*Counts
+	Late    map[string][]int64 // by source, the ordinals of its late rows, ascending
+	Dead    []DeadRow          // by source and ordinal
+	State   StateCounts
+	Phases  map[string]time.Duration
+}
+
+// Counts is what became of one source's rows: In = Used + Filtered + Late + NullTime + Dead.
+type Counts struct {
+	In, Used, Filtered, Late, NullTime, Dead int64
+	MaxTime                                  *int64 // greatest valid event time before any filter, microseconds
+}
+
+// DeadRow is a row that did not take part, and why.
+type DeadRow struct {
+	Source  string
+	Ordinal int64 // among the source's rows in this batch, from 0
+	Reason  string
+}
+
+// StateCounts describes groups, not the rows that an operator keeps behind them.
+type StateCounts struct {
+	Rows, Updated, Removed, Dropped int64
+}

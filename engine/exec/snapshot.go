@@ -1,0 +1,178 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/state"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Snapshot returns what the state has become since the last Snapshot, or all of it if full is set or nothing was
+// taken before. It is called between batches; the caller releases the changes. When the changes do not reach the
+// disk, the next call must be full.
+func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, error) {
+	var out []state.Change
+	for _, t := range s.tables {
+		c, err := s.change(ctx, t, full || !t.snapshot || len(t.Keys) == 0)
+		if err != nil {
+			for _, c := range out {
+				c.Release()
+			}
+			return nil, fmt.Errorf("snapshot state table %s: %w", t.Name, err)
+		}
+		out = append(out, c)
+	}
+	for _, t := range s.tables {
+		if err := s.forgetTouched(ctx, t); err != nil {
+			for _, c := range out {
+				c.Release()
+			}
+			t.snapshot = false
+			return nil, fmt.Errorf("snapshot state table %s: %w", t.Name, err)
+		}
+		t.snapshot = !s.batch
+	}
+	return out, nil
+}
+
+func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.Change, error) {
+	c := state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys), Base: base}
+	sql := "SELECT * FROM " + t.Name
+	changed := "(SELECT DISTINCT * FROM " + t.touched() + ")"
+	if !base {
+		sql = "SELECT t.* FROM " + t.Name + " t SEMI JOIN " + changed + " c ON " + t.match("t", "c")
+	}
+	rows, err := s.conn.Select(ctx, sql)
+	if err != nil {
+		return c, err
+	}
+	c.Records = rows.Records
+	if base {
+		return c, nil
+	}
+	gone, err := s.conn.Select(ctx, "SELECT * FROM "+changed+" c ANTI JOIN "+t.Name+" t ON "+t.match("t", "c"))
+	if err != nil {
+		c.Release()
+		return state.Change{}, err
+	}
+	c.Deleted = gone.Records
+	return c, nil
+}
+
+func definitions(t *stateTable) []string {
+	defs := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		defs[i] = c.Name + " " + c.Type
+	}
+	return defs
+}
+
+// Restore applies one change of a state version. Changes are given in the order of their versions, a base first.
+func (s *Session) Restore(ctx context.Context, c state.Change) error {
+	for _, t := range s.tables {
+		if t.Name != c.Table {
+			continue
+		}
+		if !slices.Equal(definitions(t), c.Columns) {
+			return diag.New(diag.PlanChanged, "state table %s was (%s), the query needs (%s)", t.Name,
+				strings.Join(c.Columns, ", "), strings.Join(definitions(t), ", ")).
+				WithHint("restore the query's text, or start it with a new checkpoint")
+		}
+		if err := s.restore(ctx, t, c); err != nil {
+			return fmt.Errorf("restore state table %s: %w", t.Name, err)
+		}
+		return nil
+	}
+	return diag.New(diag.PlanChanged, "the checkpoint has a state table %s that the query does not keep", c.Table).
+		WithHint("restore the query's text, or start it with a new checkpoint")
+}
+
+const restoreTable = "__restore"
+
+func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) error {
+	cols := make([]stream.Column, len(t.Columns))
+	for i, col := range t.Columns {
+		cols[i] = col.Column
+	}
+	if c.Base || c.Dropped {
+		if err := s.restoreInto(ctx, t.Name, cols, c.Records); err != nil {
+			return err
+		}
+		return s.restored(ctx, t)
+	}
+	keys := make([]stream.Column, 0, len(t.Keys))
+	for _, col := range cols {
+		if slices.Contains(t.Keys, col.Name) {
+			keys = append(keys, col)
+		}
+	}
+	for _, part := range []struct {
+		cols    []stream.Column
+		records []arrow.Record
+		insert  bool
+	}{{keys, c.Deleted, false}, {cols, c.Records, true}} {
+		if len(part.records) == 0 {
+			continue
+		}
+		if err := s.restoreInto(ctx, restoreTable, part.cols, part.records); err != nil {
+			return err
+		}
+		if _, err := s.conn.Exec(ctx, "DELETE FROM "+t.Name+" t USING "+restoreTable+" r WHERE "+t.match("t", "r")); err != nil {
+			return err
+		}
+		if !part.insert {
+			continue
+		}
+		if _, err := s.conn.Exec(ctx, "INSERT INTO "+t.Name+" FROM "+restoreTable); err != nil {
+			return err
+		}
+	}
+	return s.restored(ctx, t)
+}
+
+func (s *Session) restoreInto(ctx context.Context, table string, cols []stream.Column, recs []arrow.Record) error {
+	fields := make([]arrow.Field, len(cols))
+	for i, c := range cols {
+		typ, err := duck.ArrowType(c.Type)
+		if err != nil {
+			return fmt.Errorf("restore column %s: %w", c.Name, err)
+		}
+		fields[i] = arrow.Field{Name: c.Name, Type: typ, Nullable: true}
+	}
+	schema := arrow.NewSchema(fields, nil)
+	if len(recs) > 0 {
+		schema = recs[0].Schema()
+	}
+	return s.conn.Import(ctx, table, casts(cols), recs, schema)
+}
+
+func (s *Session) restored(ctx context.Context, t *stateTable) error {
+	rows, err := s.conn.Rows(ctx, "SELECT count(*) FROM "+t.Name)
+	if err != nil {
+		return err
+	}
+	t.rows, t.snapshot = integer(rows[0][0]), true
+	return s.forgetTouched(ctx, t)
+}
+
+// compact rewrites tables of which more is dead than alive: DuckDB never reclaims deleted rows in memory.
+func (s *Session) compact(ctx context.Context) error {
+	const least = 20_000
+	for _, t := range s.tables {
+		if t.dead < least || t.dead < t.rows {
+			continue
+		}
+		if _, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.Name+" AS SELECT * FROM "+t.Name); err != nil {
+			return fmt.Errorf("rewrite %s: %w", t.Name, err)
+		}
+		t.dead = 0
+	}
+	return nil
+}

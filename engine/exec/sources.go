@@ -1,0 +1,209 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/invariant"
+	"github.com/tidemill/tidemill/planner"
+)
+
+// positionBits is how much of a position numbers rows within a batch.
+const positionBits = 31
+
+// timeBound is the greatest event time that windows can be computed for, about 146,000 years from 1970.
+const timeBound = int64(1) << 62
+
+// sourceRun is one source in one batch.
+type sourceRun struct {
+	name     string
+	in       *planner.Input
+	records  []arrow.Record
+	rows     int64 // all of them
+	left     int64 // in the table, without excluded and dead ones
+	base     int64 // ordinal of the first row in the batch
+	excluded map[int64]string
+	keep     []int64 // with only, the rows to take
+	only     bool
+	counts   *Counts
+	nullTime int64
+}
+
+// importSource makes the table of the batch's rows.
+func (r *run) importSource(ctx context.Context, src *sourceRun) error {
+	fields := make([]arrow.Field, 0, len(src.in.Declared)+1)
+	for _, c := range src.in.Declared {
+		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true})
+	}
+	schema := arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
+	recs, err := src.positioned(schema, r.c.Batch)
+	defer func() {
+		for _, rec := range recs {
+			rec.Release()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := r.s.conn.Import(ctx, src.name, src.in.Select, recs, schema); err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		src.left += rec.NumRows()
+	}
+	r.countExcluded(src)
+	return r.eventTimes(ctx, src)
+}
+
+func (r *run) countExcluded(src *sourceRun) {
+	ordinals := make([]int64, 0, len(src.excluded))
+	for o := range src.excluded {
+		ordinals = append(ordinals, o)
+	}
+	slices.Sort(ordinals)
+	for _, o := range ordinals {
+		if o >= 0 && o < src.rows {
+			src.counts.Dead++
+			r.out.Dead = append(r.out.Dead, DeadRow{Source: src.name, Ordinal: o, Reason: src.excluded[o]})
+		}
+	}
+}
+
+// positioned appends __pos to the records and leaves excluded rows out.
+func (src *sourceRun) positioned(schema *arrow.Schema, batch int64) (out []arrow.Record, err error) {
+	invariant.Check(src.base+src.rows < 1<<positionBits, "batch has %d rows", src.base+src.rows)
+	ordinal := int64(0)
+	for _, rec := range src.records {
+		if int(rec.NumCols()) != len(schema.Fields())-1 {
+			return out, fmt.Errorf("source %q gave %d columns, not %d", src.name, rec.NumCols(), len(schema.Fields())-1)
+		}
+		b := array.NewInt64Builder(memory.DefaultAllocator)
+		b.Reserve(int(rec.NumRows()))
+		for i := range rec.NumRows() {
+			b.UnsafeAppend(batch<<positionBits | (src.base + ordinal + i))
+		}
+		pos := b.NewArray()
+		b.Release()
+		whole := array.NewRecord(schema, append(slices.Clone(rec.Columns()), pos), rec.NumRows())
+		pos.Release()
+		out = append(out, src.slices(whole, ordinal)...)
+		whole.Release()
+		ordinal += rec.NumRows()
+	}
+	return out, nil
+}
+
+// slices cuts a record, whose first row has the given ordinal, into the stretches that take part.
+func (src *sourceRun) slices(rec arrow.Record, first int64) []arrow.Record {
+	if len(src.excluded) == 0 && !src.only {
+		rec.Retain()
+		return []arrow.Record{rec}
+	}
+	var out []arrow.Record
+	start := int64(-1)
+	for i := range rec.NumRows() + 1 {
+		take := i < rec.NumRows() && src.takes(first+i)
+		if take && start < 0 {
+			start = i
+		}
+		if !take && start >= 0 {
+			out = append(out, rec.NewSlice(start, i))
+			start = -1
+		}
+	}
+	return out
+}
+
+func (src *sourceRun) takes(ordinal int64) bool {
+	if _, gone := src.excluded[ordinal]; gone {
+		return false
+	}
+	if !src.only {
+		return true
+	}
+	_, found := slices.BinarySearch(src.keep, ordinal)
+	return found
+}
+
+// eventTimes takes the source's greatest event time and takes impossible ones out.
+func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
+	if src.in.EventTime == "" || src.left == 0 {
+		return nil
+	}
+	col, high := duck.QuoteIdent(src.in.EventTime), timeBound
+	ahead := r.s.maxAhead[src.name]
+	if ahead > 0 {
+		high = min(high, r.c.Time.UnixMicro()+ahead.Microseconds())
+	}
+	good := fmt.Sprintf("%s BETWEEN make_timestamp(%d) AND make_timestamp(%d)", col, -timeBound, high)
+	table := duck.QuoteIdent(src.name)
+	rows, err := r.s.conn.Rows(ctx, fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
+		"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
+	if err != nil {
+		return err
+	}
+	src.nullTime = integer(rows[0][0])
+	if rows[0][2] != nil {
+		m := integer(rows[0][2])
+		src.counts.MaxTime = &m
+	}
+	if integer(rows[0][1]) == 0 {
+		return nil
+	}
+	dead, err := r.s.conn.Rows(ctx, fmt.Sprintf("SELECT %s, CAST(%s AS VARCHAR) FROM %s WHERE NOT (%s) ORDER BY %s",
+		planner.PosColumn, col, table, good, planner.PosColumn))
+	if err != nil {
+		return err
+	}
+	for _, row := range dead {
+		r.out.Dead = append(r.out.Dead, DeadRow{Source: src.name, Ordinal: src.ordinal(integer(row[0])),
+			Reason: impossible(src.in.EventTime, row[1], ahead)})
+	}
+	slices.SortStableFunc(r.out.Dead, func(a, b DeadRow) int {
+		if a.Source != b.Source {
+			return 0
+		}
+		return int(a.Ordinal - b.Ordinal)
+	})
+	src.counts.Dead += int64(len(dead))
+	src.left -= int64(len(dead))
+	_, err = r.s.conn.Exec(ctx, "DELETE FROM "+table+" WHERE NOT ("+good+")")
+	return err
+}
+
+func impossible(column string, value any, ahead time.Duration) string {
+	text := fmt.Sprint(value)
+	if ahead > 0 && !strings.Contains(text, "infinity") {
+		return fmt.Sprintf("event time %s of %q is more than %s ahead of the batch, or out of range", text, column, ahead)
+	}
+	return fmt.Sprintf("event time %s of %q is not finite or out of range", text, column)
+}
+
+// ordinal is the number of a position's row among the source's rows in this batch.
+func (src *sourceRun) ordinal(pos int64) int64 { return pos&(1<<positionBits-1) - src.base }
+
+// between is the condition on positions that picks the source's rows out of the batch's.
+func (src *sourceRun) between(batch int64) string {
+	low := batch<<positionBits | src.base
+	return fmt.Sprintf("%s >= %d AND %s < %d", planner.PosColumn, low, planner.PosColumn, low+src.rows)
+}
+
+func integer(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case int32:
+		return int64(v)
+	case float64:
+		return int64(v)
+	}
+	return 0
+}

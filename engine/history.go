@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/tidemill/tidemill/engine/exec"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// historyLimit bounds one Read of a batch run, so that payloads are decoded and dropped as they come.
+func historyLimit(until stream.Offset) stream.Limit {
+	return stream.Limit{Rows: 200_000, Bytes: 64 << 20, Until: until}
+}
+
+// history reads the whole of rng in pieces and decodes it into r. Payloads are dropped once decoded, except those
+// that did not decode.
+func (in *input) history(ctx context.Context, r *rows, rng stream.Range, retry func(func() error) error) error {
+	for from := rng.From; from != rng.To; {
+		var raw *stream.Input
+		part := stream.Range{From: from, Identity: rng.Identity}
+		err := retry(func() error {
+			avail, err := in.src.Available(ctx, from, rng.Identity, historyLimit(rng.To))
+			if err != nil {
+				return fmt.Errorf("ask source %q: %w", in.def.Name, err)
+			}
+			if avail.To == from {
+				return diag.New(diag.DataLoss, "source %q ends at %s, but the batch was to read up to %s", in.def.Name, from, rng.To)
+			}
+			part.To, part.Identity = avail.To, avail.Identity
+			if raw, err = in.src.Read(ctx, part); err != nil {
+				return fmt.Errorf("read source %q: %w", in.def.Name, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		faults := len(r.faults)
+		if err := in.decode(r, raw); err != nil {
+			return err
+		}
+		if n := len(r.chunks); n > 0 && len(r.faults) == faults {
+			r.chunks[n-1].messages.Data = nil
+		}
+		from = part.To
+	}
+	return nil
+}
+
+// BatchOptions say what a batch run reads.
+type BatchOptions struct {
+	// From and To bound the event time of the rows that are read, [From, To), where a source has a watermark column;
+	// zero for no bound. A source without one is read whole.
+	From, To time.Time
+	// Slot binds getvariable('slot_start') and ('slot_end'); nil for none.
+	Slot *[2]time.Time
+}
+
+// BatchResult is what a batch run gave.
+type BatchResult struct {
+	Result  stream.Batch
+	Sources map[string]*exec.Counts
+	Faults  int64 // payloads that did not decode
+}
+
+// Release frees the result.
+func (r *BatchResult) Release() { r.Result.Release() }
+
+// Batch runs a query's SELECT once over all its sources hold now, with the batch plan: no state, the watermark at
+// infinity, nothing written anywhere. The caller releases the result.
+func Batch(ctx context.Context, opt Options, app *planner.App, name string, bo BatchOptions) (res *BatchResult, err error) {
+	q, err := newQuery(opt.withDefaults(), app, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if rerr := q.release(false); err == nil && rerr != nil {
+			err = rerr
+		}
+	}()
+	defer q.guard(&err)
+	return q.batch(ctx, bo)
+}
+
+func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error) {
+	db, err := duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: q.memory(), Threads: q.opt.Threads,
+		TempDir: filepath.Join(q.opt.DataDir, "spill-batch")})
+	if err != nil {
+		return nil, fmt.Errorf("open DuckDB: %w", err)
+	}
+	q.db = db
+	if q.plan, err = buildPlan(ctx, db, q.app, q.def); err != nil {
+		return nil, err
+	}
+	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: db, Batch: true}); err != nil {
+		return nil, fmt.Errorf("prepare the plan: %w", err)
+	}
+	if err := q.loadTablesOnce(ctx); err != nil {
+		return nil, err
+	}
+	call, faults, err := q.readHistory(ctx, bo)
+	defer releaseInputs(call.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := q.session.Run(ctx, call)
+	if err != nil {
+		return nil, fmt.Errorf("run the batch plan: %w", err)
+	}
+	return &BatchResult{Result: out.Result, Sources: out.Sources, Faults: faults}, nil
+}
+
+// loadTablesOnce puts the reference tables into the session without keeping copies.
+func (q *Query) loadTablesOnce(ctx context.Context) error {
+	if len(q.plan.Tables) == 0 {
+		return nil
+	}
+	return eachTable(ctx, q.memory(), q.app, func(def *planner.Table, t *duck.Table) error {
+		for _, used := range q.plan.Tables {
+			if used.Name == def.Name {
+				return q.session.LoadTable(ctx, def.Name, t)
+			}
+		}
+		return nil
+	})
+}
+
+// readHistory reads every source from its start to where it ends now.
+func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, int64, error) {
+	call := exec.Call{Time: q.opt.Clock.Now().Truncate(time.Microsecond), Final: true, Slot: bo.Slot,
+		Inputs: map[string]exec.Input{}}
+	var faults int64
+	for _, s := range q.plan.Sources {
+		in, err := openInput(ctx, q.opt, s, filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name))
+		if err != nil {
+			return call, faults, err
+		}
+		q.inputs = append(q.inputs, in)
+		r, err := q.readAll(ctx, in)
+		call.Inputs[s.Name] = exec.Input{Records: r.records}
+		faults += int64(len(r.faults))
+		if err != nil {
+			return call, faults, err
+		}
+	}
+	return call, faults, nil
+}
+
+func (q *Query) readAll(ctx context.Context, in *input) (*rows, error) {
+	r := &rows{}
+	var start stream.Offset
+	var avail stream.Available
+	err := q.retryStart(ctx, func() (err error) {
+		if start, err = in.src.Start(ctx); err != nil {
+			return err
+		}
+		avail, err = in.src.Available(ctx, start, "", stream.Limit{})
+		return err
+	})
+	if err != nil {
+		return r, fmt.Errorf("start source %q: %w", in.def.Name, err)
+	}
+	rng := stream.Range{From: start, To: avail.To, Identity: avail.Identity}
+	return r, in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) })
+}
+
+func releaseInputs(inputs map[string]exec.Input) {
+	for _, in := range inputs {
+		for _, rec := range in.Records {
+			rec.Release()
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/decode"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// input is one source of the query: how it is read and decoded, and what has been read ahead.
+type input struct {
+	def     *planner.Source
+	src     stream.Source
+	decoder *decode.Decoder // nil for sources that give rows
+	limit   stream.Limit
+	ahead   chan ahead // what is being read ahead; nil when nothing is
+	cancel  context.CancelFunc
+	lastNew time.Time // when it last had something new
+	behind  int64
+}
+
+// ahead is the next range of a source, read while the batch before it runs.
+type ahead struct {
+	rng   stream.Range
+	avail stream.Available
+	in    *stream.Input
+	err   error
+}
+
+// rows is one source's part of a batch after decoding. Ordinals count the records' rows through.
+type rows struct {
+	records []arrow.Record
+	chunks  []chunk
+	faults  []fault
+	count   int64 // messages, or rows of sources that give rows
+	crc     uint32
+	lost    int64
+}
+
+// chunk says where the rows of one Read come from.
+type chunk struct {
+	first    int64 // ordinal of its first row
+	messages *stream.Messages
+	message  []int32 // of each row
+	index    []int32
+}
+
+// fault is a payload, or a row of one, that does not decode.
+type fault struct {
+	decode.Fault
+	messages *stream.Messages
+}
+
+func (r *rows) release() {
+	if r == nil {
+		return
+	}
+	for _, rec := range r.records {
+		rec.Release()
+	}
+	r.records = nil
+}
+
+// size returns the number of decoded rows.
+func (r *rows) size() int64 {
+	var n int64
+	for _, rec := range r.records {
+		n += rec.NumRows()
+	}
+	return n
+}
+
+// bytes returns the payload bytes that are held.
+func (r *rows) bytes() int64 {
+	var n int64
+	for _, c := range r.chunks {
+		n += int64(len(c.messages.Data))
+	}
+	return n
+}
+
+// origin returns the chunk that the row with this ordinal comes from, and its place there.
+func (r *rows) origin(ordinal int64) (chunk, int64) {
+	for i := len(r.chunks) - 1; i >= 0; i-- {
+		if c := r.chunks[i]; ordinal >= c.first {
+			return c, ordinal - c.first
+		}
+	}
+	return chunk{}, ordinal
+}
+
+// declared returns the columns a source itself fills in.
+func declared(s *planner.Source) []stream.Column {
+	var cols []stream.Column
+	for _, c := range s.Columns {
+		if c.Expr == "" {
+			cols = append(cols, c.Column)
+		}
+	}
+	return cols
+}
+
+func limitOf(s *planner.Source) stream.Limit {
+	l := stream.Limit{
+		Rows:  s.Options.Int("max_rows_per_batch"),
+		Bytes: s.Options.Int("max_bytes_per_batch"),
+		Files: s.Options.Int("max_files_per_batch"),
+	}
+	if l.Rows == 0 && s.Connector == "jetstream" {
+		l.Rows = 100_000
+	}
+	return l
+}
+
+// openInput opens a source by its connector.
+func openInput(ctx context.Context, opt Options, s *planner.Source, dir string) (*input, error) {
+	connector, ok := opt.Registry.Sources[s.Connector]
+	if !ok {
+		return nil, diag.New(diag.UnknownConnector, "source %q: connector %q is not in this build", s.Name, s.Connector)
+	}
+	cols := declared(s)
+	src, err := connector.Open(ctx, stream.SourceConfig{Name: s.Name, Columns: cols, Options: s.Options,
+		Clock: opt.Clock, FS: opt.FS, Dir: dir, Log: opt.Log.With("source", s.Name)})
+	if err != nil {
+		return nil, fmt.Errorf("open source %q: %w", s.Name, err)
+	}
+	in := &input{def: s, src: src, limit: limitOf(s), lastNew: opt.Clock.Now(), behind: -1}
+	if s.Typed || s.Options.String("format") == "parquet" {
+		return in, nil
+	}
+	in.decoder, err = decode.New(decode.Options{Columns: cols, Format: s.Options.String("format"),
+		TimestampFormat: s.Options.String("timestamp_format"), CSVDelimiter: s.Options.String("csv_delimiter"),
+		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null")})
+	if err != nil {
+		return nil, fmt.Errorf("source %q: %w", s.Name, err)
+	}
+	return in, nil
+}
+
+func (in *input) close() error {
+	in.dropAhead()
+	if err := in.src.Close(); err != nil {
+		return fmt.Errorf("close source %q: %w", in.def.Name, err)
+	}
+	return nil
+}
+
+// available asks how far the source could go, unless that has been read ahead already.
+func (in *input) available(ctx context.Context, from stream.Offset, identity string, limit stream.Limit) (stream.Available, error) {
+	if in.ahead != nil {
+		a := <-in.ahead
+		in.ahead = nil
+		if a.err == nil && a.rng.From == from && a.avail.To != from && limit.Until == "" {
+			in.ahead = make(chan ahead, 1)
+			in.ahead <- a
+			return a.avail, nil
+		}
+		a.in.Release()
+	}
+	avail, err := in.src.Available(ctx, from, identity, limit)
+	if err != nil {
+		return avail, fmt.Errorf("ask source %q: %w", in.def.Name, err)
+	}
+	return avail, nil
+}
+
+// read returns the rows of rng, from what has been read ahead if that is the same range.
+func (in *input) read(ctx context.Context, rng stream.Range) (*stream.Input, error) {
+	if in.ahead != nil {
+		a := <-in.ahead
+		in.ahead = nil
+		if a.err == nil && a.rng == rng {
+			return a.in, nil
+		}
+		a.in.Release()
+	}
+	if rng.From == rng.To {
+		return &stream.Input{}, nil
+	}
+	got, err := in.src.Read(ctx, rng)
+	if err != nil {
+		return nil, fmt.Errorf("read source %q: %w", in.def.Name, err)
+	}
+	return got, nil
+}
+
+// readAhead starts reading the range after from in the background. The goroutine ends when it has answered or ctx
+// is done; dropAhead waits for it.
+func (in *input) readAhead(ctx context.Context, from stream.Offset, identity string, limit stream.Limit) {
+	ctx, cancel := context.WithCancel(ctx)
+	answer := make(chan ahead, 1)
+	in.ahead, in.cancel = answer, cancel
+	go func() {
+		defer cancel()
+		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}}
+		a.avail, a.err = in.src.Available(ctx, from, identity, limit)
+		if a.err == nil && a.avail.To != from {
+			a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
+			a.in, a.err = in.src.Read(ctx, a.rng)
+		}
+		answer <- a
+	}()
+}
+
+// settle waits until nothing is being read ahead; what has been read stays.
+func (in *input) settle() {
+	if in.ahead != nil {
+		a := <-in.ahead
+		in.ahead <- a
+	}
+}
+
+func (in *input) dropAhead() {
+	if in.ahead == nil {
+		return
+	}
+	if in.cancel != nil {
+		in.cancel()
+	}
+	a := <-in.ahead
+	in.ahead = nil
+	a.in.Release()
+}
+
+// decode adds what the source gave for one Read to r. It takes over raw.
+func (in *input) decode(r *rows, raw *stream.Input) error {
+	defer raw.Release()
+	r.lost += raw.Lost
+	r.crc = raw.CRC
+	if raw.Rows != nil {
+		raw.Rows.Retain()
+		r.count += raw.Rows.NumRows()
+		r.records = append(r.records, raw.Rows)
+		return nil
+	}
+	if raw.Messages.Len() == 0 {
+		return nil
+	}
+	res, err := in.decoder.Decode(raw.Messages)
+	if err != nil {
+		return fmt.Errorf("decode source %q: %w", in.def.Name, err)
+	}
+	r.chunks = append(r.chunks, chunk{r.size(), raw.Messages, res.Message, res.Index})
+	r.count += int64(raw.Messages.Len())
+	if res.Rows != nil {
+		r.records = append(r.records, res.Rows)
+	}
+	for _, f := range res.Bad {
+		r.faults = append(r.faults, fault{f, raw.Messages})
+	}
+	if len(res.Bad) > 0 && in.def.Options.String("on_error") == "fail" {
+		f := res.Bad[0]
+		return diag.New(diag.DecodeFailed, "source %q: message %d does not decode: %s",
+			in.def.Name, raw.Messages.Sequence[f.Message], f.Reason).
+			WithHint("mend the producer, or set on_error = 'dead_letter' or 'skip' on the source")
+	}
+	return nil
+}

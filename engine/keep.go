@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidemill/tidemill/state"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// snapshots is step 7: state versions, written in the background, at most one at a time.
+type snapshots struct {
+	last    time.Time // when the last one was begun
+	batch   int64     // its batch; -1 for none
+	bytes   int64     // read since then
+	done    chan kept // of the one in flight; nil when there is none
+	offsets map[string]stream.Offset
+}
+
+type kept struct {
+	batch    int64
+	duration time.Duration
+	err      error
+}
+
+func (s *snapshots) wait() {
+	if s.done != nil {
+		k := <-s.done
+		s.done <- k
+	}
+}
+
+func (q *Query) checkpointInterval() time.Duration {
+	if q.def.Options.Has("checkpoint_interval") {
+		return q.def.Options.Duration("checkpoint_interval")
+	}
+	return 10 * time.Second
+}
+
+// keepIfDue collects a finished state version and begins the next one when the interval has passed or enough has
+// been read. It does not wait for the disk.
+func (q *Query) keepIfDue(ctx context.Context) error {
+	s := &q.snapshot
+	if s.done != nil {
+		select {
+		case k := <-s.done:
+			s.done = nil
+			if err := q.kept(ctx, k); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	now := q.opt.Clock.Now()
+	if q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil ||
+		now.Sub(s.last) < q.checkpointInterval() && s.bytes < changedBytesMax {
+		return nil
+	}
+	return q.keep(ctx)
+}
+
+// keep takes what changed since the last version out of DuckDB and writes it as a state version in the background.
+// Its manifest is published only after the Commit of its batch is durable.
+func (q *Query) keep(ctx context.Context) error {
+	s := &q.snapshot
+	var changes []state.Change
+	if q.plan.Stateful() {
+		var err error
+		if changes, err = q.session.Snapshot(ctx, false); err != nil {
+			return fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err)
+		}
+	}
+	s.batch, s.last, s.bytes, s.done = q.pos.next-1, q.opt.Clock.Now(), 0, make(chan kept, 1)
+	s.offsets = make(map[string]stream.Offset, len(q.inputs))
+	for name, o := range q.pos.offsets {
+		s.offsets[name] = o
+	}
+	q.flushAt = time.Time{} // the snapshot flushes the Commit first
+	ctx = context.WithoutCancel(ctx)
+	batch, start, done, ckpt, clock := s.batch, s.last, s.done, q.ckpt, q.opt.Clock
+	go func() { // ends when the version is written; release waits for it
+		err := ckpt.Snapshot(ctx, batch, changes)
+		for _, c := range changes {
+			c.Release()
+		}
+		done <- kept{batch: batch, duration: clock.Now().Sub(start), err: err}
+	}()
+	return nil
+}
+
+// kept acknowledges to the sources what the finished state version makes unnecessary.
+func (q *Query) kept(ctx context.Context, k kept) error {
+	if k.err != nil {
+		return fmt.Errorf("keep state version %d: %w", k.batch, k.err)
+	}
+	for _, in := range q.inputs {
+		in.settle()
+		if err := in.src.Acknowledge(ctx, q.snapshot.offsets[in.def.Name]); err != nil {
+			return fmt.Errorf("acknowledge source %q: %w", in.def.Name, err)
+		}
+	}
+	tell(q.opt.Listener.SnapshotDone, SnapshotDone{Query: q.def.Name, Batch: k.batch, Duration: k.duration})
+	return nil
+}
+
+// finalSnapshot makes the last batch's Commit and state durable, so that a clean stop leaves nothing to run again.
+func (q *Query) finalSnapshot(ctx context.Context) error {
+	s := &q.snapshot
+	if s.done != nil {
+		k := <-s.done
+		s.done = nil
+		if err := q.kept(ctx, k); err != nil {
+			return err
+		}
+	}
+	if q.session == nil || q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil {
+		return q.flushIfOpen()
+	}
+	if err := q.keep(ctx); err != nil {
+		return errors.Join(err, q.flushIfOpen())
+	}
+	k := <-s.done
+	s.done = nil
+	return q.kept(ctx, k)
+}
+
+func (q *Query) flushIfOpen() error {
+	if q.ckpt == nil {
+		return nil
+	}
+	return q.flush()
+}

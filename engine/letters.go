@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/tidemill/tidemill/internal/rowenc"
+	"github.com/tidemill/tidemill/sinks/letters"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// deliverLetters writes what the batch left out: rows and payloads that do not decode, impossible event times,
+// poison, and late rows if the query asks for them. The file of a batch is the same when the batch runs again, so
+// letters are held exactly once too.
+func (q *Query) deliverLetters(w *work) error {
+	var all []letters.Letter
+	for _, in := range q.inputs {
+		r := w.data[in.def.Name]
+		if r == nil || in.def.Options.String("on_error") == "skip" {
+			continue
+		}
+		for _, f := range r.faults {
+			l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead, Reason: f.Reason}
+			all = append(all, transport(l, f.messages, f.Message))
+		}
+	}
+	for _, d := range w.out.Dead {
+		in := q.input(d.Source)
+		if in.def.Options.String("on_error") == "skip" {
+			continue
+		}
+		all = append(all, q.rowLetter(w, in, d.Ordinal, letters.Dead, d.Reason))
+	}
+	if q.def.Options.String("late") == "dead_letter" {
+		for _, in := range q.inputs {
+			for _, ordinal := range w.out.Late[in.def.Name] {
+				all = append(all, q.rowLetter(w, in, ordinal, letters.Late, lateReason(w)))
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	sort.SliceStable(all, func(i, j int) bool { return letterLess(all[i], all[j]) })
+	if err := q.letters.Write(w.intent.Batch, all); err != nil {
+		return fmt.Errorf("write dead letters of batch %d: %w", w.intent.Batch, err)
+	}
+	return nil
+}
+
+func letterLess(a, b letters.Letter) bool {
+	if a.Source != b.Source {
+		return a.Source < b.Source
+	}
+	if a.Sequence != b.Sequence {
+		return a.Sequence < b.Sequence
+	}
+	return a.Index < b.Index
+}
+
+func lateReason(w *work) string {
+	return fmt.Sprintf("late: the watermark stood at %s", microsTime(w.intent.Late).Format("2006-01-02 15:04:05.999999"))
+}
+
+func (q *Query) input(name string) *input {
+	for _, in := range q.inputs {
+		if in.def.Name == name {
+			return in
+		}
+	}
+	return nil
+}
+
+// rowLetter is a letter for a decoded row: the payload it came from if the source gave payloads, and the row itself.
+func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, reason string) letters.Letter {
+	r := w.data[in.def.Name]
+	l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Ordinal: ordinal, Kind: kind, Reason: reason}
+	if c, i := r.origin(ordinal); c.messages != nil {
+		l.Index = int64(c.index[i])
+		l = transport(l, c.messages, int(c.message[i]))
+	} else {
+		l.Sequence = uint64(ordinal)
+	}
+	at := ordinal
+	for _, rec := range r.records {
+		if at < rec.NumRows() {
+			l.Row = rowenc.JSON(nil, rec, int(at))
+			break
+		}
+		at -= rec.NumRows()
+	}
+	return l
+}
+
+// transport fills in what the source says of the message.
+func transport(l letters.Letter, m *stream.Messages, i int) letters.Letter {
+	l.Sequence = m.Sequence[i]
+	if m.Data != nil {
+		l.Payload = m.Payload(i)
+	}
+	if m.Published != nil {
+		l.Published = time.UnixMicro(m.Published[i]).UTC()
+	}
+	if m.Subject != nil {
+		l.Subject = m.Subject[i]
+	}
+	return l
+}

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+// Run drives the query by its trigger until the trigger ends, Stop is called, ctx is cancelled, or a batch fails.
+// After Stop the batch in flight is finished, and the query is closed cleanly. When ctx is cancelled the batch in
+// flight is given up: the next start runs it again. Run closes the query in every case.
+func (q *Query) Run(ctx context.Context) (err error) {
+	defer func() {
+		q.setState("stopped", nil)
+		if err != nil {
+			q.setState("failed", err)
+			q.log.Error("query stopped", "batch", q.pos.next, "err", err)
+		}
+		tell(q.opt.Listener.QueryStopped, Stopped{Query: q.def.Name, Err: err})
+	}()
+	err = q.loop(ctx)
+	if err != nil {
+		return errors.Join(err, q.Abandon())
+	}
+	return q.Close(context.WithoutCancel(ctx))
+}
+
+func (q *Query) loop(ctx context.Context) error {
+	for {
+		select {
+		case <-q.stop:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		default:
+		}
+		ran, err := q.Step(ctx)
+		if err != nil {
+			return err
+		}
+		if q.Ended() {
+			return nil
+		}
+		if ran {
+			continue
+		}
+		if err := q.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// wait sleeps until the next turn may find something: the trigger's time, news from a source, a Commit to be
+// written alone, a state version that is due, or Stop.
+func (q *Query) wait(ctx context.Context) error {
+	if err := q.upkeep(ctx); err != nil {
+		return err
+	}
+	now := q.opt.Clock.Now()
+	pause := q.schedule.due(now)
+	polling := pause == 0
+	if polling {
+		pause = q.quiet(now)
+	}
+	if !q.flushAt.IsZero() {
+		pause = min(pause, dueIn(now, q.flushAt))
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pause, errWaited)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {})()
+	go func() { // ends with ctx
+		select {
+		case <-q.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if polling {
+		q.awaitNews(ctx)
+	} else {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+var errWaited = errors.New("waited long enough") //nolint:gochecknoglobals // a sentinel
+
+// quiet returns how long a query that polls may sleep when its sources can wake it, else the poll interval.
+func (q *Query) quiet(now time.Time) time.Duration {
+	for _, in := range q.inputs {
+		if _, ok := in.src.(stream.Waiter); !ok || in.ahead != nil {
+			return pollInterval
+		}
+	}
+	pause := time.Second
+	if timeout := q.def.Options.Duration("idle_timeout"); timeout > 0 {
+		pause = min(pause, timeout/4)
+	}
+	if q.trigger.Spec().Kind == trigger.Cron {
+		pause = min(pause, q.schedule.due(now))
+	}
+	return pause
+}
+
+// awaitNews returns when any source has something new or ctx is done.
+func (q *Query) awaitNews(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{}, len(q.inputs))
+	waiting := 0
+	for _, in := range q.inputs {
+		w, ok := in.src.(stream.Waiter)
+		if !ok || in.ahead != nil {
+			continue
+		}
+		waiting++
+		from := q.pos.offsets[in.def.Name]
+		go func() { // ends with ctx, which this function cancels and waits for
+			_ = w.Wait(ctx, from) // an error shows itself again, with its place, when the source is asked
+			cancel()
+			ended <- struct{}{}
+		}()
+	}
+	<-ctx.Done()
+	cancel()
+	for range waiting {
+		<-ended
+	}
+}
+
+// upkeep does what needs no batch: a lone Commit, a state version, acknowledgements.
+func (q *Query) upkeep(ctx context.Context) error {
+	if !q.flushAt.IsZero() && !q.opt.Clock.Now().Before(q.flushAt) {
+		if err := q.flush(); err != nil {
+			return err
+		}
+	}
+	return q.keepIfDue(ctx)
+}
+
+func (q *Query) flush() error {
+	q.flushAt = time.Time{}
+	if err := q.ckpt.Flush(); err != nil {
+		return diag.Wrap(diag.BatchFailed, err, "write the commit of batch %d", q.pos.next-1)
+	}
+	return nil
+}

@@ -1,0 +1,328 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/engine/exec"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sinks/letters"
+	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+// Query is one running query. One goroutine owns it: the one that called Open and calls Run, or Step and Idle.
+// Stop and Status may be called from anywhere.
+type Query struct {
+	opt     Options
+	app     *planner.App
+	def     *planner.Query
+	plan    *planner.Plan
+	trigger trigger.Trigger
+	log     *slog.Logger
+
+	db      *duck.DB
+	session *exec.Session
+	ckpt    *checkpoint.Checkpoint
+	uuid    string
+	epoch   uint64
+	inputs  []*input
+	outputs []*output
+	letters *letters.Box
+	tables  *tables
+
+	pos      position
+	pending  *checkpoint.Replay // a batch that has an Intent but no Commit
+	schedule schedule
+	snapshot snapshots
+	flushAt  time.Time // when the buffered Commit is to be written alone; zero: nothing buffered
+
+	stop   chan struct{} // closed by Stop
+	stopOn atomic.Bool
+	status atomic.Pointer[Status]
+}
+
+// position is where the log stands: everything the next Intent is made from.
+type position struct {
+	next       int64
+	offsets    map[string]stream.Offset
+	identities map[string]string
+	watermark  *int64 // wm(next)
+	evicted    *int64 // wm(next-1): what the last executed batch evicted with
+	watermarks map[string]int64
+	delivered  map[string]stream.Marker
+	totals     checkpoint.Totals
+	inexact    bool
+	began      time.Time // when the last batch began, for the input rate
+}
+
+// output is one sink of the query.
+type output struct {
+	name string
+	sink stream.Sink
+}
+
+// Open plans query name of app, takes its directory's lock and brings it to where its log says it stood: state
+// loaded, the batches after the state version run again without delivery. The caller ends it with Close, or with
+// Abandon as if the process had been killed.
+func Open(ctx context.Context, opt Options, app *planner.App, name string) (*Query, error) {
+	opt = opt.withDefaults()
+	q, err := openAs(ctx, opt, app, name)
+	var other *otherPlanError
+	if !errors.As(err, &other) {
+		return q, err
+	}
+	if err := finishAs(ctx, opt, other.meta); err != nil {
+		return nil, fmt.Errorf("finish query %q as its checkpoint has it: %w", name, err)
+	}
+	return openAs(ctx, opt, app, name)
+}
+
+func openAs(ctx context.Context, opt Options, app *planner.App, name string) (*Query, error) {
+	q, err := newQuery(opt, app, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.open(ctx); err != nil {
+		return nil, errors.Join(err, q.release(false))
+	}
+	return q, nil
+}
+
+func newQuery(opt Options, app *planner.App, name string) (*Query, error) {
+	def, err := findQuery(app, name)
+	if err != nil {
+		return nil, err
+	}
+	q := &Query{opt: opt, app: app, def: def, stop: make(chan struct{}), log: opt.Log.With("query", name)}
+	q.snapshot.batch = -1
+	q.setState("starting", nil)
+	return q, nil
+}
+
+// otherPlanError says that the log holds batches which must run again by the text they were begun with.
+type otherPlanError struct{ meta checkpoint.Meta }
+
+func (*otherPlanError) Error() string {
+	return "the checkpoint has unfinished batches of an older text"
+}
+
+// finishAs runs the unfinished batches of a checkpoint by the text it was written with, up to a state version.
+func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
+	if opt.Parse == nil {
+		return diag.New(diag.PlanChanged, "query %q was changed while a batch of it was unfinished", meta.Name).
+			WithHint("run the old text once with --available-now, then the new one")
+	}
+	app, err := opt.Parse(ctx, &diag.Text{Name: meta.Name + " (as in the checkpoint)", Body: meta.SQL})
+	if err != nil {
+		return err
+	}
+	q, err := openAs(ctx, opt, app, meta.Name)
+	if err != nil {
+		return err
+	}
+	if q.pending != nil {
+		if err := q.runPending(ctx); err != nil {
+			return errors.Join(err, q.Abandon())
+		}
+	}
+	return q.Close(ctx)
+}
+
+func findQuery(app *planner.App, name string) (*planner.Query, error) {
+	names := make([]string, len(app.Queries))
+	for i, d := range app.Queries {
+		if d.Name == name {
+			return d, nil
+		}
+		names[i] = d.Name
+	}
+	e := diag.New(diag.UnknownName, "query %q is not defined in %s", name, app.Text.Name)
+	if near := diag.Near(name, names); near != "" {
+		e = e.WithHint("did you mean %q?", near)
+	}
+	return nil, e
+}
+
+func (q *Query) open(ctx context.Context) error {
+	if err := q.openTrigger(); err != nil {
+		return err
+	}
+	dir := filepath.Join(q.opt.DataDir, q.def.Name)
+	if err := q.openPlan(ctx, dir); err != nil {
+		return err
+	}
+	recovery, err := q.openCheckpoint(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := q.openInputs(ctx, dir, recovery); err != nil {
+		return err
+	}
+	if q.letters, err = letters.Open(q.opt.FS, filepath.Join(dir, "dead_letters"), letters.Options{}); err != nil {
+		return fmt.Errorf("open dead letters: %w", err)
+	}
+	if err := q.openOutputs(ctx, dir, recovery); err != nil {
+		return err
+	}
+	replayed, err := q.resume(ctx, recovery)
+	if err != nil {
+		return err
+	}
+	q.schedule.start(q, recovery)
+	q.snapshot.last = q.opt.Clock.Now()
+	q.setState("running", nil)
+	tell(q.opt.Listener.QueryStarted, Started{Query: q.def.Name, UUID: q.uuid, Epoch: q.epoch, New: recovery.New,
+		Batch: q.pos.next, Replayed: replayed, Torn: tornBytes(recovery)})
+	return nil
+}
+
+func (q *Query) openTrigger() error {
+	spec := q.def.Trigger
+	if q.opt.Trigger != nil && spec.Kind != trigger.Cron {
+		spec = trigger.Spec{Kind: trigger.AvailableNow}
+		if *q.opt.Trigger == OverrideOnce {
+			spec.Kind = trigger.Once
+		}
+	}
+	t, err := trigger.New(spec)
+	q.trigger = t
+	if err != nil {
+		return fmt.Errorf("query %q: %w", q.def.Name, err)
+	}
+	return nil
+}
+
+// openPlan opens the query's sealed DuckDB and plans the body on it.
+func (q *Query) openPlan(ctx context.Context, dir string) error {
+	db, err := duck.Open(ctx, duck.Options{
+		Sealed: true, MemoryLimit: q.memory(), Threads: q.opt.Threads, TempDir: filepath.Join(dir, "spill"),
+	})
+	if err != nil {
+		return fmt.Errorf("open DuckDB: %w", err)
+	}
+	q.db = db
+	plan, err := buildPlan(ctx, db, q.app, q.def)
+	if err != nil {
+		return err
+	}
+	q.plan = plan
+	return q.checkLoop()
+}
+
+func buildPlan(ctx context.Context, db *duck.DB, app *planner.App, def *planner.Query) (*planner.Plan, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to DuckDB: %w", err)
+	}
+	plan, err := planner.Build(ctx, app, def, conn)
+	if cerr := conn.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("close planning connection: %w", cerr)
+	}
+	return plan, err //nolint:wrapcheck // a coded error with its own place
+}
+
+// memory is DuckDB's share of the query's limit; the rest is for Arrow buffers and Go.
+func (q *Query) memory() int64 {
+	limit := q.opt.MemoryLimit
+	if q.def.Options.Has("memory_limit") {
+		limit = q.def.Options.Int("memory_limit")
+	}
+	return limit * 3 / 5
+}
+
+// Name returns the query's name.
+func (q *Query) Name() string { return q.def.Name }
+
+// Plan returns what the query runs. It is not to be changed.
+func (q *Query) Plan() *planner.Plan { return q.plan }
+
+// Watermark returns the query's watermark in microseconds since 1970, or nil when it is not known yet.
+func (q *Query) Watermark() *int64 { return q.pos.watermark }
+
+// Batches returns how many batches have been committed in the life of the query.
+func (q *Query) Batches() int64 { return q.pos.totals.Batches }
+
+// Status returns an immutable picture of the query. It may be called concurrently.
+func (q *Query) Status() Status { return *q.status.Load() }
+
+// Stop asks Run to return after the batch it is in. It may be called concurrently and more than once.
+func (q *Query) Stop() {
+	if q.stopOn.CompareAndSwap(false, true) {
+		close(q.stop)
+	}
+}
+
+func (q *Query) setState(state string, err error) {
+	s := Status{Query: q.def.Name, UUID: q.uuid, State: state, Batch: q.pos.next, Watermark: q.pos.watermark, Err: err}
+	if old := q.status.Load(); old != nil {
+		s.Last = old.Last
+	}
+	q.status.Store(&s)
+}
+
+// Close ends the query cleanly: the last Commit and a state version become durable, so that the next start runs
+// nothing again. It is idempotent.
+func (q *Query) Close(ctx context.Context) error {
+	if q.ckpt == nil {
+		return nil
+	}
+	err := q.finalSnapshot(ctx)
+	return errors.Join(err, q.release(err == nil))
+}
+
+// Abandon frees memory, connections and the lock and writes nothing: what a kill would leave behind.
+func (q *Query) Abandon() error { return q.release(false) }
+
+func (q *Query) release(clean bool) error {
+	q.snapshot.wait()
+	var errs []error
+	for _, in := range q.inputs {
+		errs = append(errs, in.close())
+	}
+	for _, out := range q.outputs {
+		errs = append(errs, out.sink.Close())
+	}
+	q.inputs, q.outputs = nil, nil
+	if q.session != nil {
+		errs = append(errs, q.session.Close())
+		q.session = nil
+	}
+	if q.tables != nil {
+		errs = append(errs, q.tables.close())
+		q.tables = nil
+	}
+	if q.db != nil {
+		errs = append(errs, q.db.Close())
+		q.db = nil
+	}
+	if q.ckpt != nil {
+		errs = append(errs, q.ckpt.Close(clean))
+		q.ckpt = nil
+	}
+	return errors.Join(errs...)
+}
+
+// guard turns a panic of the query's goroutine into a coded error with the stack, so that other queries live on.
+func (q *Query) guard(err *error) {
+	if r := recover(); r != nil {
+		*err = diag.New(diag.Internal, "query %q: %v", q.def.Name, r).WithNote("%s", debug.Stack()).
+			WithHint("this is a fault of Tidemill; nothing was committed by the batch in flight")
+	}
+}
+
+func tornBytes(r *checkpoint.Recovery) int64 {
+	if r.Torn == nil {
+		return 0
+	}
+	return r.Torn.Bytes
+}

@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/engine/exec"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/state"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// openCheckpoint takes the query's directory and checks that what it holds fits the plan.
+func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Recovery, error) {
+	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
+		SQL: q.app.Text.Body, Plan: q.plan.Hash(), Layout: q.layout()}
+	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
+		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.plan.Stateful()}, meta)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // a coded error with its own place
+	}
+	q.ckpt, q.uuid, q.epoch = ckpt, recovery.Meta.UUID, recovery.Epoch
+	if recovery.New {
+		return recovery, nil
+	}
+	if err := ckpt.CompareLayout(q.layout()); err != nil {
+		return nil, err //nolint:wrapcheck // a coded error
+	}
+	return recovery, q.takeEffect(recovery)
+}
+
+// takeEffect lets a changed text of the query replace the one in the checkpoint, which is right only where no batch
+// of the old text must run again.
+func (q *Query) takeEffect(r *checkpoint.Recovery) error {
+	if r.Meta.Plan == q.plan.Hash() {
+		return nil
+	}
+	if r.Pending != nil || len(r.Rerun) > 0 {
+		return &otherPlanError{r.Meta}
+	}
+	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.plan.Hash(), q.app.Text.Body, q.opt.Version
+	if err := q.ckpt.SaveMeta(r.Meta); err != nil {
+		return fmt.Errorf("keep the changed text: %w", err)
+	}
+	return nil
+}
+
+// layout has one line per thing that must stay the same while the checkpoint lives.
+func (q *Query) layout() []string {
+	lines := q.plan.Layout()
+	for _, s := range q.plan.Sources {
+		lines = append(lines, sourceLayout(q.opt.Registry, s)...)
+	}
+	return lines
+}
+
+func sourceLayout(reg stream.Registry, s *planner.Source) []string {
+	line := fmt.Sprintf("source %s: connector %s", s.Name, s.Connector)
+	fields := append(stream.SourceFields(s.Typed), reg.Sources[s.Connector].Spec.Fields...)
+	for _, f := range fields {
+		if f.Fixed && f.Type != stream.Secret && s.Options.Has(f.Name) {
+			line += fmt.Sprintf(", %s = %v", f.Name, s.Options[f.Name])
+		}
+	}
+	lines := []string{line}
+	if w := s.Watermark; w != nil {
+		lines = append(lines, fmt.Sprintf("source %s: watermark on %s", s.Name, w.Column))
+	}
+	return lines
+}
+
+func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
+	q.pos = position{offsets: map[string]stream.Offset{}, identities: map[string]string{},
+		watermarks: map[string]int64{}, delivered: map[string]stream.Marker{}, began: q.opt.Clock.Now()}
+	for _, s := range q.plan.Sources {
+		in, err := openInput(ctx, q.opt, s, filepath.Join(dir, "sources", s.Name))
+		if err != nil {
+			return err
+		}
+		q.inputs = append(q.inputs, in)
+	}
+	return q.startOffsets(ctx, r.Meta)
+}
+
+// startOffsets resolves where each source begins, once in the life of a query: "latest" must not move when the first
+// batch is run again.
+func (q *Query) startOffsets(ctx context.Context, meta checkpoint.Meta) error {
+	if meta.Start == nil {
+		meta.Start = map[string]stream.Offset{}
+	}
+	changed := false
+	for _, in := range q.inputs {
+		name := in.def.Name
+		if _, known := meta.Start[name]; !known {
+			var start stream.Offset
+			err := q.retryStart(ctx, func() (err error) {
+				start, err = in.src.Start(ctx)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("start source %q: %w", name, err)
+			}
+			meta.Start[name], changed = start, true
+		}
+		q.pos.offsets[name] = meta.Start[name]
+	}
+	if !changed {
+		return nil
+	}
+	if err := q.ckpt.SaveMeta(meta); err != nil {
+		return fmt.Errorf("keep start offsets: %w", err)
+	}
+	return nil
+}
+
+// retryStart tries a few times only: at the start somebody is watching and wants to know.
+func (q *Query) retryStart(ctx context.Context, step func() error) error {
+	var err error
+	for attempt := range 3 {
+		if attempt > 0 {
+			if serr := q.opt.Clock.Sleep(ctx, backoffFirst); serr != nil {
+				return err
+			}
+		}
+		if err = step(); err == nil || !diag.Temporary(err) {
+			return err
+		}
+	}
+	return err
+}
+
+func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
+	schema, err := planSchema(q.plan)
+	if err != nil {
+		return err
+	}
+	for i, name := range q.def.Sinks {
+		def := findSink(q.app, name)
+		connector, ok := q.opt.Registry.Sinks[def.Connector]
+		if !ok {
+			return diag.New(diag.UnknownConnector, "sink %q: connector %q is not in this build", name, def.Connector).
+				At(q.app.Text, q.def.SinkSpan[i])
+		}
+		sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: def.Options, Schema: schema,
+			Keys: q.plan.Keys, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
+			Dir: filepath.Join(dir, "sinks", name), Log: q.opt.Log.With("sink", name), Stage: q.ckpt.Stager()})
+		if err != nil {
+			return fmt.Errorf("open sink %q: %w", name, err)
+		}
+		q.outputs = append(q.outputs, &output{name: name, sink: sink})
+		if err := sink.Open(ctx, q.owner(name, r)); err != nil {
+			return fmt.Errorf("open sink %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// owner tells a sink who we are and what our log says it holds. A sink that is new to the query begins here.
+func (q *Query) owner(sink string, r *checkpoint.Recovery) stream.Owner {
+	o := stream.Owner{Query: q.uuid, Name: q.def.Name, Epoch: q.epoch, TakeOver: q.opt.TakeOver}
+	if r.Last != nil {
+		if m, ok := r.Last.Delivered[sink]; ok {
+			o.Last = &m
+		}
+	}
+	if r.Pending != nil {
+		m := q.marker(*r.Pending)
+		o.Pending = &m
+	}
+	return o
+}
+
+func findSink(app *planner.App, name string) *planner.Sink {
+	for _, s := range app.Sinks {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// resume brings the query to where its log says it stood: the state version, then the committed batches after it
+// run again from their Intents, without delivery.
+func (q *Query) resume(ctx context.Context, r *checkpoint.Recovery) (replayed int, err error) {
+	if err := q.openSession(ctx); err != nil {
+		return 0, err
+	}
+	if err := q.openTables(ctx, r); err != nil {
+		return 0, err
+	}
+	if r.Last == nil {
+		q.setPending(r)
+		return 0, nil
+	}
+	if q.plan.Stateful() {
+		if err := q.rebuild(ctx, r); err != nil {
+			return 0, err
+		}
+	}
+	q.apply(*r.LastIntent, *r.Last)
+	q.setPending(r)
+	return len(r.Rerun), q.useCurrentTables(ctx, r)
+}
+
+func (q *Query) setPending(r *checkpoint.Recovery) {
+	if r.Pending != nil {
+		q.pending = &checkpoint.Replay{Intent: *r.Pending, Exclude: r.PendingExclude}
+	}
+}
+
+func (q *Query) openSession(ctx context.Context) error {
+	ahead := make(map[string]time.Duration, len(q.plan.Sources))
+	for _, s := range q.plan.Sources {
+		ahead[s.Name] = maxAhead(s)
+	}
+	session, err := exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, MaxAhead: ahead})
+	if err != nil {
+		return fmt.Errorf("prepare the plan: %w", err)
+	}
+	q.session = session
+	return nil
+}
+
+// maxAhead is how far past the batch time an event time may lie; zero for as far as it likes.
+func maxAhead(s *planner.Source) time.Duration {
+	if s.Options.Has("max_ahead") {
+		return s.Options.Duration("max_ahead")
+	}
+	if s.Connector == "jetstream" {
+		return 24 * time.Hour
+	}
+	return 0
+}
+
+// rebuild loads the state version and runs the batches after it again.
+func (q *Query) rebuild(ctx context.Context, r *checkpoint.Recovery) error {
+	if r.Version >= 0 {
+		err := r.Load(ctx, func(c state.Change) error { return q.session.Restore(ctx, c) })
+		if err != nil {
+			return fmt.Errorf("load state version %d: %w", r.Version, err)
+		}
+	}
+	for i := range r.Rerun {
+		if err := q.replay(ctx, &r.Rerun[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay runs a committed batch again, so that the state moves as it did, and delivers nothing.
+func (q *Query) replay(ctx context.Context, r *checkpoint.Replay) error {
+	if err := q.useTables(ctx, r.Intent.Tables); err != nil {
+		return err
+	}
+	w := q.newWork(r.Intent)
+	w.replay = r.Commit
+	if r.Exclude != nil {
+		w.excluded = r.Exclude.Rows
+	}
+	defer w.release()
+	if err := q.fetch(ctx, w); err != nil {
+		return err
+	}
+	return q.execute(ctx, w)
+}

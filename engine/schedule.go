@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+// schedule is where the query stands with its trigger.
+type schedule struct {
+	last  time.Time                // tick of the last turn; zero: none yet
+	until map[string]stream.Offset // end of the run in progress, for AVAILABLE NOW and CRON
+	tick  *time.Time               // the cron tick being worked on
+	ended bool                     // the trigger will never be due again
+	turns int                      // turns taken in this life
+	query *Query
+}
+
+// start restores the schedule from the log: the newest tick that a batch ran for.
+func (s *schedule) start(q *Query, r *checkpoint.Recovery) {
+	s.query = q
+	if q.trigger.Spec().Kind != trigger.Cron {
+		return
+	}
+	if !q.plan.SlotBound {
+		s.last = q.opt.Clock.Now()
+	}
+	if r.LastIntent != nil && r.LastIntent.Tick != nil {
+		s.last = *r.LastIntent.Tick
+	}
+}
+
+func (s *schedule) applied(in checkpoint.Intent) {
+	if in.Tick != nil && s.query != nil && in.Tick.After(s.last) {
+		s.last = *in.Tick
+	}
+}
+
+// ending reports that reading ahead is of no use.
+func (s *schedule) ending() bool {
+	return s.ended || s.until != nil || s.query == nil || s.query.trigger.Spec().Kind == trigger.Once
+}
+
+// due returns how long to wait until the next turn; zero means now.
+func (s *schedule) due(now time.Time) time.Duration {
+	if s.query.pending != nil || s.until != nil {
+		return 0
+	}
+	next := s.query.trigger.Next(s.last, now)
+	if next.IsZero() { // a cron expression that never comes
+		return time.Hour
+	}
+	return dueIn(now, next)
+}
+
+// Step evaluates the trigger once and runs at most one batch. It reports whether a batch ran.
+func (q *Query) Step(ctx context.Context) (ran bool, err error) {
+	defer q.guard(&err)
+	return q.turn(ctx, false)
+}
+
+// Idle runs batches until nothing is left to do, no-data batches included, whatever the wall-clock schedule says.
+func (q *Query) Idle(ctx context.Context) (err error) {
+	defer q.guard(&err)
+	for {
+		ran, err := q.turn(ctx, true)
+		if err != nil || !ran {
+			return err
+		}
+	}
+}
+
+// Ended reports that the trigger will never be due again: ONCE and AVAILABLE NOW after their work.
+func (q *Query) Ended() bool { return q.schedule.ended && q.pending == nil }
+
+// turn is one evaluation of the trigger.
+func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
+	s := &q.schedule
+	if q.pending != nil {
+		return true, q.runPending(ctx)
+	}
+	if s.ended {
+		return false, nil
+	}
+	now := q.opt.Clock.Now()
+	if !force && s.due(now) > 0 {
+		return false, nil
+	}
+	s.turns++
+	switch q.trigger.Spec().Kind {
+	case trigger.Once:
+		s.ended = true
+		return q.attempt(ctx, true, nil)
+	case trigger.AvailableNow:
+		return q.untilEnd(ctx, func() { s.ended = true })
+	case trigger.Cron:
+		return q.cronTurn(ctx, now, force)
+	case trigger.Every:
+		s.last = q.trigger.Current(now)
+		return q.attempt(ctx, false, nil)
+	default:
+		s.last = now
+		return q.attempt(ctx, false, nil)
+	}
+}
+
+// untilEnd fixes the end at its first call and runs a batch toward it at each; done is called when it is reached.
+func (q *Query) untilEnd(ctx context.Context, done func()) (bool, error) {
+	s := &q.schedule
+	if s.until == nil {
+		until, err := q.ends(ctx)
+		if err != nil {
+			return false, err
+		}
+		s.until = until
+	}
+	ran, err := q.attempt(ctx, false, s.until)
+	if err == nil && !ran {
+		s.until = nil
+		done()
+	}
+	return ran, err
+}
+
+// attempt admits a batch and runs it.
+func (q *Query) attempt(ctx context.Context, unlimited bool, until map[string]stream.Offset) (bool, error) {
+	start := q.opt.Clock.Now()
+	if err := q.refreshTables(ctx); err != nil {
+		return false, err
+	}
+	in, err := q.admit(ctx, unlimited, until)
+	if err != nil || in == nil {
+		return false, err
+	}
+	in.Tick = q.schedule.tick
+	w := q.newWork(*in)
+	w.began = start
+	w.phases["latestOffset"] = millis(q.opt.Clock.Now().Sub(start))
+	return true, q.finishBatch(ctx, w, false)
+}
+
+// runPending runs the batch that has an Intent but no Commit again, from its Intent.
+func (q *Query) runPending(ctx context.Context) error {
+	w := q.newWork(q.pending.Intent)
+	if q.pending.Exclude != nil {
+		w.excluded = q.pending.Exclude.Rows
+	}
+	if err := q.useTables(ctx, w.intent.Tables); err != nil {
+		return err
+	}
+	if err := q.finishBatch(ctx, w, true); err != nil {
+		return err
+	}
+	q.pending = nil
+	return nil
+}
+
+// finishBatch runs a batch and keeps a state version if one is due.
+func (q *Query) finishBatch(ctx context.Context, w *work, logged bool) error {
+	if _, err := q.runBatch(ctx, w, logged); err != nil {
+		return err
+	}
+	if err := q.hook(AfterState); err != nil {
+		if kerr := q.keep(ctx); kerr != nil {
+			return kerr
+		}
+		q.snapshot.wait()
+		return err
+	}
+	return q.keepIfDue(ctx)
+}
+
+// Finish runs what is left and then one batch with the watermark at infinity, which closes every open window and
+// session. No row can follow: all would be late.
+func (q *Query) Finish(ctx context.Context) (err error) {
+	defer q.guard(&err)
+	if err := q.Idle(ctx); err != nil {
+		return err
+	}
+	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond), Final: true,
+		Sources: make(map[string]stream.Range, len(q.inputs)), Tables: q.tables.versions(), Plan: q.plan.Hash(),
+		Watermark: q.pos.watermark, Late: q.pos.evicted}
+	for _, s := range q.inputs {
+		name := s.def.Name
+		in.Sources[name] = stream.Range{From: q.pos.offsets[name], To: q.pos.offsets[name], Identity: q.pos.identities[name]}
+	}
+	return q.finishBatch(ctx, q.newWork(in), false)
+}

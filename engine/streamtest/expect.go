@@ -1,0 +1,116 @@
+package streamtest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/rowenc"
+	sinkmem "github.com/tidemill/tidemill/sinks/memory"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// expect compares what reached a sink with the step's rows.
+func (r *rig) expect(s Step) error {
+	defer r.resetCounts()
+	sink := r.app.Queries[0].Sinks[0]
+	if name, ok := s.With["sink"].(string); ok {
+		sink = name
+	}
+	if len(s.Order) != 1 {
+		return errors.New("expect has exactly one of new, all and last")
+	}
+	var got table
+	switch which := s.Order[0]; which {
+	case "new":
+		got = r.fresh(sink)
+	case "all":
+		got = r.held(sink)
+		r.seen[sink] = len(r.sinks.Batches(sink))
+	case "last":
+		got = r.lastBatch(sink)
+		r.seen[sink] = len(r.sinks.Batches(sink))
+	default:
+		return fmt.Errorf("expect: unknown key %q", which)
+	}
+	rows, ok := mapOf(s.Value)[s.Order[0]].([]any)
+	if !ok {
+		return fmt.Errorf("expect: %s must be a list of rows", s.Order[0])
+	}
+	want, err := got.expected(rows)
+	if err != nil {
+		return err
+	}
+	if d := diff(got.rows, want, s.With["ordered"] == true); d != "" {
+		return fmt.Errorf("sink %s, %s rows differ:\n%s", sink, s.Order[0], d)
+	}
+	return nil
+}
+
+// fresh returns the rows that reached the sink since the last look at it.
+func (r *rig) fresh(sink string) table {
+	all := r.sinks.Batches(sink)
+	from := min(r.seen[sink], len(all))
+	r.seen[sink] = len(all)
+	return delivered(all[from:], all)
+}
+
+// held returns every row so far; in complete mode what the last batch left.
+func (r *rig) held(sink string) table {
+	all := r.sinks.Batches(sink)
+	if n := len(all); n > 0 && all[n-1].Mode == stream.Complete {
+		return delivered(all[n-1:], all)
+	}
+	return delivered(all, all)
+}
+
+// lastBatch returns the rows of the last executed batch, none if it delivered none.
+func (r *rig) lastBatch(sink string) table {
+	all := r.sinks.Batches(sink)
+	if n := len(all); n > 0 && all[n-1].Marker.Batch == r.last {
+		return delivered(all[n-1:], all)
+	}
+	return delivered(nil, all)
+}
+
+// delivered joins the rows of some deliveries; types come from any.
+func delivered(some, any []sinkmem.Delivered) table {
+	var t table
+	if len(any) > 0 {
+		t.names, t.types = any[0].Columns, any[0].Types
+	}
+	for _, d := range some {
+		for _, row := range d.Rows {
+			cells := make([]interface{}, len(row))
+			for i, v := range row {
+				cells[i] = cell(t.types[i], v)
+			}
+			t.rows = append(t.rows, cells)
+		}
+	}
+	return t
+}
+
+// tableOf brings a batch run's result to the form that is compared.
+func tableOf(b stream.Batch) table {
+	var t table
+	for _, f := range b.Schema.Fields() {
+		t.names = append(t.names, f.Name)
+		t.types = append(t.types, f.Type)
+	}
+	for _, rec := range b.Records {
+		for i := range int(rec.NumRows()) {
+			t.rows = append(t.rows, rowOf(rec, i, len(t.types)))
+		}
+	}
+	return t
+}
+
+func rowOf(rec arrow.Record, i, columns int) []any {
+	row := make([]any, columns)
+	for j := range columns {
+		row[j] = cell(rec.Schema().Field(j).Type, rowenc.Value(rec.Column(j), i))
+	}
+	return row
+}

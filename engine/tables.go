@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/state"
+)
+
+// tables are the reference tables of the query: immutable hashed copies, made by the loader, kept in the
+// checkpoint, and given to the sealed session. A batch that runs again uses the copies its Intent names.
+type tables struct {
+	defs   []*planner.Table // of the app, in declaration order: a later body may read an earlier table
+	used   map[string]bool  // those that the plan reads
+	inUse  map[string]string
+	loaded map[string]time.Time
+	copies *state.Copies
+}
+
+func (t *tables) versions() map[string]string {
+	if len(t.inUse) == 0 {
+		return nil
+	}
+	v := make(map[string]string, len(t.inUse))
+	for name, hash := range t.inUse {
+		v[name] = hash
+	}
+	return v
+}
+
+func (t *tables) close() error { return nil }
+
+// openTables loads the reference tables: those that the log names from their copies, the others from their bodies.
+// A table without REFRESH is loaded once in the life of the query.
+func (q *Query) openTables(ctx context.Context, r *checkpoint.Recovery) error {
+	q.tables = &tables{defs: q.app.Tables, used: map[string]bool{}, inUse: map[string]string{},
+		loaded: map[string]time.Time{}, copies: q.ckpt.Tables()}
+	for _, t := range q.plan.Tables {
+		q.tables.used[t.Name] = true
+	}
+	var logged map[string]string
+	switch {
+	case r.Pending != nil:
+		logged = r.Pending.Tables
+	case r.LastIntent != nil:
+		logged = r.LastIntent.Tables
+	}
+	if err := q.useTables(ctx, logged); err != nil {
+		return err
+	}
+	var missing []string
+	for name := range q.tables.used {
+		if _, ok := q.tables.inUse[name]; !ok {
+			missing = append(missing, name)
+		}
+	}
+	sort.Strings(missing)
+	return q.loadTables(ctx, missing)
+}
+
+// useTables puts the named copies into the session, where they are not in it already.
+func (q *Query) useTables(ctx context.Context, versions map[string]string) error {
+	names := make([]string, 0, len(versions))
+	for name := range versions {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		hash := versions[name]
+		if !q.tables.used[name] || q.tables.inUse[name] == hash {
+			continue
+		}
+		t, err := q.tables.copies.Get(ctx, name, hash)
+		if err != nil {
+			return fmt.Errorf("load the copy %s of table %q: %w", hash, name, err)
+		}
+		err = q.session.LoadTable(ctx, name, &duck.Table{Schema: t.Schema, Records: t.Records})
+		t.Release()
+		if err != nil {
+			return fmt.Errorf("load table %q: %w", name, err)
+		}
+		q.tables.inUse[name], q.tables.loaded[name] = hash, q.opt.Clock.Now()
+	}
+	return nil
+}
+
+func (q *Query) useCurrentTables(ctx context.Context, r *checkpoint.Recovery) error {
+	if q.pending == nil {
+		return q.useTables(ctx, r.LastIntent.Tables)
+	}
+	return nil
+}
+
+// refreshTables loads those again whose REFRESH EVERY has passed.
+func (q *Query) refreshTables(ctx context.Context) error {
+	now := q.opt.Clock.Now()
+	var due []string
+	for _, t := range q.plan.Tables {
+		if t.Refresh > 0 && now.Sub(q.tables.loaded[t.Name]) >= t.Refresh {
+			due = append(due, t.Name)
+		}
+	}
+	return q.loadTables(ctx, due)
+}
+
+// loadTables runs the bodies of the named tables on a loader, keeps durable copies and puts them into the session.
+func (q *Query) loadTables(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	want := make(map[string]bool, len(names))
+	for _, name := range names {
+		want[name] = true
+	}
+	return eachTable(ctx, q.memory(), q.app, func(def *planner.Table, t *duck.Table) error {
+		if !want[def.Name] {
+			return nil
+		}
+		hash, err := q.tables.copies.Put(ctx, def.Name, t.Schema, t.Records)
+		if err != nil {
+			return fmt.Errorf("keep a copy of table %q: %w", def.Name, err)
+		}
+		if err := q.session.LoadTable(ctx, def.Name, t); err != nil {
+			return fmt.Errorf("load table %q: %w", def.Name, err)
+		}
+		q.tables.inUse[def.Name], q.tables.loaded[def.Name] = hash, q.opt.Clock.Now()
+		return nil
+	})
+}
+
+// eachTable runs the body of every reference table of app in order, each of which may read the ones before it, on a
+// loader instance, and hands its rows to use.
+func eachTable(ctx context.Context, memory int64, app *planner.App, use func(*planner.Table, *duck.Table) error) (err error) {
+	db, err := duck.Open(ctx, duck.Options{MemoryLimit: memory})
+	if err != nil {
+		return fmt.Errorf("open the loader: %w", err)
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the loader: %w", err)
+	}
+	defer func() {
+		for _, cerr := range []error{conn.Close(), db.Close()} {
+			if err == nil && cerr != nil {
+				err = fmt.Errorf("close the loader: %w", cerr)
+			}
+		}
+	}()
+	for _, m := range app.Macros {
+		if _, err := conn.Exec(ctx, m.Text); err != nil {
+			return tableError(app, m.At, m.Name, err)
+		}
+	}
+	for _, def := range app.Tables {
+		t, err := conn.Select(ctx, def.Body)
+		if err != nil {
+			return tableError(app, def.At, def.Name, err)
+		}
+		err = conn.Import(ctx, def.Name, "", t.Records, t.Schema)
+		if err == nil {
+			err = use(def, t)
+		}
+		t.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tableError(app *planner.App, at int, name string, err error) error {
+	return diag.Wrap(diag.ReadFailed, err, "load table %q", name).
+		At(app.Text, diag.Span{Start: at, End: at + 1}).
+		WithHint("check that the files are there and readable from the working directory")
+}

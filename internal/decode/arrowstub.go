@@ -1,0 +1,3 @@
+package decode
+
+func (d *Decoder) arrowPayload(msg int, b []byte) {}

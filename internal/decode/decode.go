@@ -1,0 +1,280 @@
+package decode
+
+import (
+	"math"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+)
+
+const (
+	// depthMax is how deep JSON values may nest.
+	depthMax = 64
+	// faultsMax is how many rows of one payload may be set aside on their own; with more, the payload as a whole
+	// is one fault. It bounds what a payload made of nothing but faults can cost.
+	faultsMax = 10_000
+	// wholePayload is the Index of a fault that concerns a payload and not one of its rows.
+	wholePayload = -1
+)
+
+// Options say what payloads look like and what becomes of them.
+type Options struct {
+	Columns         []stream.Column  // declared and not computed, METADATA ones included, in declared order
+	Format          string           // json, ndjson, csv, arrow or text
+	TimestampFormat string           // iso (default), s, ms, us or ns
+	CSVDelimiter    string           // one byte; default ","
+	CSVHeader       bool             // each payload begins with a line of column names
+	CSVNull         string           // the unquoted text that means NULL
+	Alloc           memory.Allocator // nil for Go's heap
+}
+
+// Fault is a payload, or one row of it, that does not decode.
+type Fault struct {
+	Message    int    // which message
+	Index      int    // which row within the message, from 0; -1 for the payload as a whole
+	Start, End int    // the bytes within the payload that it concerns
+	Reason     string // one line: the column, what was expected and the value, shortened
+}
+
+// Result is what Decode made of some messages: each row of each payload is either in Rows or in Bad, and a
+// payload that is broken as a whole is one Fault and has no rows.
+type Result struct {
+	Rows    arrow.Record
+	Message []int32 // of each row: the message it came from, ascending
+	Index   []int32 // of each row: its number within its message, faulty rows counted
+	Bad     []Fault // ascending by message, then index
+}
+
+// Release frees the rows. It may be called more than once.
+func (r *Result) Release() {
+	if r.Rows != nil {
+		r.Rows.Release()
+		r.Rows = nil
+	}
+}
+
+// Decoder decodes messages of one source. It may be used again and again, by one goroutine at a time.
+type Decoder struct {
+	alloc   memory.Allocator
+	schema  *arrow.Schema
+	columns []*node // all columns, in declared order
+	top     *object // those that payloads fill
+	metas   []meta  // those that the transport fills
+	payload func(d *Decoder, msg int, b []byte)
+	tsUnit  tsUnit
+	csv     csvFormat
+
+	b    []byte // the text being scanned
+	p    int    // position in b
+	num  number // what scanNumber found last
+	text []byte // scratch for unescaped strings
+
+	reason string // why the last value failed
+
+	row, rowCap  int // rows so far, and how many the top columns have room for
+	message      []int32
+	index        []int32
+	bad          []Fault
+	rowsPerBytes float64 // seen so far, to size columns at once
+	tooBig       bool    // a column outgrew what its offsets can count
+}
+
+// New returns a decoder, or a coded error when a column's type or an option can not be decoded with the format.
+func New(o Options) (*Decoder, error) {
+	d := &Decoder{alloc: o.Alloc}
+	if d.alloc == nil {
+		d.alloc = memory.DefaultAllocator
+	}
+	if err := d.setColumns(o.Columns); err != nil {
+		return nil, err
+	}
+	unit, ok := parseTSUnit(o.TimestampFormat)
+	if !ok {
+		return nil, diag.New(diag.BadOption, "timestamp_format %q is not known", o.TimestampFormat).
+			WithHint("write iso, s, ms, us or ns")
+	}
+	d.tsUnit = unit
+	return d, d.setFormat(o)
+}
+
+func (d *Decoder) setColumns(columns []stream.Column) error {
+	fields := make([]arrow.Field, len(columns))
+	var payload []*node
+	for i, c := range columns {
+		n, err := newColumn(c)
+		if err != nil {
+			return err
+		}
+		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
+		d.columns = append(d.columns, n)
+		if !c.Metadata {
+			payload = append(payload, n)
+			continue
+		}
+		m, err := newMeta(c, n)
+		if err != nil {
+			return err
+		}
+		d.metas = append(d.metas, m)
+	}
+	d.schema = arrow.NewSchema(fields, nil)
+	d.top = newObject(payload)
+	if len(d.top.index) < len(payload) {
+		return diag.New(diag.DuplicateColumn, "two columns of the source have the same name")
+	}
+	return nil
+}
+
+func (d *Decoder) setFormat(o Options) error {
+	switch o.Format {
+	case "json", "":
+		d.payload = (*Decoder).jsonPayload
+	case "ndjson":
+		d.payload = (*Decoder).ndjsonPayload
+	case "csv":
+		d.payload = (*Decoder).csvPayload
+		return d.setCSV(o)
+	case "arrow":
+		d.payload = (*Decoder).arrowPayload
+	case "text":
+		d.payload = (*Decoder).textPayload
+		if len(d.top.fields) != 1 || d.top.fields[0].kind != kindText {
+			return diag.New(diag.BadOption, "format 'text' needs exactly one VARCHAR column that is not METADATA").
+				WithHint("declare one VARCHAR column for the text, or choose another format")
+		}
+	case "parquet":
+		return diag.New(diag.BadOption, "format 'parquet' works with connector = 'file' only").
+			WithHint("use json, ndjson, csv, arrow or text")
+	default:
+		return diag.New(diag.BadOption, "format %q is not known", o.Format).
+			WithHint("use json, ndjson, csv, arrow or text")
+	}
+	return nil
+}
+
+// Schema returns the schema of every Result: all columns in declared order.
+func (d *Decoder) Schema() *arrow.Schema { return d.schema }
+
+// Decode decodes all messages. The caller releases the Result, which does not alias the messages. An error means
+// that the batch is too large to be held in Arrow columns; bad input is never an error.
+func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
+	if m.Len() > math.MaxInt32 || (m != nil && len(m.Data) > math.MaxInt32) {
+		return Result{}, tooBig()
+	}
+	d.begin(m)
+	for i := range m.Len() {
+		d.payload(d, i, m.Payload(i))
+	}
+	d.b = nil
+	d.fillMeta(m)
+	if d.tooBig {
+		d.drop()
+		return Result{}, tooBig()
+	}
+	return d.finish(m), nil
+}
+
+func tooBig() error {
+	return diag.New(diag.BatchFailed, "a batch of more than 2 GiB in one column can not be held").
+		WithHint("lower max_bytes_per_batch or max_rows_per_batch of the source")
+}
+
+// begin sizes the columns for as many rows as messages of this kind gave before.
+func (d *Decoder) begin(m *stream.Messages) {
+	d.row, d.rowCap, d.tooBig = 0, 0, false
+	rows := m.Len()
+	if m != nil {
+		rows = max(rows, int(d.rowsPerBytes*float64(len(m.Data))*1.05))
+	}
+	d.bad = nil
+	d.message = make([]int32, 0, rows)
+	d.index = make([]int32, 0, rows)
+	if rows == 0 {
+		return
+	}
+	d.growRows(rows)
+	for _, n := range d.top.fields {
+		if want := min(int(n.rowBytes*float64(rows)*1.05), len(m.Data), offsetMax); want > len(n.data) && n.dataBuf != nil {
+			n.data = resize(d.alloc, &n.dataBuf, want)
+		}
+	}
+}
+
+func (d *Decoder) growRows(rows int) {
+	for _, n := range d.columns {
+		n.grow(d.alloc, rows)
+	}
+	d.rowCap = rows
+}
+
+// room makes sure that row number d.row may be written.
+func (d *Decoder) room() {
+	if d.row == d.rowCap {
+		d.growRows(max(64, 2*d.rowCap))
+	}
+}
+
+// commit takes the row that has just been written into all payload columns.
+func (d *Decoder) commit(msg, index int) {
+	d.message = append(d.message, int32(msg))
+	d.index = append(d.index, int32(index))
+	d.row++
+}
+
+// mark is a point to which rollback returns.
+type mark struct{ row, bad int }
+
+func (d *Decoder) mark() mark { return mark{d.row, len(d.bad)} }
+
+func (d *Decoder) rollback(m mark) {
+	d.row, d.bad = m.row, d.bad[:m.bad]
+	d.message, d.index = d.message[:m.row], d.index[:m.row]
+}
+
+// badPayload makes the whole payload one fault, whatever was found in it so far.
+func (d *Decoder) badPayload(m mark, msg, size int, reason string) {
+	d.rollback(m)
+	d.bad = append(d.bad, Fault{Message: msg, Index: wholePayload, End: size, Reason: reason})
+}
+
+// badRow sets one row aside. It reports false when the payload has too many of them.
+func (d *Decoder) badRow(m mark, f Fault) bool {
+	if len(d.bad)-m.bad >= faultsMax {
+		return false
+	}
+	if last := len(d.bad) - 1; last >= 0 && d.bad[last].Reason == f.Reason {
+		f.Reason = d.bad[last].Reason
+	}
+	d.bad = append(d.bad, f)
+	return true
+}
+
+func (d *Decoder) finish(m *stream.Messages) Result {
+	arrays := make([]arrow.Array, len(d.columns))
+	for i, n := range d.columns {
+		n.grow(d.alloc, d.row)
+		data := n.finish(d.row)
+		arrays[i] = array.MakeFromData(data)
+		data.Release()
+	}
+	r := Result{Rows: array.NewRecord(d.schema, arrays, int64(d.row)), Message: d.message, Index: d.index, Bad: d.bad}
+	for _, a := range arrays {
+		a.Release()
+	}
+	if d.row > 0 && len(m.Data) > 0 {
+		d.rowsPerBytes = float64(d.row) / float64(len(m.Data))
+	}
+	d.message, d.index, d.bad = nil, nil, nil
+	return r
+}
+
+func (d *Decoder) drop() {
+	for _, n := range d.columns {
+		n.free()
+	}
+	d.message, d.index, d.bad = nil, nil, nil
+}

@@ -1,0 +1,193 @@
+package decode
+
+import "math"
+
+// tsUnit is how TIMESTAMP columns are written.
+type tsUnit int
+
+const (
+	unitISO tsUnit = iota
+	unitSeconds
+	unitMillis
+	unitMicros
+	unitNanos
+)
+
+func parseTSUnit(s string) (tsUnit, bool) {
+	switch s {
+	case "", "iso":
+		return unitISO, true
+	case "s":
+		return unitSeconds, true
+	case "ms":
+		return unitMillis, true
+	case "us":
+		return unitMicros, true
+	case "ns":
+		return unitNanos, true
+	}
+	return 0, false
+}
+
+const (
+	microsPerSecond = 1_000_000
+	microsPerDay    = 86_400 * microsPerSecond
+
+	// DuckDB keeps the two largest and the smallest int64 for infinity and NULL, and its dates begin in the year
+	// 290309 before Christ.
+	timestampMin = -9223372022400000000
+	timestampMax = math.MaxInt64 - 1
+	daysMin      = -106_751_991 // the first day whose microseconds fit a timestamp
+	daysMax      = 106_751_991
+)
+
+func inRange(micros int64) bool { return micros >= timestampMin && micros <= timestampMax-1 }
+
+// isoDate reads YYYY-MM-DD (years of four to six digits) and returns the days since 1970 and what follows.
+func isoDate(s []byte) (days int64, rest []byte, ok bool) {
+	i := 0
+	year := 0
+	for i < len(s) && i < 7 && s[i]-'0' <= 9 {
+		year = year*10 + int(s[i]-'0')
+		i++
+	}
+	if i < 4 || i > 6 || len(s) < i+6 || s[i] != '-' || s[i+3] != '-' {
+		return 0, s, false
+	}
+	month, ok1 := two(s[i+1:])
+	day, ok2 := two(s[i+4:])
+	if !ok1 || !ok2 || month < 1 || month > 12 || day < 1 || day > monthDays(year, month) {
+		return 0, s, false
+	}
+	days = civil(year, month, day)
+	return days, s[i+6:], days <= daysMax
+}
+
+// two reads two digits.
+func two(s []byte) (int, bool) {
+	if len(s) < 2 || s[0]-'0' > 9 || s[1]-'0' > 9 {
+		return 0, false
+	}
+	return int(s[0]-'0')*10 + int(s[1]-'0'), true
+}
+
+func monthDays(year, month int) int {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
+}
+
+// civil returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar. The year is counted from
+// March, so that the leap day is its last.
+func civil(year, month, day int) int64 {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	era := year / 400
+	if year < 0 {
+		era = -1 // only the year before 0 can come here
+	}
+	yearOfEra := year - era*400
+	dayOfYear := (153*(month-3)+2)/5 + day - 1
+	dayOfEra := yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + dayOfYear
+	return int64(era)*146_097 + int64(dayOfEra) - 719_468
+}
+
+// isoTime reads HH:MM[:SS[.fraction]] and returns the microseconds since midnight and what follows. A fraction
+// may have nine digits; what is below a microsecond is cut off.
+func isoTime(s []byte) (micros int64, rest []byte, ok bool) {
+	hour, ok1 := two(s)
+	if !ok1 || len(s) < 5 || s[2] != ':' || hour > 23 {
+		return 0, s, false
+	}
+	minute, ok2 := two(s[3:])
+	if !ok2 || minute > 59 {
+		return 0, s, false
+	}
+	micros = int64(hour*3600+minute*60) * microsPerSecond
+	s = s[5:]
+	if len(s) == 0 || s[0] != ':' {
+		return micros, s, true
+	}
+	second, ok3 := two(s[1:])
+	if !ok3 || second > 59 {
+		return 0, s, false
+	}
+	micros += int64(second) * microsPerSecond
+	s = s[3:]
+	if len(s) == 0 || s[0] != '.' {
+		return micros, s, true
+	}
+	digits, unit := 1, int64(microsPerSecond)
+	for digits < len(s) && s[digits]-'0' <= 9 {
+		unit /= 10
+		micros += int64(s[digits]-'0') * unit
+		digits++
+	}
+	return micros, s[digits:], digits > 1 && digits <= 10
+}
+
+// isoTimestamp reads a date, optionally with a time behind T or a space and a zone of Z or ±hh[[:]mm].
+func isoTimestamp(s []byte) (micros int64, ok bool) {
+	days, s, ok := isoDate(s)
+	if !ok || days < daysMin {
+		return 0, false
+	}
+	if len(s) == 0 {
+		return days * microsPerDay, true
+	}
+	if s[0] != 'T' && s[0] != ' ' {
+		return 0, false
+	}
+	clock, s, ok := isoTime(s[1:])
+	if !ok {
+		return 0, false
+	}
+	offset, ok := isoZone(s)
+	if !ok {
+		return 0, false
+	}
+	// The last day does not fit as a whole, so the sum is made in two steps that can be checked.
+	rest := clock - offset
+	if days == daysMax && rest > math.MaxInt64-daysMax*microsPerDay {
+		return 0, false
+	}
+	micros = days*microsPerDay + rest
+	return micros, inRange(micros)
+}
+
+// isoZone reads a whole zone and returns the microseconds east of UTC.
+func isoZone(s []byte) (micros int64, ok bool) {
+	if len(s) == 0 || len(s) == 1 && s[0] == 'Z' {
+		return 0, true
+	}
+	if s[0] != '+' && s[0] != '-' {
+		return 0, false
+	}
+	sign := int64(1)
+	if s[0] == '-' {
+		sign = -1
+	}
+	hours, ok := two(s[1:])
+	if !ok || hours > 18 {
+		return 0, false
+	}
+	minutes := 0
+	if s = s[3:]; len(s) > 0 {
+		if s[0] == ':' {
+			s = s[1:]
+		}
+		if minutes, ok = two(s); !ok || len(s) != 2 || minutes > 59 {
+			return 0, false
+		}
+	}
+	return sign * int64(hours*3600+minutes*60) * microsPerSecond, true
+}

@@ -1,0 +1,239 @@
+package duck
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+)
+
+const (
+	// resultTable holds the rows between the heavy statement and the reading of it.
+	resultTable  = "__r"
+	selectPrefix = "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n"
+	// recordRowsMax is 60 vectors of DuckDB: Arrow records of 64k to 128k rows are the fastest to work on.
+	recordRowsMax = 60 * 2048
+	// recordBytesMax keeps the 32-bit offsets of text columns far from their end.
+	recordBytesMax = 256 << 20
+)
+
+// Table is the result of a Select. Its records are a copy that lives on without the connection. It may be
+// read by many goroutines; whoever got it from Select releases it.
+type Table struct {
+	Schema  *arrow.Schema
+	Records []arrow.Record // at most 122,880 rows each, none of them empty
+}
+
+// Release gives the records back. A Table is released once.
+func (t *Table) Release() {
+	for _, rec := range t.Records {
+		rec.Release()
+	}
+	t.Records = nil
+}
+
+// NumRows returns how many rows the records hold together.
+func (t *Table) NumRows() int64 {
+	var n int64
+	for _, rec := range t.Records {
+		n += rec.NumRows()
+	}
+	return n
+}
+
+// Select runs one SELECT and returns its rows in order, each column in the type that ArrowType names. The
+// statement is run as CREATE TEMP TABLE __r, which can be cancelled at any time, and __r is then read as
+// Arrow. A transaction that is open goes on; a failure aborts it.
+func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
+	if _, err := c.execAfter(ctx, selectPrefix, sql, nil); err != nil {
+		return nil, c.locate(ctx, err, sql)
+	}
+	cols, err := c.Describe(ctx, "FROM "+resultTable)
+	if err != nil {
+		return nil, err
+	}
+	read, schema, err := readStatement(cols)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.readArrow(ctx, read, schema)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Exec(ctx, "DROP TABLE "+resultTable); err != nil {
+		t.Release()
+		return nil, err
+	}
+	return t, nil
+}
+
+// readStatement returns the SELECT over the result table that casts what Arrow does not carry.
+func readStatement(cols []Column) (string, *arrow.Schema, error) {
+	exprs := make([]string, len(cols))
+	fields := make([]arrow.Field, len(cols))
+	for i, col := range cols {
+		t, err := parseType(col.Type)
+		if err != nil {
+			message := fmt.Sprintf("column %q of type %s: %s", col.Name, col.Type, err)
+			return "", nil, &Error{Kind: Binder, Message: message, Position: -1, Err: err}
+		}
+		exprs[i] = QuoteIdent(col.Name)
+		if !t.plain() {
+			exprs[i] = "CAST(" + exprs[i] + " AS " + t.target() + ") AS " + exprs[i]
+		}
+		fields[i] = arrow.Field{Name: col.Name, Type: t.arrow(), Nullable: true}
+	}
+	return "SELECT " + strings.Join(exprs, ", ") + " FROM " + resultTable, arrow.NewSchema(fields, nil), nil
+}
+
+// readArrow drains the driver's reader and gathers its records of 2,048 rows into big ones.
+func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
+	a, err := c.arrowOf()
+	if err != nil {
+		return nil, err
+	}
+	reader, err := a.QueryContext(ctx, sql)
+	if err != nil {
+		return nil, fault(ctx, err, sql, 0)
+	}
+	defer reader.Release()
+	g := gatherer{schema: schema, out: &Table{Schema: schema}}
+	defer g.drop()
+	for reader.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := g.add(reader.Record()); err != nil {
+			return nil, err
+		}
+	}
+	if err := reader.Err(); err != nil {
+		return nil, fault(ctx, err, sql, 0)
+	}
+	if err := g.flush(); err != nil {
+		return nil, err
+	}
+	return g.take(), nil
+}
+
+// gather joins recs, which have the types of schema, into big records that the caller releases.
+func gather(recs []arrow.Record, schema *arrow.Schema) ([]arrow.Record, error) {
+	g := gatherer{schema: schema, out: &Table{Schema: schema}}
+	defer g.drop()
+	for _, rec := range recs {
+		if err := g.add(rec); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.flush(); err != nil {
+		return nil, err
+	}
+	return g.take().Records, nil
+}
+
+// gatherer joins small records into big ones in the memory of Go.
+type gatherer struct {
+	schema *arrow.Schema
+	out    *Table
+	parts  []arrow.Record
+	rows   int64
+	bytes  int64
+}
+
+// add retains rec until the next flush.
+func (g *gatherer) add(rec arrow.Record) error {
+	if rec.NumRows() == 0 {
+		return nil
+	}
+	for i, f := range g.schema.Fields() {
+		if got := rec.Column(i).DataType(); !arrow.TypeEqual(got, f.Type) {
+			return internalFault("column %q came as %s, expected %s", f.Name, got, f.Type)
+		}
+	}
+	size := recordBytes(rec)
+	if len(g.parts) > 0 && (g.rows+rec.NumRows() > recordRowsMax || g.bytes+size > recordBytesMax) {
+		if err := g.flush(); err != nil {
+			return err
+		}
+	}
+	rec.Retain()
+	g.parts = append(g.parts, rec)
+	g.rows += rec.NumRows()
+	g.bytes += size
+	return nil
+}
+
+// flush copies the parts into one record of the table.
+func (g *gatherer) flush() error {
+	if len(g.parts) == 0 {
+		return nil
+	}
+	cols := make([]arrow.Array, g.schema.NumFields())
+	defer func() {
+		for _, col := range cols {
+			if col != nil {
+				col.Release()
+			}
+		}
+	}()
+	slices := make([]arrow.Array, len(g.parts))
+	for i := range cols {
+		for j, part := range g.parts {
+			slices[j] = part.Column(i)
+		}
+		col, err := array.Concatenate(slices, memory.DefaultAllocator)
+		if err != nil {
+			return fmt.Errorf("gather column %q: %w", g.schema.Field(i).Name, err)
+		}
+		cols[i] = col
+	}
+	g.out.Records = append(g.out.Records, array.NewRecord(g.schema, cols, g.rows))
+	g.releaseParts()
+	return nil
+}
+
+func (g *gatherer) releaseParts() {
+	for _, part := range g.parts {
+		part.Release()
+	}
+	g.parts, g.rows, g.bytes = g.parts[:0], 0, 0
+}
+
+// take hands the table over.
+func (g *gatherer) take() *Table {
+	t := g.out
+	g.out = nil
+	return t
+}
+
+// drop releases what has not been taken.
+func (g *gatherer) drop() {
+	g.releaseParts()
+	if g.out != nil {
+		g.out.Release()
+	}
+}
+
+func recordBytes(rec arrow.Record) int64 {
+	var n int64
+	for _, col := range rec.Columns() {
+		n += dataBytes(col.Data())
+	}
+	return n
+}
+
+func dataBytes(data arrow.ArrayData) int64 {
+	var n int64
+	for _, buf := range data.Buffers() {
+		if buf != nil {
+			n += int64(buf.Len())
+		}
+	}
+	for _, child := range data.Children() {
+		n += dataBytes(child)
+	}
+	return n
+}

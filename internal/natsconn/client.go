@@ -1,0 +1,318 @@
+// Package natsconn is the one connection to a NATS server that a connector holds, and the few JetStream requests
+// that the source and the sink share. It connects when it is first used, reconnects by itself, and turns every
+// fault into a coded error that says what to do. It reads no messages and keeps no position.
+package natsconn
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// MarkerHeader is on every message that a jetstream sink writes for itself and that holds no rows; sources leave
+// such messages out.
+const MarkerHeader = "Tidemill-Marker"
+
+// Options are the checked options of a connector; stream.Options is one. The names are those of stream.NATSFields.
+type Options interface {
+	Has(name string) bool
+	String(name string) string
+	Duration(name string) time.Duration
+}
+
+// Config says whom to connect for.
+type Config struct {
+	What    string    // such as `source "orders"`, for messages
+	Code    diag.Code // of errors when the server can not be reached
+	Options Options
+	Log     *slog.Logger // nil: no log
+	Lost    func()       // called, from another goroutine, when the connection breaks; may be nil
+}
+
+// Client is a connection. All methods may be called concurrently.
+type Client struct {
+	cfg     Config
+	options []nats.Option
+	urls    string
+	prefix  string // of JetStream API subjects, with the final dot
+	timeout time.Duration
+
+	connecting sync.Mutex // one dial at a time
+	mu         sync.Mutex // guards conn and closed
+	conn       *nats.Conn
+	closed     bool
+	worked     atomic.Bool // the server has answered before: later faults are temporary
+}
+
+// New checks the options without touching the network. It fails with BAD_OPTION, or READ_FAILED for a file that
+// can not be read.
+func New(cfg Config) (*Client, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	o := cfg.Options
+	c := &Client{cfg: cfg, urls: o.String("url"), prefix: "$JS.API.", timeout: o.Duration("connect_timeout")}
+	if c.urls == "" {
+		c.urls = nats.DefaultURL
+	}
+	if c.timeout <= 0 {
+		c.timeout = 5 * time.Second
+	}
+	if d := o.String("domain"); d != "" {
+		c.prefix = "$JS." + d + ".API."
+	}
+	for _, u := range strings.Split(c.urls, ",") {
+		if parsed, err := url.Parse(strings.TrimSpace(u)); err != nil || strings.Contains(u, "://") && parsed.Host == "" {
+			return nil, diag.New(diag.BadOption, "url of %s is not a server address", cfg.What).
+				WithHint("write it as nats://host:4222")
+		}
+	}
+	auth, err := authOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := tlsOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.options = append(auth, secure...)
+	return c, nil
+}
+
+func authOptions(cfg Config) ([]nats.Option, error) {
+	o := cfg.Options
+	var ways []string
+	for _, name := range []string{"credentials", "nkey", "user", "token"} {
+		if o.String(name) != "" {
+			ways = append(ways, name)
+		}
+	}
+	switch {
+	case len(ways) > 1:
+		return nil, diag.New(diag.BadOption, "%s has more than one way to log in: %s", cfg.What, strings.Join(ways, ", ")).
+			WithHint("keep one of them")
+	case o.String("password") != "" && o.String("user") == "":
+		return nil, diag.New(diag.BadOption, "%s has a password without a user", cfg.What).WithHint("set user")
+	case len(ways) == 0:
+		return nil, nil
+	}
+	switch ways[0] {
+	case "credentials":
+		path := o.String("credentials")
+		if err := readable(cfg, "credentials", path); err != nil {
+			return nil, err
+		}
+		return []nats.Option{nats.UserCredentials(path)}, nil
+	case "nkey":
+		if err := readable(cfg, "nkey", o.String("nkey")); err != nil {
+			return nil, err
+		}
+		option, err := nats.NkeyOptionFromSeed(o.String("nkey"))
+		if err != nil {
+			return nil, diag.Wrap(diag.BadOption, err, "nkey file %q of %s holds no seed", o.String("nkey"), cfg.What)
+		}
+		return []nats.Option{option}, nil
+	case "user":
+		return []nats.Option{nats.UserInfo(o.String("user"), o.String("password"))}, nil
+	}
+	return []nats.Option{nats.Token(o.String("token"))}, nil
+}
+
+func tlsOptions(cfg Config) ([]nats.Option, error) {
+	o := cfg.Options
+	ca, cert, key := o.String("tls_ca"), o.String("tls_cert"), o.String("tls_key")
+	if (cert == "") != (key == "") {
+		return nil, diag.New(diag.BadOption, "%s has only one of tls_cert and tls_key", cfg.What).WithHint("set both")
+	}
+	var options []nats.Option
+	if ca != "" {
+		pem, err := os.ReadFile(ca) //nolint:gosec // a path that the user wrote
+		if err != nil {
+			return nil, diag.Wrap(diag.ReadFailed, err, "read tls_ca of %s", cfg.What)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			return nil, diag.New(diag.BadOption, "tls_ca %q of %s holds no PEM certificate", ca, cfg.What)
+		}
+		options = append(options, nats.RootCAs(ca))
+	}
+	if cert != "" {
+		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+			return nil, diag.Wrap(diag.BadOption, err, "load tls_cert and tls_key of %s", cfg.What)
+		}
+		options = append(options, nats.ClientCert(cert, key))
+	}
+	return options, nil
+}
+
+func readable(cfg Config, option, path string) error {
+	f, err := os.Open(path) //nolint:gosec // a path that the user wrote
+	if err != nil {
+		return diag.Wrap(diag.ReadFailed, err, "read %s of %s", option, cfg.What)
+	}
+	return f.Close()
+}
+
+// Conn returns the connection and makes it first if there is none. The first connection fails for good with the
+// configured code, so that a wrong address shows at once; later ones fail with a temporary error.
+func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
+	c.connecting.Lock()
+	defer c.connecting.Unlock()
+	c.mu.Lock()
+	conn, closed := c.conn, c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("connect %s: %w", c.cfg.What, net.ErrClosed)
+	}
+	if conn != nil && !conn.IsClosed() {
+		return conn, nil
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		conn.Close()
+		return nil, fmt.Errorf("connect %s: %w", c.cfg.What, net.ErrClosed)
+	}
+	c.conn = conn
+	return conn, nil
+}
+
+func (c *Client) dial(ctx context.Context) (*nats.Conn, error) {
+	d := &dialer{timeout: c.timeout}
+	d.ctx.Store(&ctx)
+	options := append([]nats.Option{
+		nats.Name("tidemill " + c.cfg.What),
+		nats.Timeout(c.timeout),
+		nats.SetCustomDialer(d),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(50*time.Millisecond, 200*time.Millisecond),
+		// Nothing is kept while the server is away: a message sent late would belong to a batch that has moved on.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(c.disconnected),
+		nats.ReconnectHandler(c.reconnected),
+		nats.ErrorHandler(c.asyncError),
+	}, c.options...)
+	conn, err := nats.Connect(c.urls, options...)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("connect %s: %w", c.cfg.What, context.Cause(ctx))
+		}
+		return nil, c.connectError(err)
+	}
+	background := context.Background() //nolint:contextcheck // reconnects outlive the call that connected first
+	d.ctx.Store(&background)
+	if ctx.Err() != nil {
+		conn.Close()
+		return nil, fmt.Errorf("connect %s: %w", c.cfg.What, context.Cause(ctx))
+	}
+	return conn, nil
+}
+
+// dialer lets the context of the first connection cut it short, the handshake included.
+type dialer struct {
+	timeout time.Duration
+	ctx     atomic.Pointer[context.Context]
+}
+
+// Dial connects and watches the context for as long as the library may take for its handshake.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	ctx := *d.ctx.Load()
+	conn, err := (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // nats.go looks at it
+	}
+	context.AfterFunc(ctx, func() {
+		if now := d.ctx.Load(); *now == ctx {
+			_ = conn.Close()
+		}
+	})
+	return conn, nil
+}
+
+func (c *Client) disconnected(conn *nats.Conn, err error) {
+	if c.cfg.Lost != nil {
+		c.cfg.Lost()
+	}
+	if !conn.IsClosed() {
+		c.cfg.Log.Warn("connection lost", "to", c.Address(), "for", c.cfg.What, "err", err)
+	}
+}
+
+func (c *Client) reconnected(*nats.Conn) {
+	if c.cfg.Lost != nil {
+		c.cfg.Lost()
+	}
+	c.cfg.Log.Info("connected again", "to", c.Address(), "for", c.cfg.What)
+}
+
+func (c *Client) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
+	c.cfg.Log.Warn("server complains", "to", c.Address(), "for", c.cfg.What, "err", err)
+}
+
+// Address returns the configured addresses without passwords.
+func (c *Client) Address() string {
+	list := strings.Split(c.urls, ",")
+	for i, u := range list {
+		list[i] = strings.TrimSpace(u)
+		if parsed, err := url.Parse(list[i]); err == nil && parsed.User != nil {
+			list[i] = parsed.Redacted()
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+func (c *Client) connectError(err error) error {
+	wrong := diag.New(c.cfg.Code, "%s can not reach the server at %s: %s", c.cfg.What, c.Address(), err)
+	wrong.Err = err
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var record tls.RecordHeaderError
+	switch {
+	case denied(err):
+		wrong.Message = fmt.Sprintf("the server at %s refuses the login of %s: %s", c.Address(), c.cfg.What, err)
+		return wrong.WithHint("set one of credentials, nkey, user and password, or token to what the server knows")
+	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &record):
+		return wrong.WithHint("set tls_ca to the authority of the server's certificate, and use the name it is issued for")
+	}
+	wrong = wrong.WithHint("start the server there, or set url to where it is; --embedded-nats brings one along")
+	if c.worked.Load() {
+		return diag.Retry(wrong)
+	}
+	return wrong
+}
+
+func denied(err error) bool {
+	text := strings.ToLower(err.Error())
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || strings.Contains(text, "authorization violation") ||
+		strings.Contains(text, "authentication")
+}
+
+// Close closes the connection. It is idempotent.
+func (c *Client) Close() {
+	c.mu.Lock()
+	conn := c.conn
+	c.conn, c.closed = nil, true
+	c.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+}

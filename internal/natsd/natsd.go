@@ -1,0 +1,87 @@
+// Package natsd starts a NATS server with JetStream inside this process, on a loopback TCP port and with its
+// streams on disk. It serves the demo, --embedded-nats and the tests; clients reach it as they reach any server.
+package natsd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Options say how a server runs. Only Dir is required.
+type Options struct {
+	Dir        string        // where streams are kept
+	Port       int           // on 127.0.0.1; 0 lets the system choose
+	SyncAlways bool          // fsync before each acknowledgement, instead of every two minutes
+	MaxPayload int32         // largest message in bytes; 0 is NATS's default of 1 MiB
+	User       string        // with Password, the only user that may connect; "" lets everybody in
+	Password   string        // of User
+	Token      string        // the only token that may connect; "" lets everybody in
+	ReadyAfter time.Duration // how long Start waits for the server to accept clients; 0 is 10 seconds
+}
+
+// Server is a running server.
+type Server struct {
+	server *server.Server
+	stop   sync.Once
+}
+
+// Start starts a server and returns when it accepts clients. It fails if the port is taken or Dir can not be used.
+func Start(o Options) (*Server, error) {
+	if o.Dir == "" {
+		return nil, errors.New("start nats server: no directory given")
+	}
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	if o.ReadyAfter == 0 {
+		o.ReadyAfter = 10 * time.Second
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName:    "tidemill",
+		Host:          "127.0.0.1",
+		Port:          o.Port,
+		JetStream:     true,
+		StoreDir:      o.Dir,
+		SyncAlways:    o.SyncAlways,
+		MaxPayload:    o.MaxPayload,
+		Username:      o.User,
+		Password:      o.Password,
+		Authorization: o.Token,
+		NoSigs:        true,
+		NoLog:         true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure nats server: %w", err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(o.ReadyAfter) || !s.JetStreamEnabled() {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, fmt.Errorf("start nats server on port %d in %s: not ready after %s", o.Port, o.Dir, o.ReadyAfter)
+	}
+	return &Server{server: s}, nil
+}
+
+// URL returns the address that clients connect to.
+func (s *Server) URL() string { return s.server.ClientURL() }
+
+// Port returns the TCP port.
+func (s *Server) Port() int {
+	if a, ok := s.server.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	return 0
+}
+
+// Stop closes all connections at once, flushes the streams and waits. It may be called more than once.
+func (s *Server) Stop() {
+	s.stop.Do(func() {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+	})
+}

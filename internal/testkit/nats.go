@@ -1,0 +1,133 @@
+// Package testkit holds what tests of several packages need: an embedded NATS server on a real socket that can be
+// stopped and started again, and a few helpers to fill and read its streams. Only tests import it.
+package testkit
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/natsd"
+)
+
+// Server is an embedded NATS server with JetStream, a directory of its own and a port that it keeps over restarts.
+// Its methods fail the test instead of returning errors, and belong to the test's goroutine.
+type Server struct {
+	tb      testing.TB
+	options natsd.Options
+	server  *natsd.Server // nil while stopped
+	conn    *nats.Conn
+}
+
+// StartNATS starts a server that stops with the test. The functions may change its options.
+func StartNATS(tb testing.TB, change ...func(*natsd.Options)) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, options: natsd.Options{Dir: tb.TempDir()}}
+	for _, f := range change {
+		f(&s.options)
+	}
+	s.Start()
+	tb.Cleanup(func() {
+		if s.conn != nil {
+			s.conn.Close()
+		}
+		s.Stop()
+	})
+	return s
+}
+
+// Start starts a stopped server on the port and directory it had.
+func (s *Server) Start() {
+	s.tb.Helper()
+	server, err := natsd.Start(s.options)
+	require.NoError(s.tb, err)
+	s.server, s.options.Port = server, server.Port()
+}
+
+// Stop stops the server: connections break without a word.
+func (s *Server) Stop() {
+	if s.server != nil {
+		s.server.Stop()
+		s.server = nil
+	}
+}
+
+// Restart stops and starts the server.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Stop()
+	s.Start()
+}
+
+// URL returns the address without user or password.
+func (s *Server) URL() string { return s.server.URL() }
+
+// JetStream returns a client of the test's own, which reconnects over restarts.
+func (s *Server) JetStream() jetstream.JetStream {
+	s.tb.Helper()
+	if s.conn == nil {
+		conn, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+			nats.UserInfo(s.options.User, s.options.Password), nats.Token(s.options.Token))
+		require.NoError(s.tb, err)
+		s.conn = conn
+	}
+	// A round trip, because a connection notices late that its server has gone.
+	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, 10*time.Second, time.Millisecond)
+	js, err := jetstream.New(s.conn)
+	require.NoError(s.tb, err)
+	return js
+}
+
+// CreateStream makes a stream, on disk unless cfg says otherwise.
+func (s *Server) CreateStream(cfg jetstream.StreamConfig) jetstream.Stream {
+	s.tb.Helper()
+	stream, err := s.JetStream().CreateStream(s.tb.Context(), cfg)
+	require.NoError(s.tb, err)
+	return stream
+}
+
+// Publish stores n messages whose subjects and payloads the functions give, in order, and waits until all are there.
+func (s *Server) Publish(n int, message func(i int) (subject string, payload []byte)) {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
+	defer cancel()
+	js := s.JetStream()
+	futures := make([]jetstream.PubAckFuture, 0, n)
+	for i := range n {
+		subject, payload := message(i)
+		f, err := js.PublishAsync(subject, payload)
+		require.NoError(s.tb, err)
+		futures = append(futures, f)
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			require.NoError(s.tb, err)
+		case <-ctx.Done():
+			require.NoError(s.tb, ctx.Err())
+		}
+	}
+}
+
+// Messages returns every message of a stream, read one by one at its leader.
+func (s *Server) Messages(stream string) []*jetstream.RawStreamMsg {
+	s.tb.Helper()
+	js, err := s.JetStream().Stream(s.tb.Context(), stream)
+	require.NoError(s.tb, err)
+	state := js.CachedInfo().State
+	var all []*jetstream.RawStreamMsg
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		msg, err := js.GetMsg(s.tb.Context(), seq)
+		if err != nil {
+			require.ErrorIs(s.tb, err, jetstream.ErrMsgNotFound)
+			continue
+		}
+		all = append(all, msg)
+	}
+	return all
+}

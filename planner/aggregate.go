@@ -1,0 +1,405 @@
+package planner
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// grouping is one GROUP BY over a stream while it is compiled.
+type grouping struct {
+	c     *compiler
+	s     *scope
+	node  tree
+	items []tree // select list, stars expanded and lateral aliases replaced
+	names []string
+	keys  []tree
+	calls []tree // distinct aggregate calls
+	a     *Aggregate
+
+	keyCols  []duck.Column
+	callCols []duck.Column
+	columns  map[string][]string // columns of each visible relation
+	fromSQL  string              // FROM ... WHERE ...
+	kept     map[string]string   // SQL of a kept argument -> column
+}
+
+// The names of the aggregate's tables. There is one aggregate per plan.
+const (
+	stateTable = "__state1"
+	rowsTable  = "__rows1"
+	inTable    = "__in1"
+	newTable   = "__new1"
+	outTable   = "__out1"
+)
+
+// aggregate compiles a SELECT with GROUP BY or aggregate functions over a stream into the plan's state operator,
+// and returns the SELECT over its groups that stands in its place.
+func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
+	if err := c.refuseGrouping(node, s); err != nil {
+		return nil, nil, err
+	}
+	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
+		a: &Aggregate{Table: stateTable, In: inTable, New: newTable, Out: outTable, OneToOne: s.single}}
+	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls, g.typed,
+		g.timeKey, g.partials, g.statements}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.agg, c.aggRel = g.a, s.main
+	return g.finish()
+}
+
+func (c *compiler) refuseGrouping(node tree, s *scope) error {
+	switch {
+	case !s.main.pos || c.agg != nil:
+		return c.errAt(diag.ShapeUnsupported, node, "a second aggregate over a stream is not supported yet in output mode %s", c.appMode()).
+			WithHint("write the first result to a sink and read it as a source, or use OUTPUT MODE COMPLETE with one aggregate below the other")
+	case len(node.list("group_sets")) > 1:
+		return c.errAt(diag.AggregateUnsupported, node, "GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
+			WithHint("write one query per grouping")
+	}
+	if t := windowFunction(node); t != nil {
+		return c.errAt(diag.ShapeUnsupported, t, "OVER (...) beside an aggregate is not supported on a stream yet (output mode %s)", c.appMode()).
+			WithHint("aggregate in one query, rank in a batch query over its sink")
+	}
+	for _, m := range node.trees("modifiers") {
+		if m.str("type") == "DISTINCT_MODIFIER" {
+			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "SELECT DISTINCT beside an aggregate is not supported on a stream").
+				WithHint("the groups are distinct already")
+		}
+	}
+	if c.complete() {
+		return nil
+	}
+	return c.refuseShapes(node, false)
+}
+
+// describeScope finds the columns of every relation that the expressions see.
+func (g *grouping) describeScope() error {
+	text, err := g.c.render(selectNode([]any{star("")}, g.node.sub("from_table")))
+	if err != nil {
+		return err
+	}
+	body := strings.TrimPrefix(text, "SELECT *")
+	for _, alias := range g.s.aliases {
+		if alias == "" {
+			continue
+		}
+		cols, err := g.c.describe("SELECT " + duck.QuoteIdent(alias) + ".*" + body)
+		if err != nil {
+			continue // a relation without a usable name: its columns are known by DuckDB alone
+		}
+		for _, col := range cols {
+			if col.Name != PosColumn {
+				g.columns[strings.ToLower(alias)] = append(g.columns[strings.ToLower(alias)], col.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func (g *grouping) hasColumn(name string) bool {
+	for _, cols := range g.columns {
+		for _, col := range cols {
+			if strings.EqualFold(col, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (g *grouping) expandStars() error {
+	for _, item := range g.node.trees("select_list") {
+		if item.class() != "STAR" {
+			g.items = append(g.items, item)
+			continue
+		}
+		if err := g.c.hidePosition(tree{"select_list": []any{item}}, g.s); err != nil {
+			return err
+		}
+		text, err := g.c.render(selectNode([]any{item}, g.node.sub("from_table")))
+		if err != nil {
+			return err
+		}
+		cols, err := g.c.describe(text)
+		if err != nil {
+			return err
+		}
+		if len(item.list("replace_list")) > 0 || item.sub("expr") != nil {
+			return g.c.errAt(diag.ShapeUnsupported, item, "REPLACE and COLUMNS() beside an aggregate are not supported on a stream").
+				WithHint("name the columns")
+		}
+		for _, col := range cols {
+			g.items = append(g.items, columnRef("", col.Name))
+		}
+	}
+	for _, item := range g.items {
+		found := false
+		walk(item, func(t tree) bool {
+			found = found || t.class() == "STAR"
+			return t.class() != "SUBQUERY"
+		})
+		if found {
+			return g.c.errAt(diag.ShapeUnsupported, item, "COLUMNS() beside an aggregate is not supported on a stream").
+				WithHint("name the columns")
+		}
+	}
+	return nil
+}
+
+// replaceLateral puts the expression in the place of an alias of an earlier item.
+func (g *grouping) replaceLateral() error {
+	for i, item := range g.items {
+		alias := item.str("alias")
+		g.items[i] = asTree(g.unalias(item, i))
+		g.items[i]["alias"] = alias
+	}
+	return nil
+}
+
+// unalias replaces references to the aliases of the first n items, where no column has that name.
+func (g *grouping) unalias(v any, n int) any {
+	return rewrite(v, func(t tree) (any, bool) {
+		if t.class() == "SUBQUERY" {
+			return t, true
+		}
+		names := t.names("column_names")
+		if t.class() != "COLUMN_REF" || len(names) != 1 || g.hasColumn(names[0]) {
+			return nil, false
+		}
+		for _, other := range g.items[:n] {
+			if strings.EqualFold(other.str("alias"), names[0]) {
+				out := clone(other)
+				out["alias"] = ""
+				return out, true
+			}
+		}
+		return nil, false
+	})
+}
+
+func (g *grouping) hasAggregate(v any) bool {
+	found := false
+	walk(v, func(t tree) bool {
+		found = found || g.c.isAggregate(t)
+		return !found && t.class() != "SUBQUERY"
+	})
+	return found
+}
+
+// findKeys lists the group keys as expressions over FROM.
+func (g *grouping) findKeys() error {
+	if g.node.str("aggregate_handling") == "FORCE_AGGREGATES" {
+		for _, item := range g.items {
+			if !g.hasAggregate(item) {
+				g.addKey(item)
+			}
+		}
+		return nil
+	}
+	for _, expr := range g.node.trees("group_expressions") {
+		if v := expr.sub("value"); expr.class() == "CONSTANT" && v != nil {
+			n, err := strconv.Atoi(fmt.Sprint(v["value"]))
+			if err == nil && n >= 1 && n <= len(g.items) {
+				g.addKey(g.items[n-1])
+				continue
+			}
+		}
+		g.addKey(asTree(g.unalias(clone(expr), len(g.items))))
+	}
+	return nil
+}
+
+func (g *grouping) addKey(expr tree) {
+	key := clone(expr)
+	key["alias"] = ""
+	if g.keyOf(key) < 0 {
+		g.keys = append(g.keys, key)
+	}
+}
+
+// canonical qualifies the columns of an expression where that is certain, so that x and t.x are the same.
+func (g *grouping) canonical(expr tree) tree {
+	return asTree(rewrite(clone(expr), func(t tree) (any, bool) {
+		names := t.names("column_names")
+		if t.class() != "COLUMN_REF" || len(names) != 1 {
+			return nil, false
+		}
+		owner, n := "", 0
+		for alias, cols := range g.columns {
+			for _, col := range cols {
+				if strings.EqualFold(col, names[0]) {
+					owner = alias
+					n++
+				}
+			}
+		}
+		if n != 1 {
+			return nil, false
+		}
+		return columnRef(t.str("alias"), owner, names[0]), true
+	}))
+}
+
+// keyOf returns the number of the key that an expression is, or -1.
+func (g *grouping) keyOf(expr tree) int {
+	e := g.canonical(expr)
+	for i, k := range g.keys {
+		if same(e, g.canonical(k)) {
+			return i
+		}
+	}
+	return -1
+}
+
+// findCalls lists the distinct aggregate calls.
+func (g *grouping) findCalls() error {
+	visit := func(v any) {
+		walk(v, func(t tree) bool {
+			if t.class() == "SUBQUERY" {
+				return false
+			}
+			if !g.c.isAggregate(t) {
+				return true
+			}
+			if g.callOf(t) < 0 {
+				call := clone(t)
+				call["alias"] = ""
+				g.calls = append(g.calls, call)
+			}
+			return false
+		})
+	}
+	for _, item := range g.items {
+		visit(item)
+	}
+	for _, part := range []string{"having", "modifiers"} {
+		visit(g.node[part])
+	}
+	return nil
+}
+
+func (g *grouping) callOf(t tree) int {
+	e := g.canonical(t)
+	for i, call := range g.calls {
+		if same(e, g.canonical(call)) {
+			return i
+		}
+	}
+	return -1
+}
+
+// typed asks DuckDB for the types of keys and calls, and for the names of the result.
+func (g *grouping) typed() error {
+	list := make([]any, 0, len(g.keys)+len(g.calls))
+	groups := make([]any, 0, len(g.keys))
+	set := make([]any, 0, len(g.keys))
+	for i, k := range g.keys {
+		list = append(list, clone(k))
+		groups = append(groups, clone(k))
+		set = append(set, i)
+	}
+	for _, call := range g.calls {
+		list = append(list, clone(call))
+	}
+	if len(list) == 0 {
+		return g.c.errAt(diag.AggregateUnsupported, g.node, "the query groups by nothing and aggregates nothing").
+			WithHint("add an aggregate such as count(*)")
+	}
+	n := selectNode(list, clone(g.node.sub("from_table")))
+	n["where_clause"] = cloneAny(g.node["where_clause"])
+	if len(groups) > 0 {
+		n["group_expressions"], n["group_sets"] = groups, []any{set}
+	}
+	text, err := g.c.render(n)
+	if err != nil {
+		return err
+	}
+	cols, err := g.c.describe(text)
+	if err != nil {
+		return err
+	}
+	g.keyCols, g.callCols = cols[:len(g.keys)], cols[len(g.keys):]
+	g.node["select_list"] = itemList(g.items)
+	original, err := g.c.render(g.node)
+	if err != nil {
+		return err
+	}
+	named, err := g.c.describe(original)
+	if err != nil {
+		return err
+	}
+	for _, col := range named {
+		g.names = append(g.names, col.Name)
+	}
+	n = selectNode([]any{star("")}, clone(g.node.sub("from_table")))
+	n["where_clause"] = cloneAny(g.node["where_clause"])
+	text, err = g.c.render(n)
+	g.fromSQL = strings.TrimPrefix(text, "SELECT *")
+	return err
+}
+
+func itemList(items []tree) []any {
+	out := make([]any, len(items))
+	for i, t := range items {
+		out[i] = t
+	}
+	return out
+}
+
+// timeKey finds the key that closes groups, and refuses append mode without one.
+func (g *grouping) timeKey() error {
+	best := mark{}
+	at := -1
+	for i, k := range g.keys {
+		m := g.s.mark(k)
+		if m.kind > best.kind && m.kind != markKey && (best.kind != markEnd) {
+			best, at = m, i
+		}
+	}
+	if at < 0 {
+		if g.c.q.Mode == stream.Append {
+			return g.needsWatermark()
+		}
+		return nil
+	}
+	key := fmt.Sprintf("__k%d", at+1)
+	t := &TimeKey{Key: key, End: duck.QuoteIdent(key)}
+	switch best.kind {
+	case markStart:
+		t.End = fmt.Sprintf("%s + %s", duck.QuoteIdent(key), best.text)
+		t.Note = "the window's end, start + " + best.text
+	case markEnd:
+		t.Note = "the window's end"
+	default:
+		t.Note = "the event time itself"
+	}
+	g.a.Time = t
+	return nil
+}
+
+func (g *grouping) needsWatermark() error {
+	const message = "output mode APPEND can never output this aggregation: it has no watermark on its keys"
+	const hint = "group by window_start or window_end of tumble() or hop() over the watermarked column, or use OUTPUT MODE UPDATE"
+	for _, w := range g.c.windows {
+		if !w.marked {
+			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
+				WithLabel("source %q has no watermark on %q, so no window is ever complete", w.source, w.column).
+				WithHint("add  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'  to CREATE SOURCE %s, or use OUTPUT MODE UPDATE",
+					w.column, w.column, w.source)
+		}
+	}
+	at := g.node
+	if exprs := g.node.trees("group_expressions"); len(exprs) > 0 {
+		at = exprs[0]
+	}
+	return g.c.errAt(diag.AppendNeedsWatermark, at, message).WithHint(hint)
+}

@@ -1,0 +1,383 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Build plans one query of a checked application. Refused shapes come back as *diag.Error with a place in
+// app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
+func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
+	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{}, ownMacros: map[string]bool{},
+		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{}}
+	if err := c.prepare(); err != nil {
+		return nil, err
+	}
+	node, err := c.parse(q.Body, q.At)
+	if err != nil {
+		return nil, err
+	}
+	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its schema.
+	yes, err := c.streaming(node, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.allowedTables(node, nil); err != nil {
+		return nil, err
+	}
+	if !yes {
+		return nil, diag.New(diag.NoStream, "query %q reads no source", q.Name).At(app.Text, q.Span).
+			WithHint("use a CREATE SOURCE in FROM; plain queries over tables are for tidemill sql")
+	}
+	schema, err := c.bindBody()
+	if err != nil {
+		return nil, err
+	}
+	// From here on rows have their hidden position; until now no star could show it.
+	for _, src := range app.Sources {
+		if _, err := db.Exec(ctx, emptyTable(src.Name, src.Columns, ", "+PosColumn+" BIGINT")); err != nil {
+			return nil, fmt.Errorf("prepare source %q: %w", src.Name, err)
+		}
+	}
+	top, rel, err := c.query(node, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.plan(top, rel, schema)
+}
+
+func asDuckError(err error) *duck.Error {
+	var de *duck.Error
+	if errors.As(err, &de) {
+		return de
+	}
+	return nil
+}
+
+// prepare makes empty tables of the declared schemas, so that bodies bind.
+func (c *compiler) prepare() error {
+	own := map[string]bool{}
+	for _, m := range c.app.Macros {
+		own[strings.ToLower(m.Name)] = true
+		if _, err := c.db.Exec(c.ctx, m.Text); err != nil {
+			return c.bodyFault(err, m.Text, m.At)
+		}
+	}
+	c.ownMacros = own
+	statements := []string{"SET VARIABLE " + VarSlotStart + " = TIMESTAMP '1970-01-01 00:00:00'",
+		"SET VARIABLE " + VarSlotEnd + " = TIMESTAMP '1970-01-01 00:00:00'",
+		"SET VARIABLE " + VarWatermark + " = CAST('-infinity' AS TIMESTAMP)",
+		"SET VARIABLE " + VarLate + " = CAST('-infinity' AS TIMESTAMP)",
+		"SET VARIABLE " + VarBatch + " = CAST(0 AS BIGINT)",
+		"SET VARIABLE " + VarNow + " = to_timestamp(0)", "SET VARIABLE " + VarToday + " = DATE '1970-01-01'"}
+	statements = append(statements, windowMacros()...)
+	for _, s := range c.app.Sources {
+		statements = append(statements, emptyTable(s.Name, s.Columns, ""))
+	}
+	for _, sql := range statements {
+		if _, err := c.db.Exec(c.ctx, sql); err != nil {
+			return fmt.Errorf("prepare binding of query %q: %w", c.q.Name, err)
+		}
+	}
+	for _, s := range c.app.Sources {
+		for _, col := range s.Columns {
+			c.columnNames[strings.ToLower(col.Name)] = true
+		}
+	}
+	var err error
+	if c.cat, err = loadCatalogue(c.ctx, c.db, own); err != nil {
+		return err
+	}
+	if err := c.prepareTables(); err != nil {
+		return err
+	}
+	return c.prepareViews()
+}
+
+func emptyTable(name string, cols []Column, extra string) string {
+	parts := make([]string, len(cols))
+	for i, col := range cols {
+		parts[i] = duck.QuoteIdent(col.Name) + " " + col.Type
+	}
+	return "CREATE OR REPLACE TEMP TABLE " + duck.QuoteIdent(name) + " (" + strings.Join(parts, ", ") + extra + ")"
+}
+
+// windowMacros are the table macros as a stock shell has them, for binding bodies as they stand.
+func windowMacros() []string {
+	tumble := `SELECT *, time_bucket(size, ts, ` + epoch + `%s) AS window_start, window_start + size AS window_end ` +
+		`FROM query_table(src) WHERE ts IS NOT NULL`
+	return []string{
+		`CREATE OR REPLACE TEMP MACRO tumble(src, ts, size) AS TABLE (` + fmt.Sprintf(tumble, "") +
+			`), (src, ts, size, "offset") AS TABLE (` + fmt.Sprintf(tumble, ` + "offset"`) + `)`,
+		`CREATE OR REPLACE TEMP MACRO hop(src, ts, slide, size) AS TABLE (SELECT *, window_start + size AS window_end FROM (` +
+			`SELECT *, unnest(generate_series(time_bucket(slide, ts, ` + epoch + `) - size + slide, time_bucket(slide, ts, ` +
+			epoch + `), slide)) AS window_start FROM query_table(src) WHERE ts IS NOT NULL))`,
+		`CREATE OR REPLACE TEMP MACRO session(src, ts, "key", gap) AS TABLE (SELECT *, ts AS window_start, ts + gap AS window_end ` +
+			`FROM query_table(src) WHERE ts IS NOT NULL AND "key" IS NOT NULL)`,
+	}
+}
+
+func (c *compiler) prepareTables() error {
+	for _, t := range c.app.Tables {
+		cols := t.Columns
+		if cols == nil {
+			described, err := c.db.Describe(c.ctx, t.Body)
+			if err != nil {
+				return diag.Wrap(diag.ReadFailed, err, "the columns of reference table %q are not known", t.Name).
+					At(c.app.Text, t.Span).WithHint("make sure the files it reads are there")
+			}
+			for _, d := range described {
+				cols = append(cols, stream.Column{Name: d.Name, Type: d.Type})
+			}
+		}
+		list := make([]Column, len(cols))
+		for i, col := range cols {
+			list[i] = Column{Column: col}
+			c.columnNames[strings.ToLower(col.Name)] = true
+		}
+		if _, err := c.db.Exec(c.ctx, emptyTable(t.Name, list, "")); err != nil {
+			return fmt.Errorf("prepare reference table %q: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// prepareViews parses the views and makes them for binding. A view may read those before it.
+func (c *compiler) prepareViews() error {
+	for _, v := range c.app.Views {
+		node, err := c.parse(v.Body, v.At)
+		if err != nil {
+			return err
+		}
+		if err := c.allowedTables(node, nil); err != nil {
+			return err
+		}
+		c.views[strings.ToLower(v.Name)] = &definition{name: v.Name, body: node}
+		if _, err := c.db.Exec(c.ctx, "CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
+			return c.bodyFault(shifted(err, len("CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS ")), v.Body, v.At)
+		}
+	}
+	return nil
+}
+
+// shifted takes a prefix off the position of DuckDB's error.
+func shifted(err error, prefix int) error {
+	de := asDuckError(err)
+	if de == nil || de.Position < prefix {
+		return err
+	}
+	out := *de
+	out.Position -= prefix
+	return &out
+}
+
+// allowedTables refuses table functions that are not on the list, wherever they stand, before anything binds.
+func (c *compiler) allowedTables(v any, e *env) error {
+	var first error
+	walk(v, func(t tree) bool {
+		if first == nil && t.str("type") == "TABLE_FUNCTION" && !isWindow(t.sub("function").function()) {
+			first = c.checkTableFunction(t, e)
+		}
+		return first == nil
+	})
+	return first
+}
+
+// bindBody lets DuckDB check the body as it stands, and returns the result's columns.
+func (c *compiler) bindBody() ([]duck.Column, error) {
+	cols, err := c.db.Describe(c.ctx, c.q.Body)
+	if err != nil {
+		return nil, c.bodyFault(err, c.q.Body, c.q.At)
+	}
+	seen := map[string]bool{}
+	for _, col := range cols {
+		key := strings.ToLower(col.Name)
+		if seen[key] {
+			return nil, diag.New(diag.DuplicateColumn, "two columns of the result are named %q", col.Name).
+				At(c.app.Text, c.q.Span).WithHint("give one of them another name with AS")
+		}
+		seen[key] = true
+	}
+	return cols, nil
+}
+
+const resultTable = "__result"
+
+// plan puts the parts together.
+func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
+	if c.agg == nil && c.complete() {
+		return nil, diag.New(diag.CompleteNeedsAgg, "output mode COMPLETE needs an aggregate: without one the result grows for ever").
+			At(c.app.Text, c.q.ModeSpan).WithHint("use OUTPUT MODE APPEND, or aggregate")
+	}
+	sql, err := c.render(top)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")), Macros: c.app.Macros,
+		SlotBound: c.slotBound, Root: rel.node, Agg: c.agg}
+	if p.Policy == "" {
+		p.Policy = PolicyMin
+	}
+	if p.Schema, err = c.resultSchema(schema); err != nil {
+		return nil, err
+	}
+	if c.agg == nil {
+		p.Input = c.chain(0, sql)
+		p.Counted = !rel.single || len(rel.sources) > 1
+		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (" + p.Input + ")"
+		if p.Counted || !rel.ordered {
+			p.Counted = true
+			p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM " + resultTable + " ORDER BY " + PosColumn
+		}
+	} else if err := c.planAggregate(p, top, rel, sql); err != nil {
+		return nil, err
+	}
+	if err := c.inputs(p, rel); err != nil {
+		return nil, err
+	}
+	p.UsesNow = c.usesNow
+	for _, t := range c.app.Tables {
+		if c.tables[t.Name] {
+			p.Tables = append(p.Tables, t)
+		}
+	}
+	return p, nil
+}
+
+// resultSchema is what DuckDB called and typed the body, as it leaves.
+func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
+	out, err := columnsOf(cols)
+	var coded *diag.Error
+	if errors.As(err, &coded) {
+		return nil, coded.At(c.app.Text, c.q.Span)
+	}
+	return out, err
+}
+
+func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) error {
+	p.Input = c.input
+	p.Result = c.chain(c.below, sql)
+	p.Counted = !c.aggRel.single || len(rel.sources) > 1
+	if rel.name == "" && rel.node.Op == "" || !c.ordered(top) {
+		p.Result = "SELECT * FROM (\n" + p.Result + "\n) ORDER BY ALL"
+	}
+	if p.Mode != stream.Update {
+		return nil
+	}
+	seen := map[int]bool{}
+	for i, col := range p.Schema {
+		if m := rel.marks[strings.ToLower(col.Name)]; m.kind == markKey {
+			p.Keys = append(p.Keys, i)
+			seen[m.key] = true
+		}
+	}
+	if len(seen) < len(p.Agg.Keys) && !p.Agg.windowBoth(seen) {
+		p.Keys = nil
+	}
+	p.Retracts = rel.filtered
+	if p.Retracts && len(p.Keys) == 0 && len(p.Agg.Keys) > 0 {
+		return diag.New(diag.UpdateUnsupported, "output mode UPDATE may have to take rows of this query back, but they can not be named: "+
+			"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).WithHint("select every GROUP BY column as it is")
+	}
+	return nil
+}
+
+// windowBoth reports whether the keys that are not seen are only the other bound of a window that is.
+func (a *Aggregate) windowBoth(seen map[int]bool) bool {
+	for i, k := range a.Keys {
+		if seen[i] {
+			continue
+		}
+		other := ""
+		switch {
+		case strings.HasSuffix(k.Expr, windowStart):
+			other = strings.TrimSuffix(k.Expr, windowStart) + windowEnd
+		case strings.HasSuffix(k.Expr, windowEnd):
+			other = strings.TrimSuffix(k.Expr, windowEnd) + windowStart
+		}
+		found := false
+		for j, o := range a.Keys {
+			found = found || seen[j] && o.Expr == other
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// ordered reports whether a query node orders its result itself.
+func (c *compiler) ordered(top tree) bool {
+	for _, m := range top.trees("modifiers") {
+		if m.str("type") == "ORDER_MODIFIER" || m.str("type") == "LIMIT_MODIFIER" {
+			return true
+		}
+	}
+	return false
+}
+
+// inputs says how rows of each source enter.
+func (c *compiler) inputs(p *Plan, rel *relation) error {
+	for _, s := range c.app.Sources {
+		if !c.sources[s.Name] {
+			continue
+		}
+		p.Sources = append(p.Sources, s)
+		in := Input{Table: s.Name, Columns: map[string]string{}}
+		var items []string
+		for _, col := range s.Columns {
+			in.Columns[col.Name] = col.Type
+			n := duck.QuoteIdent(col.Name)
+			if col.Expr == "" {
+				in.Declared = append(in.Declared, col.Column)
+				items = append(items, fmt.Sprintf("CAST(%s AS %s) AS %s", n, col.Type, n))
+				continue
+			}
+			expr, err := c.computed(s, col)
+			if err != nil {
+				return err
+			}
+			items = append(items, fmt.Sprintf("CAST((%s) AS %s) AS %s", expr, col.Type, n))
+		}
+		in.Select = strings.Join(append(items, PosColumn), ",\n  ")
+		if s.Watermark != nil {
+			in.EventTime = s.Watermark.Column
+			in.DropsNull = true
+			for _, n := range rel.nulls {
+				in.DropsNull = in.DropsNull && n != s.Name
+			}
+		}
+		p.Inputs = append(p.Inputs, in)
+	}
+	return nil
+}
+
+// computed returns the expression of a computed column with clocks pinned.
+func (c *compiler) computed(s *Source, col Column) (string, error) {
+	const prefix = "SELECT "
+	data, err := c.db.Parse(c.ctx, prefix+col.Expr)
+	if err != nil {
+		return "", c.bodyFault(shifted(err, len(prefix)), col.Expr, col.At)
+	}
+	root, err := decodeTree(data)
+	if err != nil {
+		return "", err
+	}
+	node := root.trees("statements")[0].sub("node")
+	shift(node, col.At-len(prefix))
+	before := c.usesNow
+	c.usesNow = false
+	err = c.checkFunctions(node)
+	pinned := c.usesNow
+	c.usesNow = before || pinned
+	if err != nil || !pinned {
+		return col.Expr, err
+	}
+	return c.exprSQL(node.trees("select_list")[0])
+}

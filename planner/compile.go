@@ -1,0 +1,255 @@
+package planner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// compiler turns one query's tree into a plan. It lives for one Build.
+type compiler struct {
+	ctx context.Context //nolint:containedctx // lives for one call of Build
+	app *App
+	q   *Query
+	db  Binder
+	cat *catalogue
+
+	views       map[string]*definition
+	ownMacros   map[string]bool
+	columnNames map[string]bool // of all sources and tables: they hide current_date and its like
+	tables      map[string]bool
+	sources     map[string]bool
+	windows     []windowUse
+
+	with      []string // generated CTEs, in order: name AS (SELECT ...)
+	names     int
+	agg       *Aggregate
+	aggRel    *relation // what feeds the aggregate
+	input     string    // SELECT of its input
+	below     int       // how many of with feed the aggregate
+	usesNow   bool
+	slotBound bool
+}
+
+// windowUse is one tumble or hop call, kept for messages.
+type windowUse struct {
+	name, source, column string
+	marked               bool
+	at                   tree
+}
+
+// relation is something in FROM that carries rows of sources.
+type relation struct {
+	name     string // table or generated CTE
+	cols     []duck.Column
+	marks    map[string]mark // by lower-case column name
+	stream   bool            // reads a source
+	pos      bool            // has __pos; not so above the aggregate
+	single   bool            // a source's row comes out at most once
+	ordered  bool            // rows come out in the order of __pos
+	filtered bool            // a WHERE, HAVING or join may drop rows
+	sources  []string
+	nulls    []string // those of sources whose rows may come out without event time
+	node     *Node
+}
+
+// mark says what is known of a column.
+type mark struct {
+	kind   markKind
+	size   int64  // of the window, microseconds
+	step   int64  // between window starts, microseconds
+	text   string // of the size
+	key    int    // of markKey
+	source string // of markEvent: whose column it is, "" if several
+}
+
+type markKind int
+
+const (
+	markNone  markKind = iota
+	markEvent          // the watermarked column itself
+	markStart          // window_start over a watermarked column
+	markEnd            // window_end
+	markKey            // group key number key of the aggregate
+)
+
+func (r *relation) column(name string) (duck.Column, bool) {
+	for _, c := range r.cols {
+		if strings.EqualFold(c.Name, name) {
+			return c, true
+		}
+	}
+	return duck.Column{}, false
+}
+
+// errAt is a fault at the place of a node.
+func (c *compiler) errAt(code diag.Code, at tree, format string, args ...any) *diag.Error {
+	pos := at.at()
+	if pos < 0 {
+		pos = firstAt(at)
+	}
+	e := diag.New(code, format, args...)
+	if pos < 0 {
+		return e.At(c.app.Text, c.q.Span)
+	}
+	return e.At(c.app.Text, wordAt(c.app.Text.Body, pos))
+}
+
+// wordAt is the span of the word or quoted name at an offset, or of one byte.
+func wordAt(body string, pos int) diag.Span {
+	pos = max(0, min(pos, len(body)))
+	end := pos
+	if end < len(body) && (body[end] == '"' || body[end] == '\'') {
+		if i := strings.IndexByte(body[end+1:], body[end]); i >= 0 {
+			return diag.Span{Start: pos, End: end + i + 2}
+		}
+	}
+	for end < len(body) && isWordByte(body[end]) {
+		end++
+	}
+	if end == pos {
+		end = min(pos+1, len(body))
+	}
+	return diag.Span{Start: pos, End: end}
+}
+
+func isWordByte(b byte) bool {
+	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
+}
+
+// parse returns the query node of a body whose first byte stands at offset at of the text. Clocks are pinned and
+// macros that matter inlined.
+func (c *compiler) parse(body string, at int) (tree, error) {
+	data, err := c.db.Parse(c.ctx, body)
+	if err != nil {
+		return nil, c.bodyFault(err, body, at)
+	}
+	root, err := decodeTree(data)
+	if err != nil {
+		return nil, err
+	}
+	statements := root.trees("statements")
+	if len(statements) != 1 {
+		return nil, diag.New(diag.BodyNotSelect, "the body is not exactly one SELECT").At(c.app.Text, c.q.Span)
+	}
+	node := statements[0].sub("node")
+	shift(node, at)
+	if err := c.inlineMacros(c.ctx, node, 0); err != nil {
+		return nil, err
+	}
+	return node, c.checkFunctions(node)
+}
+
+// bodyFault turns DuckDB's refusal of a body into a fault at its place.
+func (c *compiler) bodyFault(err error, body string, at int) error {
+	de := asDuckError(err)
+	if de == nil {
+		return fmt.Errorf("bind query %q: %w", c.q.Name, err)
+	}
+	code := diag.SQLInvalid
+	switch {
+	case de.Kind == duck.Syntax && strings.Contains(strings.ToLower(de.Message), "select"):
+		code = diag.BodyNotSelect
+	case de.Kind == duck.Binder && len(de.Candidates) > 0:
+		code = diag.UnknownColumn
+	}
+	span := diag.Span{Start: at, End: at + len(firstLine(body))}
+	if de.Position >= 0 && de.Position <= len(body) {
+		span = wordAt(c.app.Text.Body, at+de.Position)
+	}
+	fault := diag.New(code, "%s", firstLine(de.Message)).At(c.app.Text, span)
+	fault.Err = err
+	if len(de.Candidates) > 0 {
+		fault = fault.WithNote("there is: %s", strings.Join(de.Candidates, ", "))
+	}
+	return fault
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// render returns the SQL of a query node.
+func (c *compiler) render(node tree) (string, error) {
+	stmt := tree{"error": false, "statements": []any{tree{"node": node}}}
+	data, err := json.Marshal(stmt)
+	if err != nil {
+		return "", fmt.Errorf("encode syntax tree: %w", err)
+	}
+	sql, err := c.db.Render(c.ctx, data)
+	if err != nil {
+		return "", fmt.Errorf("render syntax tree: %w", err)
+	}
+	return strings.TrimRight(strings.TrimSpace(sql), ";"), nil
+}
+
+const emptyFrom = "EMPTY"
+
+// exprSQL returns the SQL of one expression.
+func (c *compiler) exprSQL(expr tree) (string, error) {
+	e := clone(expr)
+	e["alias"] = ""
+	from := tree{"type": emptyFrom, "alias": "", "sample": nil, "query_location": synthetic}
+	sql, err := c.render(selectNode([]any{e}, from))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(strings.TrimPrefix(sql, "SELECT")), nil
+}
+
+// fresh returns a new name for a generated CTE.
+func (c *compiler) fresh(hint string) string {
+	c.names++
+	return fmt.Sprintf("__%d_%s", c.names, hint)
+}
+
+// define adds a generated CTE.
+func (c *compiler) define(name, sql string) {
+	c.with = append(c.with, duck.QuoteIdent(name)+" AS (\n"+sql+"\n)")
+}
+
+// chain puts the generated CTEs from number first on before a SELECT.
+func (c *compiler) chain(first int, sql string) string {
+	if len(c.with) <= first {
+		return sql
+	}
+	return "WITH " + strings.Join(c.with[first:], ",\n") + "\n" + sql
+}
+
+// describe types a SELECT over the generated CTEs.
+func (c *compiler) describe(sql string) ([]duck.Column, error) {
+	cols, err := c.db.Describe(c.ctx, c.chain(0, sql))
+	if err != nil {
+		return nil, fmt.Errorf("describe generated SQL of query %q: %w", c.q.Name, err)
+	}
+	return cols, nil
+}
+
+// subqueries makes every subquery in expressions stand alone. Streams are refused there.
+func (c *compiler) subqueries(v any, e *env) error {
+	var first error
+	walk(v, func(t tree) bool {
+		if t.class() != "SUBQUERY" || t.str("class") == "" {
+			return first == nil
+		}
+		if first == nil {
+			first = c.subqueries(t.sub("child"), e)
+		}
+		if first == nil {
+			first = c.references(t.sub("subquery"), e)
+		}
+		return false
+	})
+	return first
+}
+
+// appMode is the output mode in capitals, as users write it.
+func (c *compiler) appMode() string { return strings.ToUpper(c.q.Mode.String()) }
+
+func (c *compiler) complete() bool { return c.q.Mode == stream.Complete }

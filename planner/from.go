@@ -1,0 +1,278 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+)
+
+// from is what a FROM clause has: the relations that carry rows of sources, with the names they go by. At most
+// one of them has positions.
+type from struct {
+	aliases []string // of every visible relation, in order
+	streams map[string]*relation
+	main    *relation // the one that carries rows of sources
+	alias   string    // of main
+	single  bool
+	ordered bool
+	drops   bool // a join may drop rows
+}
+
+// fromClause compiles a FROM clause in place: every relation that reads a source becomes a name.
+func (c *compiler) fromClause(t tree, e *env) (*from, error) {
+	switch t.str("type") {
+	case "JOIN":
+		return c.join(t, e)
+	case "BASE_TABLE":
+		return c.baseRelation(t, e)
+	case "SUBQUERY":
+		yes, err := c.streaming(t.sub("subquery"), e)
+		if err != nil {
+			return nil, err
+		}
+		if !yes {
+			return c.reference(t, e, t.str("alias"))
+		}
+		sub, rel, err := c.query(t.sub("subquery").sub("node"), e)
+		if err != nil {
+			return nil, err
+		}
+		if rel, err = c.named(sub, rel, "subquery"); err != nil {
+			return nil, err
+		}
+		return c.leaf(t, rel, t.str("alias"), t.list("column_name_alias")), nil
+	case "TABLE_FUNCTION":
+		if isWindow(t.sub("function").function()) {
+			return c.window(t, e)
+		}
+	case emptyFrom, "EXPRESSION_LIST":
+	default:
+		return nil, c.errAt(diag.ShapeUnsupported, t, "%s can not be used on a stream", t.str("type")).
+			WithHint("put it in CREATE TABLE over reference data")
+	}
+	return c.reference(t, e, t.str("alias"))
+}
+
+// reference is a relation that reads no source.
+func (c *compiler) reference(t tree, e *env, alias string) (*from, error) {
+	if err := c.references(t, e); err != nil {
+		return nil, err
+	}
+	return &from{aliases: []string{alias}, streams: map[string]*relation{}, single: true, ordered: true}, nil
+}
+
+// leaf replaces a relation by the name of a compiled one.
+func (c *compiler) leaf(t tree, rel *relation, alias string, columns []any) *from {
+	if alias == "" {
+		alias = rel.name
+	}
+	location := t["query_location"]
+	clear(t)
+	for k, v := range baseTable(rel.name, alias, columns) {
+		t[k] = v
+	}
+	t["query_location"] = location
+	rel = rel.renamed(columns)
+	return &from{aliases: []string{alias}, streams: map[string]*relation{strings.ToLower(alias): rel}, main: rel,
+		alias: alias, single: rel.single, ordered: rel.ordered}
+}
+
+// renamed applies a column alias list.
+func (r *relation) renamed(columns []any) *relation {
+	if len(columns) == 0 {
+		return r
+	}
+	out := *r
+	out.cols = append([]duck.Column(nil), r.cols...)
+	out.marks = map[string]mark{}
+	for i := range out.cols {
+		old := strings.ToLower(out.cols[i].Name)
+		if i < len(columns) {
+			out.cols[i].Name = fmt.Sprint(columns[i])
+		}
+		if m, ok := r.marks[old]; ok {
+			out.marks[strings.ToLower(out.cols[i].Name)] = m
+		}
+	}
+	return &out
+}
+
+func (c *compiler) baseRelation(t tree, e *env) (*from, error) {
+	if err := c.plainName(t); err != nil {
+		return nil, err
+	}
+	name := t.str("table_name")
+	alias := t.str("alias")
+	if alias == "" {
+		alias = name
+	}
+	yes, err := c.streamingName(name, e, t)
+	if err != nil {
+		return nil, err
+	}
+	if !yes {
+		return c.reference(t, e, alias)
+	}
+	rel, err := c.nameRelation(name, e, t)
+	if err != nil {
+		return nil, err
+	}
+	return c.leaf(t, rel, alias, t.list("column_name_alias")), nil
+}
+
+// nameRelation compiles what a name stands for. A CTE or view is compiled once.
+func (c *compiler) nameRelation(name string, e *env, at tree) (*relation, error) {
+	what, err := c.resolve(name, e, at)
+	if err != nil {
+		return nil, err
+	}
+	if what.source != nil {
+		return c.sourceRelation(what.source), nil
+	}
+	def := what.def
+	if def == nil || def.body == nil {
+		return nil, c.errAt(diag.ShapeUnsupported, at, "%q is not a stream", name).WithHint("name a source, view or WITH query")
+	}
+	if def.rel != nil {
+		return def.rel, nil
+	}
+	sub, rel, err := c.query(clone(def.body), def.env)
+	if err != nil {
+		return nil, err
+	}
+	if rel, err = c.named(sub, rel, def.name); err != nil {
+		return nil, err
+	}
+	def.rel = rel
+	if len(def.aliases) > 0 {
+		def.rel, err = c.realias(rel, def.aliases)
+	}
+	return def.rel, err
+}
+
+// realias gives a compiled CTE the column names of WITH name(a, b).
+func (c *compiler) realias(rel *relation, columns []any) (*relation, error) {
+	sql, err := c.render(selectNode([]any{star("")}, baseTable(rel.name, "w", columns)))
+	if err != nil {
+		return nil, err
+	}
+	out := rel.renamed(columns)
+	name := c.fresh("columns")
+	c.define(name, sql)
+	out.name = name
+	return out, nil
+}
+
+// named makes a CTE of a compiled query.
+func (c *compiler) named(node tree, rel *relation, hint string) (*relation, error) {
+	sql, err := c.render(node)
+	if err != nil {
+		return nil, err
+	}
+	out := *rel
+	out.name = c.fresh(hint)
+	c.define(out.name, sql)
+	return &out, nil
+}
+
+func (c *compiler) sourceRelation(s *Source) *relation {
+	c.sources[s.Name] = true
+	rel := &relation{name: s.Name, marks: map[string]mark{}, stream: true, pos: true, single: true, ordered: true,
+		sources: []string{s.Name}, nulls: []string{s.Name}, node: &Node{Op: "source " + s.Name}}
+	for _, col := range s.Columns {
+		rel.cols = append(rel.cols, duck.Column{Name: col.Name, Type: col.Type})
+	}
+	if s.Watermark != nil {
+		rel.marks[strings.ToLower(s.Watermark.Column)] = mark{kind: markEvent, source: s.Name}
+		rel.node.Detail = []string{fmt.Sprintf("watermark %s - %s", s.Watermark.Column, s.Watermark.Delay)}
+	}
+	return rel
+}
+
+// join compiles both sides. A stream joins reference data on the side that is preserved, and nothing else.
+func (c *compiler) join(t tree, e *env) (*from, error) {
+	l, err := c.fromClause(t.sub("left"), e)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.fromClause(t.sub("right"), e)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.subqueries(t.sub("condition"), e); err != nil {
+		return nil, err
+	}
+	kind, ref := t.str("join_type"), t.str("ref_type")
+	if l.main != nil && r.main != nil {
+		if !l.main.pos && !r.main.pos && c.complete() {
+			return l.plus(r, kind), nil
+		}
+		return nil, c.errAt(diag.JoinUnsupported, t,
+			"a join of two streams is not supported yet, and never in output mode COMPLETE without an aggregate (this is %s)",
+			c.appMode()).WithHint("join the stream with a reference table, or write both into one stream first")
+	}
+	if l.main == nil && r.main == nil {
+		return l.plus(r, kind), nil
+	}
+	if ref == "POSITIONAL" {
+		return nil, c.errAt(diag.JoinUnsupported, t, "a positional join with a stream has no meaning: its rows have no fixed number").
+			WithHint("join on a key")
+	}
+	if err := c.checkSides(t, l.main != nil, kind, ref); err != nil {
+		return nil, err
+	}
+	return l.plus(r, kind), nil
+}
+
+func (c *compiler) checkSides(t tree, streamLeft bool, kind, ref string) error {
+	if streamLeft {
+		switch kind {
+		case "INNER", "LEFT", "SEMI", "ANTI":
+			return nil
+		}
+	} else {
+		switch {
+		case ref == "ASOF":
+		case kind == "INNER", kind == "RIGHT":
+			return nil
+		}
+	}
+	side := "right"
+	if !streamLeft {
+		side = "left"
+	}
+	return c.errAt(diag.JoinUnsupported, t,
+		"this %s JOIN would keep or test rows of the reference table on its %s side against the whole stream, which never ends",
+		kind, side).
+		WithHint("put the stream on the left and use JOIN, LEFT JOIN, SEMI JOIN or ANTI JOIN")
+}
+
+// plus is the FROM clause of a join.
+func (f *from) plus(o *from, kind string) *from {
+	out := &from{aliases: f.aliases, streams: map[string]*relation{}, main: f.main, alias: f.alias,
+		drops: f.drops || o.drops}
+	if out.main == nil {
+		out.main, out.alias = o.main, o.alias
+	}
+	semi := kind == "SEMI" || kind == "ANTI"
+	for k, v := range f.streams {
+		out.streams[k] = v
+	}
+	if !semi {
+		out.aliases = append(append([]string(nil), f.aliases...), o.aliases...)
+		for k, v := range o.streams {
+			out.streams[k] = v
+		}
+	}
+	out.single = semi && f.single
+	out.drops = out.drops || kind != "LEFT" && kind != "RIGHT"
+	return out
+}
+
+// star is SELECT *, or relation.*.
+func star(relation string) tree {
+	return tree{"class": "STAR", "type": "STAR", "alias": "", "query_location": synthetic, "relation_name": relation,
+		"exclude_list": []any{}, "replace_list": []any{}, "columns": false, "expr": nil, "unpacked": false}
+}

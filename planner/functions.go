@@ -1,0 +1,270 @@
+package planner
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// The session variables that per-batch SQL reads. Bodies may read only the slot ones themselves.
+const (
+	VarNow       = "batch_time"     // TIMESTAMPTZ, what now() means in this batch
+	VarToday     = "batch_date"     // DATE of it
+	VarBatch     = "batch"          // BIGINT, the batch's number
+	VarWatermark = "watermark"      // TIMESTAMP, evicts and emits; -infinity when unknown
+	VarLate      = "late_watermark" // TIMESTAMP, drops late rows; -infinity when unknown
+	VarSlotStart = "slot_start"     // TIMESTAMP
+	VarSlotEnd   = "slot_end"       // TIMESTAMP
+)
+
+// PosColumn is the hidden column that orders rows: batch << 31 | ordinal within the batch's input.
+const PosColumn = "__pos"
+
+// aggregates and macros of the catalogue the plan is made against.
+type catalogue struct {
+	aggregates map[string]bool
+	volatile   map[string]bool
+	macros     map[string][]macro // scalar and table macros by lower-case name
+}
+
+type macro struct {
+	table  bool
+	params []string
+	body   string
+}
+
+// clocks are the functions whose value is the batch's logged time, with the variable that stands for them.
+func clocks() map[string]string {
+	return map[string]string{
+		"now": VarNow, "get_current_timestamp": VarNow, "transaction_timestamp": VarNow,
+		"current_timestamp": VarNow, "today": VarToday, "current_date": VarToday,
+	}
+}
+
+// refused says why a function can not stand in a body. The catalogue's own notion of volatility is added to it,
+// but can not replace it: it calls one-argument age and current_setting consistent.
+func refused() map[string]string {
+	const (
+		random = "gives another value each time it is called"
+		clock  = "reads the clock in a way that can not be pinned to the batch"
+		state  = "reads or changes the state of the database"
+		world  = "reaches outside the query"
+	)
+	return map[string]string{
+		"random": random, "uuid": random, "gen_random_uuid": random, "setseed": random,
+		"localtimestamp": clock, "localtime": clock, "current_time": clock, "get_current_time": clock,
+		"current_localtime": clock, "current_localtimestamp": clock, "clock_timestamp": clock,
+		"nextval": state, "currval": state, "txid_current": state, "current_setting": state,
+		"current_query": state, "current_schema": state, "current_schemas": state, "current_database": state,
+		"current_catalog": state, "in_search_path": state, "version": state, "stats": state,
+		"current_user": state, "session_user": state, "user": state,
+		"getenv": world, "write_log": world, "read_text": world, "read_blob": world, "query": world,
+		"query_table": world, "glob": world,
+	}
+}
+
+// loadCatalogue reads what DuckDB knows. Of its own macros only those that aggregate matter.
+func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
+	rows, err := db.Rows(ctx, `SELECT DISTINCT lower(function_name), function_type, coalesce(stability, ''),
+		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, '')
+		FROM duckdb_functions()
+		WHERE function_type IN ('aggregate', 'macro', 'table_macro') OR stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
+		ORDER BY ALL`)
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	c := &catalogue{aggregates: map[string]bool{}, volatile: map[string]bool{}, macros: map[string][]macro{}}
+	for _, r := range rows {
+		name, kind, stability := text(r[0]), text(r[1]), text(r[2])
+		switch {
+		case kind == "aggregate":
+			c.aggregates[name] = true
+		case kind == "macro" || kind == "table_macro":
+			m := macro{table: kind == "table_macro", body: text(r[4])}
+			if !own[name] && !strings.Contains(m.body, "avg(") && !strings.Contains(m.body, "sum(") {
+				continue
+			}
+			if p := text(r[3]); p != "" {
+				m.params = strings.Split(p, ",")
+			}
+			c.macros[name] = append(c.macros[name], m)
+		case stability != "":
+			c.volatile[name] = true
+		}
+	}
+	// Errors are raised on purpose, and always the same way.
+	delete(c.volatile, "error")
+	return c, nil
+}
+
+func text(v any) string {
+	s, ok := v.(string)
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+// checkFunctions refuses functions that can not stand in a body and pins clocks, in place, everywhere below v. Names
+// in columns hide functions that are written without parentheses, such as current_date.
+func (c *compiler) checkFunctions(v any) error {
+	var first error
+	fail := func(t tree, name, why, fix string) {
+		if first == nil {
+			first = c.errAt(diag.FunctionRefused, t, "function %q can not be used here: it %s", name, why).
+				WithHint("%s", fix)
+		}
+	}
+	clock, bad := clocks(), refused()
+	rewrite(v, func(t tree) (any, bool) {
+		name := t.function()
+		if t.class() == "COLUMN_REF" {
+			if names := t.names("column_names"); len(names) == 1 {
+				name = strings.ToLower(names[0])
+				if _, pinned := clock[name]; !pinned && bad[name] == "" || c.columnNames[name] {
+					return nil, false
+				}
+			}
+		}
+		if name == "" {
+			return nil, false
+		}
+		switch {
+		case clock[name] != "" && len(t.list("children")) == 0:
+			c.usesNow = true
+			return variable(clock[name], t), true
+		case name == "age" && len(t.list("children")) == 1:
+			c.usesNow = true
+			t["children"] = []any{cast(variable(VarNow, t), "TIMESTAMP"), t.list("children")[0]}
+		case name == "getvariable":
+			c.checkVariable(t, fail)
+		case bad[name] != "" || c.cat.volatile[name]:
+			why := bad[name]
+			if why == "" {
+				why = "does not give the same value when a batch runs again"
+			}
+			fail(t, name, why, "compute it before the row enters the source, or use now(), which is the batch's logged time")
+		}
+		return nil, false
+	})
+	return first
+}
+
+func (c *compiler) checkVariable(t tree, fail func(t tree, name, why, fix string)) {
+	kids := t.trees("children")
+	name := ""
+	if len(kids) == 1 {
+		name = strings.ToLower(constantText(kids[0]))
+	}
+	switch name {
+	case VarSlotStart, VarSlotEnd:
+		c.slotBound = true
+	default:
+		fail(t, "getvariable", "reads a variable that is set outside the query",
+			"only getvariable('slot_start') and getvariable('slot_end') have a value in a query")
+	}
+}
+
+// constantText returns the text of a VARCHAR constant, or "".
+func constantText(t tree) string {
+	if t.class() != "CONSTANT" {
+		return ""
+	}
+	return text(t.sub("value")["value"])
+}
+
+func variable(name string, at tree) tree {
+	arg := tree{"class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "query_location": synthetic,
+		"value": tree{"type": tree{"id": "VARCHAR", "type_info": nil}, "is_null": false, "value": name}}
+	return call("getvariable", at.str("alias"), arg)
+}
+
+func call(name, alias string, args ...any) tree {
+	if args == nil {
+		args = []any{}
+	}
+	return tree{"class": "FUNCTION", "type": "FUNCTION", "alias": alias, "query_location": synthetic,
+		"function_name": name, "schema": "", "children": args, "filter": nil,
+		"order_bys": tree{"type": "ORDER_MODIFIER", "orders": []any{}}, "distinct": false, "is_operator": false,
+		"export_state": false, "catalog": ""}
+}
+
+func cast(child tree, duckType string) tree {
+	return tree{"class": "CAST", "type": "OPERATOR_CAST", "alias": "", "query_location": synthetic, "child": child,
+		"cast_type": tree{"id": duckType, "type_info": nil}, "try_cast": false}
+}
+
+// inlineMacros replaces calls of scalar macros by their bodies where the body holds an aggregate or a clock, so
+// that both are seen. Calls with named arguments are left to DuckDB.
+func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
+	var failed error
+	rewrite(v, func(t tree) (any, bool) {
+		m, ok := c.cat.find(t)
+		if !ok || failed != nil {
+			return nil, false
+		}
+		body, err := c.macroBody(ctx, m)
+		if err != nil {
+			failed = err
+			return nil, false
+		}
+		if depth > 16 {
+			failed = c.errAt(diag.FunctionRefused, t, "macro %q calls itself", t.function()).WithHint("write it without the cycle")
+			return nil, false
+		}
+		args := map[string]any{}
+		for i, p := range m.params {
+			args[strings.ToLower(p)] = t.list("children")[i]
+		}
+		out := rewrite(body, func(n tree) (any, bool) {
+			names := n.names("column_names")
+			if n.class() != "COLUMN_REF" || len(names) != 1 || args[strings.ToLower(names[0])] == nil {
+				return nil, false
+			}
+			return cloneAny(args[strings.ToLower(names[0])]), true
+		})
+		if err := c.inlineMacros(ctx, out, depth+1); err != nil {
+			failed = err
+		}
+		result := asTree(out)
+		if result.str("alias") == "" {
+			result["alias"] = t.str("alias")
+		}
+		return result, true
+	})
+	return failed
+}
+
+func (c *catalogue) find(t tree) (macro, bool) {
+	name := t.function()
+	if name == "" || t.flag("distinct") || t.sub("filter") != nil {
+		return macro{}, false
+	}
+	for _, m := range c.macros[name] {
+		if !m.table && len(m.params) == len(t.list("children")) {
+			return m, true
+		}
+	}
+	return macro{}, false
+}
+
+// macroBody returns the tree of a scalar macro's expression, without positions.
+func (c *compiler) macroBody(ctx context.Context, m macro) (tree, error) {
+	data, err := c.db.Parse(ctx, "SELECT "+m.body)
+	if err != nil {
+		return nil, fmt.Errorf("parse macro body %q: %w", m.body, err)
+	}
+	root, err := decodeTree(data)
+	if err != nil {
+		return nil, err
+	}
+	walk(root, func(t tree) bool {
+		if t.at() >= 0 {
+			t["query_location"] = synthetic
+		}
+		return true
+	})
+	return root.trees("statements")[0].sub("node").trees("select_list")[0], nil
+}

@@ -1,0 +1,339 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// partials decides for every call how it is kept: as partial columns that merge, or as rows.
+func (g *grouping) partials() error {
+	for i, k := range g.keys {
+		sql, err := g.c.exprSQL(k)
+		if err != nil {
+			return err
+		}
+		g.a.Keys = append(g.a.Keys, Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type}, Expr: sql})
+	}
+	for i, call := range g.calls {
+		sql, err := g.c.exprSQL(call)
+		if err != nil {
+			return err
+		}
+		f := Finish{Name: fmt.Sprintf("__a%d", i+1), Type: g.callCols[i].Type, Call: sql}
+		ok, err := g.algebraic(call, &f)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			if err := g.keepRows(call, &f); err != nil {
+				return err
+			}
+		}
+		g.a.Finish = append(g.a.Finish, f)
+	}
+	if len(g.a.Partials) == 0 && len(g.a.Keys) == 0 {
+		// A group's row must be there even if nothing is kept in it.
+		g.partial("UTINYINT", "CAST(0 AS UTINYINT)", "CAST(coalesce(max(%s), 0) AS UTINYINT)")
+	}
+	return nil
+}
+
+// partial adds a column of the state table, or finds the one that is already there, and returns its reference.
+// merge has a place for the column.
+func (g *grouping) partial(typ, init, merge string) string {
+	for _, p := range g.a.Partials {
+		if p.Init == init && p.Merge == fmt.Sprintf(merge, duck.QuoteIdent(p.Name)) && p.Type == typ {
+			return "g." + duck.QuoteIdent(p.Name)
+		}
+	}
+	name := fmt.Sprintf("__p%d", len(g.a.Partials)+1)
+	g.a.Partials = append(g.a.Partials, Partial{Column: Column{Column: stream.Column{Name: name, Type: typ}},
+		Init: init, Merge: fmt.Sprintf(merge, duck.QuoteIdent(name))})
+	return "g." + duck.QuoteIdent(name)
+}
+
+// algebraic keeps a call as partial columns, if its partials merge exactly.
+func (g *grouping) algebraic(call tree, f *Finish) (bool, error) {
+	name, args := call.function(), call.trees("children")
+	ordered := len(call.sub("order_bys").list("orders")) > 0
+	distinct := call.flag("distinct")
+	if distinct && name != "min" && name != "max" {
+		return false, nil
+	}
+	sql := make([]string, len(args))
+	for i, a := range args {
+		var err error
+		if sql[i], err = g.c.exprSQL(a); err != nil {
+			return false, err
+		}
+	}
+	filter := ""
+	if t := call.sub("filter"); t != nil {
+		var err error
+		if filter, err = g.c.exprSQL(t); err != nil {
+			return false, err
+		}
+	}
+	p := &partialCall{g: g, name: name, args: sql, filter: filter, ordered: ordered, f: f}
+	return p.keep()
+}
+
+// partialCall is one aggregate call on the way to its partial columns.
+type partialCall struct {
+	g       *grouping
+	name    string
+	args    []string
+	filter  string
+	ordered bool // has an ORDER BY of its own
+	f       *Finish
+}
+
+// only is the value where the call's FILTER holds, else NULL.
+func (p *partialCall) only(value string) string {
+	if p.filter == "" {
+		return value
+	}
+	return "CASE WHEN " + p.filter + " THEN " + value + " END"
+}
+
+func (p *partialCall) done(expr string) (bool, error) {
+	p.f.Expr = "CAST(" + expr + " AS " + p.f.Type + ")"
+	return true, nil
+}
+
+func (p *partialCall) keep() (bool, error) {
+	switch p.name {
+	case "count_star":
+		return p.done(p.count("true"))
+	case "count":
+		if len(p.args) == 0 {
+			return p.done(p.count("true"))
+		}
+		if len(p.args) == 1 {
+			return p.done(p.count("(" + p.args[0] + ") IS NOT NULL"))
+		}
+		return false, nil
+	}
+	if len(p.args) == 2 {
+		return p.argExtreme()
+	}
+	if len(p.args) != 1 {
+		return false, nil
+	}
+	switch p.name {
+	case "count_if", "countif":
+		return p.done(p.count("coalesce((" + p.args[0] + ")::BOOLEAN, false)"))
+	case "sum":
+		return p.sum()
+	case "avg", "mean":
+		return p.avg()
+	case "product":
+		if p.ordered {
+			return false, nil
+		}
+		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "product(%s ORDER BY \""+PosColumn+"\")"))
+	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
+		typ := p.f.Type
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST("+p.name+"(%s) AS "+typ+")"))
+	case "first", "last", "any_value", "arbitrary":
+		if p.ordered || p.filter != "" && p.name != "any_value" {
+			return false, nil
+		}
+		return p.done(p.g.partial(p.f.Type, p.only(p.args[0]), p.name+"(%s ORDER BY \""+PosColumn+"\")"))
+	}
+	return false, nil
+}
+
+func (p *partialCall) count(cond string) string {
+	if p.filter != "" {
+		cond = "(" + p.filter + ") AND " + cond
+	}
+	init := "CAST(1 AS BIGINT)"
+	if cond != "true" {
+		init = "CAST(coalesce(" + cond + ", false) AS BIGINT)"
+	}
+	return p.g.partial("BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
+}
+
+const foldSum = "sum(%s ORDER BY \"" + PosColumn + "\")"
+
+// sum merges exactly for integers and decimals. A DOUBLE sum is a strict left fold in the order of __pos into
+// which the state enters first, so that any slicing gives the same bits.
+func (p *partialCall) sum() (bool, error) {
+	typ := p.f.Type
+	switch {
+	case typ == "HUGEINT" || strings.HasPrefix(typ, "DECIMAL"):
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST(sum(%s) AS "+typ+")"))
+	case typ == "DOUBLE" && !p.ordered:
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS DOUBLE)"), foldSum))
+	}
+	return false, nil
+}
+
+// avg is sum / count.
+func (p *partialCall) avg() (bool, error) {
+	if p.ordered || p.f.Type != "DOUBLE" {
+		return false, nil
+	}
+	cols, err := p.g.c.describe("SELECT " + p.args[0] + p.g.fromSQL)
+	if err != nil {
+		return false, err
+	}
+	n := p.count("(" + p.args[0] + ") IS NOT NULL")
+	sum := ""
+	switch typ := cols[0].Type; {
+	case typ == "FLOAT" || typ == "DOUBLE":
+		sum = p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), foldSum)
+	case strings.HasPrefix(typ, "DECIMAL"):
+		wide := "DECIMAL(38" + typ[strings.IndexByte(typ, ','):]
+		sum = p.g.partial(wide, p.only("CAST("+p.args[0]+" AS "+wide+")"), "CAST(sum(%s) AS "+wide+")")
+	case strings.HasSuffix(typ, "INT") || strings.HasSuffix(typ, "INTEGER") || typ == "BOOLEAN":
+		sum = p.g.partial("HUGEINT", p.only("CAST("+p.args[0]+" AS HUGEINT)"), "CAST(sum(%s) AS HUGEINT)")
+	default:
+		return false, nil
+	}
+	return p.done(fmt.Sprintf("CASE WHEN %s > 0 THEN CAST(%s AS DOUBLE) / %s END", n, sum, n))
+}
+
+// argExtreme keeps the value at the extreme and the extreme. Rows in which either is NULL do not take part, and
+// of equal extremes the first row counts.
+func (p *partialCall) argExtreme() (bool, error) {
+	extreme := ""
+	switch p.name {
+	case "arg_min", "argmin", "min_by":
+		extreme = "min"
+	case "arg_max", "argmax", "max_by":
+		extreme = "max"
+	default:
+		return false, nil
+	}
+	if p.ordered {
+		return false, nil
+	}
+	cols, err := p.g.c.describe("SELECT " + p.args[0] + ", " + p.args[1] + p.g.fromSQL)
+	if err != nil {
+		return false, err
+	}
+	both := "(" + p.args[0] + ") IS NOT NULL AND (" + p.args[1] + ") IS NOT NULL"
+	if p.filter != "" {
+		both = "(" + p.filter + ") AND " + both
+	}
+	by := p.g.partial(cols[1].Type, "CASE WHEN "+both+" THEN "+p.args[1]+" END", extreme+"(%s)")
+	column := strings.TrimPrefix(by, "g.")
+	return p.done(p.g.partial(cols[0].Type, "CASE WHEN "+both+" THEN "+p.args[0]+" END",
+		"arg_"+extreme+"(%s, "+column+" ORDER BY \""+PosColumn+"\")"))
+}
+
+// keepRows keeps the arguments of a call, row by row, and evaluates the call itself when the group is emitted.
+func (g *grouping) keepRows(call tree, f *Finish) error {
+	held := clone(call)
+	distinct := held.flag("distinct")
+	for i, a := range held.trees("children") {
+		n, err := g.keepArgument(a)
+		if err != nil {
+			return err
+		}
+		held.list("children")[i] = n
+	}
+	if t := held.sub("filter"); t != nil {
+		n, err := g.keepArgument(t)
+		if err != nil {
+			return err
+		}
+		held["filter"] = n
+	}
+	orders := held.sub("order_bys").trees("orders")
+	for _, o := range orders {
+		n, err := g.keepArgument(o.sub("expression"))
+		if err != nil {
+			return err
+		}
+		o["expression"] = n
+	}
+	position := orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", PosColumn))
+	switch {
+	case distinct && len(orders) > 0, distinct && held.function() == "count":
+	case distinct:
+		g.firstOnly(held)
+		held.sub("order_bys")["orders"] = []any{position}
+	case !orderFree(held.function()):
+		held.sub("order_bys")["orders"] = append(held.sub("order_bys").list("orders"), position)
+	}
+	sql, err := g.c.exprSQL(held)
+	if err != nil {
+		return err
+	}
+	f.Held = sql
+	f.Expr = "CAST(h." + duck.QuoteIdent(f.Name) + " AS " + f.Type + ")"
+	return nil
+}
+
+// orderFree names the aggregates that keep rows but do not depend on their order, so that they need not be sorted.
+func orderFree(name string) bool {
+	switch name {
+	case "median", "quantile", "quantile_cont", "quantile_disc", "count", "min", "max", "approx_count_distinct", "histogram":
+		return true
+	}
+	return false
+}
+
+// firstOnly turns DISTINCT into a filter on the first row of each value, which has a fixed order.
+func (g *grouping) firstOnly(held tree) {
+	held["distinct"] = false
+	over := make([]any, 0, len(g.keys)+2)
+	for i := range g.keys {
+		over = append(over, columnRef("", fmt.Sprintf("__k%d", i+1)))
+	}
+	for _, a := range held.trees("children") {
+		if a.class() == "COLUMN_REF" {
+			over = append(over, clone(a))
+		}
+	}
+	if t := held.sub("filter"); t != nil {
+		over = append(over, clone(t))
+	}
+	names := make([]string, len(over))
+	for i, o := range over {
+		names[i] = duck.QuoteIdent(asTree(o).names("column_names")[0])
+	}
+	expr := fmt.Sprintf("row_number() OVER (PARTITION BY %s ORDER BY \"%s\") = 1", strings.Join(names, ", "), PosColumn)
+	column := fmt.Sprintf("__f%d", len(g.a.firsts)+1)
+	g.a.firsts = append(g.a.firsts, expr+" AS "+duck.QuoteIdent(column))
+	cond := columnRef("", column)
+	if t := held.sub("filter"); t != nil {
+		cond = tree{"class": "CONJUNCTION", "type": "CONJUNCTION_AND", "alias": "", "query_location": synthetic,
+			"children": []any{clone(t), cond}}
+	}
+	held["filter"] = cond
+}
+
+// keepArgument adds a column to the kept rows for an argument that is not constant, and returns what stands for
+// it.
+func (g *grouping) keepArgument(arg tree) (tree, error) {
+	varies := false
+	walk(arg, func(t tree) bool {
+		varies = varies || t.class() == "COLUMN_REF" || t.class() == "SUBQUERY"
+		return !varies
+	})
+	if !varies || arg.class() == "LAMBDA" {
+		return arg, nil
+	}
+	sql, err := g.c.exprSQL(arg)
+	if err != nil {
+		return nil, err
+	}
+	name, ok := g.kept[sql]
+	if !ok {
+		cols, err := g.c.describe("SELECT " + sql + g.fromSQL)
+		if err != nil {
+			return nil, err
+		}
+		name = fmt.Sprintf("__v%d", len(g.kept)+1)
+		g.kept[sql] = name
+		g.a.keep(Column{Column: stream.Column{Name: name, Type: cols[0].Type}, Expr: sql})
+	}
+	return columnRef("", name), nil
+}

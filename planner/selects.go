@@ -1,0 +1,401 @@
+package planner
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// query compiles a query node that reads a stream. It returns the node with its FROM resolved, and what its rows
+// are. While the relation has positions, __pos is the last column of the select list.
+func (c *compiler) query(node tree, e *env) (tree, *relation, error) {
+	switch node.class() {
+	case "SELECT_NODE":
+		return c.selectQuery(node, e)
+	case "SET_OPERATION_NODE":
+		return c.union(node, e)
+	case "CTE_NODE":
+		return c.query(node.sub("child"), e)
+	}
+	return nil, nil, c.errAt(diag.ShapeUnsupported, node, "a recursive query can not read a stream").
+		WithHint("put the recursion over reference data in CREATE TABLE")
+}
+
+// scope is what the expressions of one SELECT see.
+type scope struct {
+	*from
+	env *env
+}
+
+func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
+	e = e.within(node)
+	f, err := c.fromClause(node.sub("from_table"), e)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, part := range []string{"select_list", "where_clause", "group_expressions", "having", "qualify", "modifiers"} {
+		if err := c.subqueries(node[part], e); err != nil {
+			return nil, nil, err
+		}
+	}
+	if f.main == nil {
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "this part of the query reads a stream only in a subquery").
+			WithHint("read the stream in FROM")
+	}
+	s := &scope{from: f, env: e}
+	plain := !f.main.pos && c.complete()
+	grouped := c.aggregated(node)
+	switch {
+	case grouped && plain:
+	case grouped:
+		return c.aggregate(node, s)
+	default:
+		if err := c.refuseShapes(node, plain); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c.project(node, s)
+}
+
+// aggregated reports whether a SELECT groups.
+func (c *compiler) aggregated(node tree) bool {
+	if len(node.list("group_expressions")) > 0 || node.str("aggregate_handling") == "FORCE_AGGREGATES" {
+		return true
+	}
+	found := false
+	for _, part := range []string{"select_list", "having"} {
+		walk(node[part], func(t tree) bool {
+			if t.class() == "SUBQUERY" {
+				return false
+			}
+			found = found || c.isAggregate(t)
+			return !found
+		})
+	}
+	return found || node.sub("having") != nil
+}
+
+func (c *compiler) isAggregate(t tree) bool {
+	name := t.function()
+	return name != "" && c.cat.aggregates[name]
+}
+
+// refuseShapes refuses what would need state that this version does not keep.
+func (c *compiler) refuseShapes(node tree, plain bool) error {
+	if plain {
+		return nil
+	}
+	if t := windowFunction(node); t != nil {
+		return c.errAt(diag.ShapeUnsupported, t,
+			"%s OVER (...) is not supported on a stream yet, and never in output mode append unless it is keyed by a window (this is %s)",
+			strings.ToLower(t.str("function_name")), c.appMode()).
+			WithHint("aggregate by a window, for example arg_max(value, time) or max_by")
+	}
+	if node.sub("sample") != nil {
+		return c.errAt(diag.FunctionRefused, node, "TABLESAMPLE gives other rows each time").WithHint("filter by a hash of a key instead")
+	}
+	for _, m := range node.trees("modifiers") {
+		switch m.str("type") {
+		case "ORDER_MODIFIER":
+			return c.errAt(diag.OrderByUnsupported, m, "ORDER BY can not be used on a stream in output mode %s: rows never stop coming",
+				c.appMode()).WithHint("drop the ORDER BY, or aggregate and use OUTPUT MODE COMPLETE")
+		case "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER":
+			return c.errAt(diag.LimitUnsupported, m, "LIMIT over a stream is not supported yet in output mode %s", c.appMode()).
+				WithHint("drop the LIMIT, or aggregate and use OUTPUT MODE COMPLETE")
+		case "DISTINCT_MODIFIER":
+			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "DISTINCT over a stream is not supported yet").
+				WithHint("group by the columns in OUTPUT MODE UPDATE or COMPLETE")
+		}
+	}
+	return nil
+}
+
+func distinctAt(node, m tree) tree {
+	if firstAt(m) >= 0 {
+		return m
+	}
+	return node
+}
+
+// windowFunction returns the first OVER call of a SELECT itself, or nil.
+func windowFunction(node tree) tree {
+	var found tree
+	for _, part := range []string{"select_list", "qualify", "where_clause", "having", "modifiers"} {
+		walk(node[part], func(t tree) bool {
+			if found == nil && t.str("class") == "WINDOW" {
+				found = t
+			}
+			return found == nil && t.class() != "SUBQUERY"
+		})
+	}
+	if q := node.sub("qualify"); found == nil && q != nil {
+		return q
+	}
+	return found
+}
+
+// project compiles a SELECT without grouping.
+func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
+	if err := c.hidePosition(node, s); err != nil {
+		return nil, nil, err
+	}
+	marks := c.outputMarks(node, s)
+	if s.main.pos {
+		pos := columnRef(PosColumn, s.alias, PosColumn)
+		node["select_list"] = append(node.list("select_list"), pos)
+	}
+	sql, err := c.render(node)
+	if err != nil {
+		return nil, nil, err
+	}
+	cols, err := c.describe(sql)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.main.pos {
+		cols = cols[:len(cols)-1]
+	}
+	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources, nulls: s.main.nulls,
+		single: s.single && !unnests(node), ordered: s.ordered,
+		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
+	detail := []string{}
+	if node.sub("where_clause") != nil {
+		w, err := c.exprSQL(node.sub("where_clause"))
+		if err != nil {
+			return nil, nil, err
+		}
+		detail = append(detail, "filter "+w)
+	}
+	rel.node = &Node{Op: "project " + strings.Join(rel.columnNames(), ", "), Detail: detail, Below: []*Node{s.main.node}}
+	return node, rel, nil
+}
+
+func unnests(node tree) bool {
+	found := false
+	walk(node["select_list"], func(t tree) bool {
+		found = found || t.function() == "unnest" || t.function() == "unlist"
+		return !found && t.class() != "SUBQUERY"
+	})
+	return found
+}
+
+// hidePosition keeps __pos out of every star, and refuses what can not be kept from seeing it.
+func (c *compiler) hidePosition(node tree, s *scope) error {
+	if !s.main.pos {
+		return nil
+	}
+	var first error
+	walk(node, func(t tree) bool {
+		if first != nil || t.str("class") == "SUBQUERY" || t.str("type") == "SUBQUERY" {
+			return false
+		}
+		switch t.class() {
+		case "STAR":
+			first = c.hideStar(t, s)
+		case "COLUMN_REF":
+			names := t.names("column_names")
+			if _, isColumn := s.main.column(names[0]); len(names) == 1 && !isColumn && strings.EqualFold(names[0], s.alias) {
+				first = c.errAt(diag.ShapeUnsupported, t, "%q as one value of all columns is not supported on a stream", names[0]).
+					WithHint("write struct_pack() of the columns")
+			}
+		}
+		return first == nil
+	})
+	return first
+}
+
+func (c *compiler) hideStar(t tree, s *scope) error {
+	if r := t.str("relation_name"); r != "" && !strings.EqualFold(r, s.alias) {
+		return nil
+	}
+	expr := t.sub("expr")
+	if expr == nil {
+		t["exclude_list"] = append(t.list("exclude_list"), PosColumn)
+		return nil
+	}
+	pattern := constantText(expr)
+	if pattern == "" {
+		return nil // a lambda over a star, which is met on its own
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil || re.MatchString(PosColumn) {
+		return c.errAt(diag.ShapeUnsupported, t, "COLUMNS(%q) also matches the hidden column %s", pattern, PosColumn).
+			WithHint("anchor the pattern, or use COLUMNS(c -> ...)")
+	}
+	return nil
+}
+
+// outputMarks says what is known of the columns that a SELECT passes on.
+func (c *compiler) outputMarks(node tree, s *scope) map[string]mark {
+	marks := map[string]mark{}
+	for _, item := range node.trees("select_list") {
+		if item.class() == "STAR" && item.sub("expr") == nil {
+			c.starMarks(item, s, marks)
+			continue
+		}
+		name, m := item.str("alias"), s.mark(item)
+		if names := item.names("column_names"); name == "" && len(names) > 0 {
+			name = names[len(names)-1]
+		}
+		if m.kind == markNone {
+			delete(marks, strings.ToLower(name))
+			continue
+		}
+		marks[strings.ToLower(name)] = m
+	}
+	return marks
+}
+
+func (c *compiler) starMarks(item tree, s *scope, marks map[string]mark) {
+	if r := item.str("relation_name"); r != "" && s.streams[strings.ToLower(r)] == nil {
+		return
+	}
+	gone := map[string]bool{}
+	for _, n := range item.names("exclude_list") {
+		gone[strings.ToLower(n)] = true
+	}
+	for _, r := range item.trees("replace_list") {
+		gone[strings.ToLower(r.str("key"))] = true
+	}
+	for k, m := range s.main.marks {
+		if !gone[k] {
+			marks[k] = m
+		}
+	}
+}
+
+// lookup returns the stream relation and column that a reference names.
+func (s *scope) lookup(t tree) (*relation, string) {
+	names := t.names("column_names")
+	if t.class() != "COLUMN_REF" {
+		return nil, ""
+	}
+	switch len(names) {
+	case 1:
+		if col, ok := s.main.column(names[0]); ok {
+			return s.main, col.Name
+		}
+	case 2:
+		if r := s.streams[strings.ToLower(names[0])]; r != nil {
+			if col, ok := r.column(names[1]); ok {
+				return r, col.Name
+			}
+		}
+	}
+	return nil, ""
+}
+
+func (s *scope) mark(t tree) mark {
+	r, name := s.lookup(t)
+	if r == nil {
+		return mark{}
+	}
+	return r.marks[strings.ToLower(name)]
+}
+
+// union compiles UNION ALL of streams.
+func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
+	e = e.within(node)
+	l, r := node.sub("left"), node.sub("right")
+	if kind := node.str("setop_type"); !strings.HasPrefix(kind, "UNION") || !node.flag("setop_all") {
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "%s of streams is not supported yet; UNION ALL is",
+			strings.ReplaceAll(kind, "_", " ")).WithHint("write UNION ALL")
+	}
+	for _, side := range []tree{l, r} {
+		yes, err := c.streaming(side, e)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !yes {
+			return nil, nil, c.errAt(diag.ShapeUnsupported, side, "UNION ALL of a stream and reference data would repeat the data in every batch").
+				WithHint("union streams with streams only")
+		}
+	}
+	if err := c.refuseShapes(node, false); err != nil && !c.complete() {
+		return nil, nil, err
+	}
+	lt, lr, err := c.query(l, e)
+	if err != nil {
+		return nil, nil, err
+	}
+	rt, rr, err := c.query(r, e)
+	if err != nil {
+		return nil, nil, err
+	}
+	if lr.pos != rr.pos || !lr.pos && !c.complete() {
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
+			WithHint("write the branches as separate queries")
+	}
+	if err := c.refuseShapes(node, !lr.pos); err != nil {
+		return nil, nil, err
+	}
+	node["left"], node["right"] = lt, rt
+	rel, err := c.unionRelation(node, lr, rr)
+	return node, rel, err
+}
+
+func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
+	sql, err := c.render(node)
+	if err != nil {
+		return nil, err
+	}
+	cols, err := c.describe(sql)
+	if err != nil {
+		return nil, err
+	}
+	rel := &relation{marks: map[string]mark{}, stream: true, pos: l.pos, filtered: l.filtered || r.filtered,
+		sources: union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
+	rel.single = l.single && r.single && len(rel.sources) == len(l.sources)+len(r.sources)
+	for _, col := range cols {
+		if col.Name != PosColumn {
+			rel.cols = append(rel.cols, col)
+		}
+	}
+	byName := node.str("setop_type") == "UNION_BY_NAME"
+	for i, col := range rel.cols {
+		key := strings.ToLower(col.Name)
+		other := key
+		if !byName && i < len(r.cols) {
+			other = strings.ToLower(r.cols[i].Name)
+		}
+		if m := l.marks[key]; m.kind != markNone && sameMark(m, r.marks[other]) {
+			m.source = ""
+			rel.marks[key] = m
+		}
+	}
+	rel.node = &Node{Op: "union all", Below: []*Node{l.node, r.node}}
+	return rel, nil
+}
+
+func sameMark(a, b mark) bool { return a.kind == b.kind && a.size == b.size && a.key == b.key }
+
+func union(a, b []string) []string {
+	out := append([]string(nil), a...)
+	for _, s := range b {
+		found := false
+		for _, o := range out {
+			found = found || o == s
+		}
+		if !found {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// columnsOf makes stream columns of described ones.
+func columnsOf(cols []duck.Column) ([]stream.Column, error) {
+	out := make([]stream.Column, len(cols))
+	for i, col := range cols {
+		typ, err := duck.ArrowType(col.Type)
+		if err != nil {
+			return nil, diag.New(diag.BadType, "column %q has type %s, which can not leave a query", col.Name, col.Type).
+				WithHint("cast it to another type")
+		}
+		out[i] = stream.Column{Name: col.Name, Type: col.Type, Arrow: typ}
+	}
+	return out, nil
+}

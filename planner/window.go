@@ -1,0 +1,245 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+)
+
+const (
+	windowStart = "window_start"
+	windowEnd   = "window_end"
+)
+
+// window compiles tumble() and hop() into a SELECT that adds window_start and window_end.
+func (c *compiler) window(t tree, e *env) (*from, error) {
+	fn := t.sub("function")
+	name, args := fn.function(), fn.trees("children")
+	if name == "session" {
+		return nil, c.errAt(diag.ShapeUnsupported, t, "session windows are not supported on a stream yet").
+			WithHint("use tumble() or hop()")
+	}
+	if err := c.windowArgs(name, args, t); err != nil {
+		return nil, err
+	}
+	relName, tsName := args[0].names("column_names")[0], args[1].names("column_names")[0]
+	yes, err := c.streamingName(relName, e, args[0])
+	if err != nil {
+		return nil, err
+	}
+	if !yes {
+		return nil, c.errAt(diag.ShapeUnsupported, args[0], "%s() of %q, which is not a stream, is not supported in a query",
+			name, relName).WithHint("compute time_bucket() in CREATE TABLE instead")
+	}
+	rel, err := c.nameRelation(relName, e, args[0])
+	if err != nil {
+		return nil, err
+	}
+	ts, ok := rel.column(tsName)
+	if !ok {
+		return nil, c.errAt(diag.UnknownColumn, args[1], "%q has no column %q", relName, tsName).
+			WithNote("columns here: %s", strings.Join(rel.columnNames(), ", "))
+	}
+	if ts.Type != "TIMESTAMP" {
+		return nil, c.errAt(diag.WindowInvalid, args[1], "the time column of %s() must be TIMESTAMP, %q is %s", name, tsName, ts.Type).
+			WithHint("cast it to TIMESTAMP in a computed column of the source")
+	}
+	out, err := c.windowRelation(name, rel, ts.Name, args)
+	if err != nil {
+		return nil, err
+	}
+	alias := t.str("alias")
+	if alias == "" {
+		alias = name
+	}
+	return c.leaf(t, out, alias, t.list("column_name_alias")), nil
+}
+
+func (c *compiler) windowArgs(name string, args []tree, at tree) error {
+	most, usage := 4, "tumble(source, time column, size [, offset])"
+	if name == "hop" {
+		usage = "hop(source, time column, slide, size)"
+	}
+	least := most - 1
+	if name == "hop" {
+		least = most
+	}
+	if len(args) < least || len(args) > most {
+		return c.errAt(diag.WindowInvalid, at, "%s() has %d arguments", name, len(args)).WithHint("write %s", usage)
+	}
+	for i, what := range []string{"a source, view or WITH query", "its time column"} {
+		if args[i].class() != "COLUMN_REF" || len(args[i].names("column_names")) != 1 {
+			return c.errAt(diag.WindowInvalid, args[i], "argument %d of %s() must be the bare name of %s", i+1, name, what).
+				WithHint("write %s", usage)
+		}
+	}
+	return nil
+}
+
+func (r *relation) columnNames() []string {
+	names := make([]string, len(r.cols))
+	for i, c := range r.cols {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// windowRelation writes the SELECT behind a window call. __pos stays the last column.
+func (c *compiler) windowRelation(name string, rel *relation, ts string, args []tree) (*relation, error) {
+	size, slide, offset := args[2], tree(nil), tree(nil)
+	if name == "hop" {
+		slide, size = args[2], args[3]
+	} else if len(args) == 4 {
+		offset = args[3]
+	}
+	sizeSQL, micros, err := c.interval(name, "size", size)
+	if err != nil {
+		return nil, err
+	}
+	sql, step := "", micros
+	if name == "hop" {
+		if _, step, err = c.interval(name, "slide", slide); err != nil {
+			return nil, err
+		}
+		sql, err = c.hopSQL(rel, ts, slide, size, micros)
+	} else {
+		sql, err = c.tumbleSQL(rel, ts, sizeSQL, offset)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, single: rel.single && name == "tumble",
+		ordered: rel.ordered && name == "tumble", filtered: rel.filtered, sources: rel.sources, marks: map[string]mark{}}
+	c.define(out.name, sql)
+	out.cols = append(append(out.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
+		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
+	for k, v := range rel.marks {
+		out.marks[k] = v
+	}
+	event := rel.marks[strings.ToLower(ts)]
+	out.nulls = rel.nulls
+	if event.kind == markEvent {
+		out.nulls = nil
+		out.marks[windowStart] = mark{kind: markStart, size: micros, step: step, text: sizeSQL}
+		out.marks[windowEnd] = mark{kind: markEnd, size: micros, step: step, text: sizeSQL}
+	}
+	c.windows = append(c.windows, windowUse{name: name, source: strings.Join(rel.sources, ", "), column: ts,
+		marked: event.kind == markEvent, at: args[1]})
+	out.node = &Node{Op: fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL), Below: []*Node{rel.node}}
+	return out, nil
+}
+
+const epoch = "TIMESTAMP '1970-01-01 00:00:00'"
+
+func (c *compiler) tumbleSQL(rel *relation, ts, size string, offset tree) (string, error) {
+	origin := epoch
+	if offset != nil {
+		sql, err := c.exprSQL(offset)
+		if err != nil {
+			return "", err
+		}
+		origin += " + " + sql
+	}
+	col := duck.QuoteIdent(ts)
+	exclude, last := posColumns(rel)
+	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) AS window_start, window_start + %s AS window_end%s\n"+
+		"FROM %s WHERE %s IS NOT NULL", exclude, size, col, origin, size, last, duck.QuoteIdent(rel.name), col), nil
+}
+
+// hopSQL multiplies each row by the windows it is in: a cross join with their numbers is several times faster than
+// unnesting a series per row.
+func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int64) (string, error) {
+	slideSQL, step, err := c.interval("hop", "slide", slide)
+	if err != nil {
+		return "", err
+	}
+	sizeSQL, _, err := c.interval("hop", "size", size)
+	if err != nil {
+		return "", err
+	}
+	if micros%step != 0 {
+		return "", c.errAt(diag.WindowInvalid, size, "the size of hop() must be a multiple of its slide; %s is not one of %s",
+			sizeSQL, slideSQL).WithHint("the slide comes first: hop(source, time column, slide, size)")
+	}
+	if micros/step > 10_000 {
+		return "", c.errAt(diag.WindowInvalid, size, "hop() would put each row in %d windows; at most 10000 are allowed", micros/step).
+			WithHint("use a larger slide")
+	}
+	col := duck.QuoteIdent(ts)
+	exclude, last := posColumns(rel)
+	exclude = strings.Replace(exclude, "(", "(\"__w\", ", 1)
+	if exclude == "" {
+		exclude = ` EXCLUDE ("__w")`
+	}
+	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) - to_microseconds(\"__w\" * %d) AS window_start,\n"+
+		"  window_start + %s AS window_end%s\n"+
+		"FROM %s CROSS JOIN (SELECT unnest(range(%d)) AS \"__w\") WHERE %s IS NOT NULL",
+		exclude, slideSQL, col, epoch, step, sizeSQL, last, duck.QuoteIdent(rel.name), micros/step, col), nil
+}
+
+func posColumns(rel *relation) (exclude, last string) {
+	if !rel.pos {
+		return "", ""
+	}
+	return ` EXCLUDE ("` + PosColumn + `")`, `, "` + PosColumn + `"`
+}
+
+// interval evaluates a constant interval of fixed length and returns its SQL and its microseconds.
+func (c *compiler) interval(fn, what string, t tree) (string, int64, error) {
+	bad := func(why string) error {
+		return c.errAt(diag.WindowInvalid, t, "the %s of %s() %s", what, fn, why).
+			WithHint("write a constant such as INTERVAL '1 minute'")
+	}
+	constant := true
+	walk(t, func(n tree) bool {
+		constant = constant && n.class() != "COLUMN_REF" && n.class() != "SUBQUERY"
+		return constant
+	})
+	if !constant {
+		return "", 0, bad("must be a constant")
+	}
+	sql, err := c.exprSQL(t)
+	if err != nil {
+		return "", 0, err
+	}
+	rows, err := c.db.Rows(c.ctx, "SELECT CAST(datepart('year', i) * 12 + datepart('month', i) AS BIGINT), "+
+		"CAST(((datepart('day', i) * 24 + datepart('hour', i)) * 60 + datepart('minute', i)) * 60000000 + "+
+		"datepart('microsecond', i) AS BIGINT) FROM (SELECT CAST("+sql+" AS INTERVAL) AS i)")
+	if err != nil {
+		if asDuckError(err) == nil {
+			return "", 0, fmt.Errorf("evaluate interval: %w", err)
+		}
+		return "", 0, bad("is not an interval: " + firstLine(asDuckError(err).Message))
+	}
+	months, okMonths := rows[0][0].(int64)
+	micros, okMicros := rows[0][1].(int64)
+	switch {
+	case !okMonths || !okMicros:
+		return "", 0, bad("is NULL")
+	case months != 0:
+		return "", 0, bad("has months or years, which differ in length")
+	case micros <= 0:
+		return "", 0, bad("must be greater than zero")
+	}
+	return intervalText(sql, micros), micros, nil
+}
+
+// intervalText is an interval that every argument spelling of the same length shares.
+func intervalText(sql string, micros int64) string {
+	for _, u := range []struct {
+		name string
+		size int64
+	}{{"day", 86_400_000_000}, {"hour", 3_600_000_000}, {"minute", 60_000_000}, {"second", 1_000_000},
+		{"millisecond", 1000}, {"microsecond", 1}} {
+		if micros%u.size == 0 {
+			plural := "s"
+			if micros == u.size {
+				plural = ""
+			}
+			return fmt.Sprintf("INTERVAL '%d %s%s'", micros/u.size, u.name, plural)
+		}
+	}
+	return sql
+}

@@ -1,0 +1,134 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Write implements stream.Sink. On return rows and marker are in the file's WAL, synced.
+func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
+	if s.conn == nil {
+		return fmt.Errorf("write to sink %s: not open", s.cfg.Name)
+	}
+	if d.Already(&s.marker) {
+		return nil
+	}
+	what := fmt.Sprintf("sink %q: write batch %d to table %q", s.cfg.Name, d.Marker.Batch, s.table)
+	if err := s.file.enter(ctx); err != nil {
+		return err
+	}
+	defer s.file.leave()
+	if err := s.conn.Import(ctx, incoming, "", d.Result.Records, withOp(d.Result)); err != nil {
+		return s.file.judge(err, what)
+	}
+	if err := s.needSlots(ctx, d); err != nil {
+		return s.file.judge(err, what)
+	}
+	err := s.transact(ctx, func() error {
+		if err := s.advance(ctx, d); err != nil {
+			return err
+		}
+		return s.apply(ctx, d)
+	})
+	if err != nil && !errors.Is(err, errDone) {
+		return s.file.judge(err, what)
+	}
+	s.marker = d.Marker
+	if _, err := s.conn.Exec(ctx, "DROP TABLE IF EXISTS temp."+incoming); err != nil {
+		return s.file.judge(err, what)
+	}
+	return s.file.checkpoint(ctx, walBytesMax)
+}
+
+// errDone says that the file holds the batch already, though this sink did not know: its COMMIT came back with an
+// error after it had been done.
+var errDone = errors.New("the batch is there")
+
+// advance moves the marker from the batch that this sink knows to d's.
+func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
+	from, to := s.marker, d.Marker
+	moved, err := s.conn.Exec(ctx, "UPDATE "+markers+` SET epoch = ?, batch = ?, intent_crc = ?
+		WHERE tbl = ? AND query = ? AND epoch = ? AND batch = ? AND intent_crc = ?`,
+		int64(s.owner.Epoch), to.Batch, int64(to.IntentCRC), //nolint:gosec // epochs count lives
+		s.table, from.Query, int64(s.owner.Epoch), from.Batch, int64(from.IntentCRC)) //nolint:gosec // epochs count lives
+	if err != nil || moved == 1 {
+		return err //nolint:wrapcheck // Write judges it
+	}
+	stored, err := s.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if d.Already(stored) && stored.Epoch == s.owner.Epoch {
+		return errDone
+	}
+	if stored == nil {
+		return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q is gone", s.cfg.Name, s.owner.Name, s.table)
+	}
+	return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
+		s.cfg.Name, s.owner.Name, stored.Query, stored.Epoch, s.owner.Epoch)
+}
+
+// needSlots gives the table its slot column before the first slot. It changes no row, so it may stand alone.
+func (s *sink) needSlots(ctx context.Context, d stream.Delivery) error {
+	if d.Replace == "" || s.slots {
+		return nil
+	}
+	_, err := s.conn.Exec(ctx, "ALTER TABLE "+s.target()+" ADD COLUMN IF NOT EXISTS "+slotColumn+" VARCHAR")
+	s.slots = err == nil
+	return err //nolint:wrapcheck // Write judges it
+}
+
+// apply changes the rows as the mode says.
+func (s *sink) apply(ctx context.Context, d stream.Delivery) error {
+	columns := make([]string, d.Result.Schema.NumFields())
+	for i, f := range d.Result.Schema.Fields() {
+		columns[i] = duck.QuoteIdent(f.Name)
+	}
+	into, values := strings.Join(columns, ", "), strings.Join(columns, ", ")
+	var statements []string
+	switch {
+	case d.Replace != "":
+		slot := duck.QuoteLiteral(d.Marker.Query + "/" + d.Replace)
+		statements = append(statements, "DELETE FROM "+s.target()+" WHERE "+slotColumn+" = "+slot)
+		into, values = into+", "+slotColumn, values+", "+slot
+	case d.Mode == stream.Complete:
+		statements = append(statements, "DELETE FROM "+s.target())
+	}
+	where := ""
+	if d.Mode == stream.Update {
+		keys, match := s.keys(d)
+		statements = append(statements, "DELETE FROM "+s.target()+" AS t USING (SELECT DISTINCT "+keys+" FROM temp."+incoming+") AS k WHERE "+match)
+		where = " WHERE rowid IN (SELECT max(rowid) FROM temp." + incoming + " GROUP BY " + keys + ")"
+		if d.Result.Op {
+			where += " AND " + stream.OpColumn + " <> " + duck.QuoteLiteral(stream.OpDelete)
+		}
+	}
+	statements = append(statements, "INSERT INTO "+s.target()+" ("+into+") SELECT "+values+" FROM temp."+incoming+where)
+	for _, sql := range statements {
+		if _, err := s.conn.Exec(ctx, sql); err != nil {
+			return err //nolint:wrapcheck // Write judges it
+		}
+	}
+	return nil
+}
+
+// keys returns the key columns of the batch and the condition that a row t of the table has the key of k. NULL is a
+// key like any other.
+func (s *sink) keys(d stream.Delivery) (columns, match string) {
+	list := d.Result.Keys
+	if len(list) == 0 {
+		list = s.cfg.Keys
+	}
+	names, conditions := make([]string, len(list)), make([]string, len(list))
+	for i, k := range list {
+		names[i] = duck.QuoteIdent(d.Result.Schema.Field(k).Name)
+		conditions[i] = "t." + names[i] + " IS NOT DISTINCT FROM k." + names[i]
+	}
+	return strings.Join(names, ", "), strings.Join(conditions, " AND ")
+}

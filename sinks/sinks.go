@@ -1,0 +1,31 @@
+// Package sinks joins the sink connectors of its subfolders into one map, which is how cmd makes a registry.
+package sinks
+
+import (
+	"io"
+	"maps"
+
+	"github.com/tidemill/tidemill/sinks/console"
+	"github.com/tidemill/tidemill/sinks/duckdb"
+	"github.com/tidemill/tidemill/sinks/files"
+	"github.com/tidemill/tidemill/sinks/memory"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Deps are what connectors share with the rest of the process. All are required.
+type Deps struct {
+	Console io.Writer    // where the console sink prints
+	Files   *duckdb.Pool // the process's DuckDB files
+	Memory  *memory.Hub  // what memory sinks hold
+}
+
+// Default returns every sink connector by its name.
+func Default(d Deps) map[string]stream.SinkConnector {
+	all := files.Connectors()
+	maps.Copy(all, map[string]stream.SinkConnector{
+		"duckdb":  duckdb.Connector(d.Files),
+		"console": console.Connector(d.Console),
+		"memory":  memory.Connector(d.Memory),
+	})
+	return all
+}

@@ -1,0 +1,261 @@
+package file
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Connector returns the file connector.
+func Connector() stream.SourceConnector {
+	return stream.SourceConnector{
+		Spec: stream.Spec{
+			Name:      "file",
+			Summary:   "Files that appear in a folder: ndjson, json, csv, text and arrow, also as .gz, and parquet.",
+			Guarantee: "Replays any range for as long as the files stay as they are; a file that changed or is gone is noticed.",
+			Fields: []stream.Field{
+				{Name: "path", Type: stream.String, Required: true, Fixed: true, Summary: "A file, a folder, or a pattern with *, ?, [a-z] and **. " +
+					"Names that begin with . or _ or end in .tmp are left out."},
+				{Name: "max_files_per_batch", Type: stream.Int, Min: 1, Max: ordinalMax, Summary: "Most files that one batch takes."},
+				{Name: "poll_interval", Type: stream.Duration, Default: "1 second", Min: int64(time.Millisecond), Max: int64(24 * time.Hour),
+					Summary: "How often the folder is looked at while nothing is new."},
+			},
+			Example: "CREATE SOURCE visits (user_id BIGINT, url VARCHAR, ts TIMESTAMP)\n" +
+				"  WITH (connector = 'file', path = 'visits/*.ndjson', format = 'ndjson');",
+		},
+		Open: func(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
+			return open(cfg)
+		},
+	}
+}
+
+// source reads files. Its log is opened by the first call that needs it.
+type source struct {
+	cfg     stream.SourceConfig
+	pattern string
+	format  string
+	skip    bool // on_data_loss = 'skip'
+
+	mu     sync.Mutex // guards what follows; Available and Read may run beside each other
+	log    *seenLog
+	acked  int64
+	closed bool
+}
+
+func open(cfg stream.SourceConfig) (*source, error) {
+	s := &source{cfg: cfg, pattern: cfg.Options.String("path"), format: cfg.Options.String("format"),
+		skip: cfg.Options.String("on_data_loss") == "skip"}
+	if strings.HasSuffix(s.pattern, ".parquet") {
+		s.format = formatParquet
+	}
+	if _, err := filepath.Match(s.pattern, ""); err != nil || s.pattern == "" {
+		return nil, diag.New(diag.BadOption, "source %q: path %q is not a pattern", cfg.Name, s.pattern).
+			WithHint("write a file, a folder, or a pattern such as 'in/*.ndjson'; a [ needs its ]")
+	}
+	if s.format == formatParquet {
+		return s, s.checkParquetColumns()
+	}
+	return s, nil
+}
+
+// opened returns the log. The caller holds s.mu.
+func (s *source) opened() (*seenLog, error) {
+	if s.closed {
+		return nil, errors.New("the source is closed")
+	}
+	if s.log == nil {
+		l, err := openLog(s.cfg.FS, s.cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		s.log = l
+	}
+	return s.log, nil
+}
+
+func (s *source) Start(ctx context.Context) (stream.Offset, error) {
+	if err := context.Cause(ctx); err != nil {
+		return "", err
+	}
+	if _, err := glob(s.cfg.FS, s.pattern); err != nil {
+		return "", s.noPath(err)
+	}
+	return "0", nil
+}
+
+func (s *source) noPath(err error) error {
+	e := diag.Wrap(diag.ReadFailed, err, "source %q: path %q can not be looked at", s.cfg.Name, s.pattern)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.WithHint("make the folder before the query starts; paths are relative to where the process runs")
+	}
+	return e
+}
+
+func (s *source) position(o stream.Offset) (int64, error) {
+	n, err := strconv.ParseInt(string(o), 10, 64)
+	if err != nil || n < 0 || offset(n) != o {
+		return 0, diag.New(diag.CheckpointUnusable, "source %q: %q is not an offset of a file source", s.cfg.Name, o)
+	}
+	return n, nil
+}
+
+func offset(n int64) stream.Offset { return stream.Offset(strconv.FormatInt(n, 10)) }
+
+// Available looks at the folder, gives new files their ordinals, durably, and counts how many fit the limit.
+func (s *source) Available(ctx context.Context, from stream.Offset, identity string, limit stream.Limit) (stream.Available, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, err := s.position(from)
+	if err != nil {
+		return stream.Available{}, err
+	}
+	l, err := s.opened()
+	if err != nil {
+		return stream.Available{}, err
+	}
+	if identity != "" && identity != l.id {
+		return stream.Available{}, s.replaced(identity, l.id)
+	}
+	if at >= l.next {
+		return stream.Available{}, diag.New(diag.DataLoss, "source %q: file %d has been read, but the seen-file log ends at %d",
+			s.cfg.Name, at, l.next-1).WithHint("restore %s, or start the query in a new data dir", l.path())
+	}
+	present, err := s.discover(ctx, l)
+	if err != nil {
+		return stream.Available{}, err
+	}
+	until := int64(ordinalMax)
+	if limit.Until != "" {
+		if until, err = s.position(limit.Until); err != nil {
+			return stream.Available{}, err
+		}
+	}
+	return s.fit(l.after(at, until), present, from, limit)
+}
+
+// fit takes files as long as the limit allows.
+func (s *source) fit(list []entry, present map[string]bool, from stream.Offset, limit stream.Limit) (stream.Available, error) {
+	l := s.log
+	a := stream.Available{To: from, Identity: l.id}
+	files, bytes, last := int64(0), int64(0), int64(0)
+	for _, e := range list {
+		if full := limit.Files > 0 && files >= limit.Files || limit.Bytes > 0 && bytes+e.Size > limit.Bytes && files > 0; full {
+			break
+		}
+		if !present[e.Path] && !s.skip {
+			return stream.Available{}, s.lost(e, "is gone")
+		}
+		files, bytes, last = files+1, bytes+e.Size, e.Ordinal
+	}
+	if files > 0 {
+		a.To = offset(last)
+		a.Behind = l.next - 1 - last
+	}
+	return a, nil
+}
+
+func (s *source) replaced(was, is string) error {
+	return diag.New(diag.SourceReplaced, "source %q: the seen-file log is another one (%s) than the query began with (%s)",
+		s.cfg.Name, is, was).WithHint("restore the data dir as a whole, or start the query in a new one")
+}
+
+func (s *source) lost(e entry, what string) error {
+	return diag.New(diag.DataLoss, "source %q: file %q (number %d) %s", s.cfg.Name, e.Path, e.Ordinal, what).
+		WithHint("put the file back as it was (%d bytes), or set on_data_loss = 'skip' to count it as lost and go on", e.Size)
+}
+
+// discover writes files that are new into the log and returns the paths that are there.
+func (s *source) discover(ctx context.Context, l *seenLog) (map[string]bool, error) {
+	paths, err := glob(s.cfg.FS, s.pattern)
+	if err != nil {
+		return nil, s.noPath(err)
+	}
+	present := make(map[string]bool, len(paths))
+	var found []entry
+	for _, p := range paths {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		present[p] = true
+		if l.byPath[p] != nil {
+			continue
+		}
+		info, err := s.cfg.FS.Stat(p)
+		if err != nil {
+			if ignoreGone(err) == nil {
+				continue
+			}
+			return nil, s.noPath(err)
+		}
+		found = append(found, entry{Path: p, Size: info.Size(), MTime: info.ModTime().UnixMicro()})
+	}
+	slices.SortFunc(found, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.MTime, b.MTime), cmp.Compare(a.Path, b.Path))
+	})
+	if l.next+int64(len(found)) > ordinalMax {
+		return nil, diag.New(diag.ReadFailed, "source %q: more than %d files", s.cfg.Name, ordinalMax).
+			WithHint("start the query in a new data dir")
+	}
+	for i := range found {
+		found[i].Ordinal = l.next + int64(i)
+	}
+	if len(found) > 0 {
+		if err := l.add(line{Found: found}); err != nil {
+			return nil, err
+		}
+	}
+	return present, l.compact(s.acked, present)
+}
+
+// Wait returns at once if a known file follows from, else after the poll interval.
+func (s *source) Wait(ctx context.Context, from stream.Offset) error {
+	at, err := s.position(from)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	more := s.log != nil && s.log.next-1 > at
+	s.mu.Unlock()
+	if more {
+		return context.Cause(ctx)
+	}
+	interval := s.cfg.Options.Duration("poll_interval")
+	if interval <= 0 {
+		interval = time.Second
+	}
+	return s.cfg.Clock.Sleep(ctx, interval) //nolint:wrapcheck // only the context's error
+}
+
+// Acknowledge lets the log forget files up to to once they are removed from the folder.
+func (s *source) Acknowledge(_ context.Context, to stream.Offset) error {
+	at, err := s.position(to)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked = max(s.acked, at)
+	return nil
+}
+
+func (s *source) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.log == nil {
+		return nil
+	}
+	err := s.log.close()
+	s.log = nil
+	return err
+}

@@ -1,0 +1,325 @@
+package file
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/tidemill/tidemill/internal/clock"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/sources/sourcetest"
+	"github.com/tidemill/tidemill/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fixture is a folder of input files and a data dir.
+type fixture struct {
+	in, data string
+	options  stream.Options
+	columns  []stream.Column
+	n        int
+}
+
+func newFixture(t *testing.T, format string) *fixture {
+	t.Helper()
+	dir := t.TempDir()
+	f := &fixture{in: filepath.Join(dir, "in"), data: filepath.Join(dir, "data")}
+	require.NoError(t, os.Mkdir(f.in, 0o700))
+	f.options = stream.Options{"path": f.in, "format": format, "poll_interval": time.Millisecond, "on_data_loss": "fail"}
+	f.columns = []stream.Column{{Name: "id", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}}
+	return f
+}
+
+func (f *fixture) open(t *testing.T) stream.Source {
+	t.Helper()
+	s, err := Connector().Open(t.Context(), stream.SourceConfig{Name: "f", Options: f.options, Columns: f.columns,
+		FS: vfs.OS{}, Dir: f.data, Clock: clock.System{}})
+	require.NoError(t, err)
+	return s
+}
+
+// put makes a file appear whole, later than the ones before.
+func (f *fixture) put(t *testing.T, name, text string) string {
+	t.Helper()
+	f.n++
+	tmp, path := filepath.Join(f.in, ".new"), filepath.Join(f.in, name)
+	require.NoError(t, os.WriteFile(tmp, []byte(text), 0o600))
+	at := time.Unix(1_700_000_000+int64(f.n), 0)
+	require.NoError(t, os.Chtimes(tmp, at, at))
+	require.NoError(t, os.Rename(tmp, path))
+	return path
+}
+
+// all reads everything as one range.
+func all(t *testing.T, s stream.Source) (*stream.Input, stream.Range) {
+	t.Helper()
+	a, err := s.Available(t.Context(), "0", "", stream.Limit{})
+	require.NoError(t, err)
+	r := stream.Range{From: "0", To: a.To, Identity: a.Identity}
+	in, err := s.Read(t.Context(), r)
+	require.NoError(t, err)
+	t.Cleanup(in.Release)
+	return in, r
+}
+
+func payloads(in *stream.Input) []string {
+	var list []string
+	for i := range in.Messages.Len() {
+		list = append(list, string(in.Messages.Payload(i)))
+	}
+	return list
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"ndjson", formatParquet} {
+		t.Run(format, func(t *testing.T) {
+			sourcetest.Run(t, func(t *testing.T) sourcetest.Harness {
+				f := newFixture(t, format)
+				return sourcetest.Harness{Open: f.open, Add: func(t *testing.T, n int) {
+					for range n {
+						text := fmt.Sprintf("{\"id\":%d}\n", f.n)
+						if format == formatParquet {
+							text = parquetFile(t, int64(f.n))
+						}
+						f.put(t, fmt.Sprintf("%04d", 9999-f.n), text)
+					}
+				}}
+			}, sourcetest.Features{Files: true, Bytes: true})
+		})
+	}
+}
+
+func parquetFile(t *testing.T, ids ...int64) string {
+	t.Helper()
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "note", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "small", Type: arrow.PrimitiveTypes.Int16, Nullable: true},
+		{Name: "ts", Type: &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, Nullable: true},
+		{Name: "tags", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true},
+	}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	for _, id := range ids {
+		b.Field(0).(*array.StringBuilder).Append("n")
+		b.Field(1).(*array.Int64Builder).Append(id)
+		b.Field(2).(*array.Int16Builder).Append(int16(id))
+		b.Field(3).(*array.TimestampBuilder).Append(arrow.Timestamp(id*1000 + 999))
+		l := b.Field(4).(*array.ListBuilder)
+		l.Append(true)
+		l.ValueBuilder().(*array.StringBuilder).Append("t")
+	}
+	rec := b.NewRecord()
+	defer rec.Release()
+	var buf bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &buf, nil, pqarrow.DefaultWriterProps())
+	require.NoError(t, err)
+	require.NoError(t, w.Write(rec))
+	require.NoError(t, w.Close())
+	return buf.String()
+}
+
+func TestFormatsBecomeMessages(t *testing.T) {
+	t.Parallel()
+	line := `{"id":1,"pad":"` + strings.Repeat("x", 1000) + "\"}\n"
+	for _, c := range []struct {
+		format, text string
+		want         []string
+	}{
+		{"json", " [1] ", []string{" [1] "}}, {"text", "a\r\n\nb", []string{"a", "", "b"}}, {"text", "", nil},
+		{"csv", "h\n1\n", []string{"h\n1\n"}}, {"csv", "", nil}, {"ndjson", "{}\n{}", []string{"{}\n{}"}},
+		{"ndjson", strings.Repeat(line, 1500), []string{strings.Repeat(line, 1031), strings.Repeat(line, 469)}},
+	} {
+		f := newFixture(t, c.format)
+		path := f.put(t, "a", c.text)
+		s := f.open(t)
+		in, _ := all(t, s)
+		require.Equal(t, len(c.want), in.Messages.Len(), c.format)
+		require.Equal(t, c.want, payloads(in))
+		if len(c.want) > 0 {
+			require.Equal(t, uint64(1<<40), in.Messages.Sequence[0])
+			require.Equal(t, path, in.Messages.File[0])
+			require.Equal(t, int64(1_700_000_001_000_000), in.Messages.Published[0])
+			require.NotZero(t, in.CRC)
+		}
+		require.NoError(t, s.Close())
+	}
+}
+
+func TestGzip(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "ndjson")
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	_, err := w.Write([]byte("{\"id\":1}\n"))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	f.put(t, "a.gz", buf.String())
+	s := f.open(t)
+	defer s.Close()
+	in, _ := all(t, s)
+	require.Equal(t, []string{"{\"id\":1}\n"}, payloads(in))
+	f.put(t, "b.gz", "not gzip")
+	_, err = s.Read(t.Context(), rangeTo(t, s))
+	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+	require.ErrorContains(t, err, "b.gz")
+}
+
+func rangeTo(t *testing.T, s stream.Source) stream.Range {
+	t.Helper()
+	a, err := s.Available(t.Context(), "0", "", stream.Limit{})
+	require.NoError(t, err)
+	return stream.Range{From: "0", To: a.To, Identity: a.Identity}
+}
+
+func TestWhatIsFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"a.json", "b.csv", ".hidden", "_staged.json", "x.json.tmp", "2024/01/c.json", "2024/_d/e.json"} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+	}
+	for pattern, want := range map[string]string{
+		"": "a.json b.csv", "*.json": "a.json", "**/*.json": "a.json 2024/01/c.json", "*/*/*": "2024/01/c.json", "**": "a.json b.csv 2024/01/c.json",
+		"2024/0[12]/c.json": "2024/01/c.json", "b.csv": "b.csv", "*.txt": "", "_staged.json": "_staged.json",
+	} {
+		got, err := glob(vfs.OS{}, filepath.Join(dir, pattern))
+		require.NoError(t, err)
+		var list []string
+		for _, w := range strings.Fields(want) {
+			list = append(list, filepath.Join(dir, w))
+		}
+		require.ElementsMatch(t, list, got, pattern)
+	}
+	_, err := glob(vfs.OS{}, filepath.Join(dir, "nowhere", "*.json"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestChangedAndLostFiles(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(path string) error{
+		"size":    func(p string) error { return os.WriteFile(p, []byte("{\"id\":10}\n"), 0o600) },
+		"content": func(p string) error { return os.WriteFile(p, []byte("{\"id\":8}\n"), 0o600) },
+		"gone":    os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, "ndjson")
+			f.put(t, "a", "{\"id\":1}\n")
+			path := f.put(t, "b", "{\"id\":2}\n")
+			s := f.open(t)
+			_, r := all(t, s)
+			require.NoError(t, s.Close())
+			require.NoError(t, spoil(path))
+			s = f.open(t)
+			_, err := s.Read(t.Context(), r)
+			require.Equal(t, diag.DataLoss, diag.CodeOf(err))
+			require.ErrorContains(t, err, path)
+			if name == "gone" {
+				_, err = s.Available(t.Context(), "0", r.Identity, stream.Limit{})
+				require.Equal(t, diag.DataLoss, diag.CodeOf(err))
+			}
+			require.NoError(t, s.Close())
+			f.options["on_data_loss"] = "skip"
+			s = f.open(t)
+			in, err := s.Read(t.Context(), r)
+			require.NoError(t, err)
+			require.Equal(t, int64(1), in.Lost)
+			require.Equal(t, []string{"{\"id\":1}\n"}, payloads(in))
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
+func TestParquetColumns(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, formatParquet)
+	f.columns = []stream.Column{
+		{Name: "ts", Type: "TIMESTAMP", Arrow: &arrow.TimestampType{Unit: arrow.Microsecond}},
+		{Name: "small", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64},
+		{Name: "tags", Type: "VARCHAR[]", Arrow: arrow.ListOf(arrow.BinaryTypes.String)},
+		{Name: "file", Type: "VARCHAR", Arrow: arrow.BinaryTypes.String, Metadata: true},
+		{Name: "sequence", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64, Metadata: true},
+	}
+	path := f.put(t, "a.parquet", parquetFile(t, 1, 2))
+	f.put(t, "b.parquet", parquetFile(t))
+	s := f.open(t)
+	defer s.Close()
+	in, _ := all(t, s)
+	got, err := in.Rows.MarshalJSON()
+	require.NoError(t, err)
+	require.JSONEq(t, fmt.Sprintf(`[{"ts":"1970-01-01 00:00:00.000001Z","small":1,"tags":["t"],"file":%q,"sequence":1099511627776},
+		{"ts":"1970-01-01 00:00:00.000002Z","small":2,"tags":["t"],"file":%q,"sequence":1099511627777}]`, path, path), string(got))
+
+	f.columns[1].Name = "smal"
+	bad := f.open(t)
+	_, err = bad.Read(t.Context(), rangeTo(t, bad))
+	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+	require.Contains(t, diag.Render(err), `did you mean "small"?`)
+	require.NoError(t, bad.Close())
+
+	f.columns[1] = stream.Column{Name: "note", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}
+	bad = f.open(t)
+	_, err = bad.Read(t.Context(), rangeTo(t, bad))
+	require.ErrorContains(t, err, `column "note" is utf8 in the file and declared as BIGINT`)
+	require.NoError(t, bad.Close())
+}
+
+func TestDamagedParquetIsAnError(t *testing.T) {
+	t.Parallel()
+	whole := []byte(parquetFile(t, 1, 2, 3))
+	f := newFixture(t, formatParquet)
+	f.columns = append(f.columns, stream.Column{Name: "tags", Type: "VARCHAR[]", Arrow: arrow.ListOf(arrow.BinaryTypes.String)})
+	s := f.open(t).(*source)
+	defer s.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	refused := 0
+	for range 500 {
+		data := bytes.Clone(whole)
+		for range 1 + rng.IntN(3) {
+			data[rng.IntN(len(data))] ^= byte(1 << rng.IntN(8))
+		}
+		var tb tables
+		if err := tb.add(t.Context(), s, content{entry{Path: "x"}, data[:len(data)-rng.IntN(2)*rng.IntN(20)]}); err != nil {
+			require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+			refused++
+		}
+		tb.release()
+	}
+	require.Greater(t, refused, 50)
+}
+
+func TestRefusedOptions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "json")
+	for path, code := range map[string]diag.Code{"": diag.BadOption, "in/[": diag.BadOption} {
+		f.options["path"] = path
+		_, err := open(stream.SourceConfig{Options: f.options})
+		require.Equal(t, code, diag.CodeOf(err), path)
+	}
+	f.options["path"] = filepath.Join(f.in, "nowhere")
+	s := f.open(t)
+	defer s.Close()
+	_, err := s.Start(t.Context())
+	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+	f.options["path"] = "x.parquet"
+	_, err = open(stream.SourceConfig{Options: f.options, Columns: []stream.Column{{Name: "m", Type: "MAP(VARCHAR, VARCHAR)",
+		Arrow: arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.String)}}})
+	require.Equal(t, diag.BadType, diag.CodeOf(err))
+}

@@ -1,0 +1,253 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/compute"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/apache/arrow/go/v17/parquet/file"
+	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// checkParquetColumns refuses nested columns with fields: the reader reads those on goroutines of its own, where
+// a damaged file would take down the process.
+func (s *source) checkParquetColumns() error {
+	for _, c := range s.cfg.Columns {
+		dt := c.Arrow
+		for dt.ID() == arrow.LIST {
+			dt = dt.(*arrow.ListType).Elem() //nolint:forcetypeassert // its ID says so
+		}
+		if !c.Metadata && arrow.IsNested(dt.ID()) {
+			return diag.New(diag.BadType, "source %q: column %q: type %s can not be read from Parquet files yet",
+				s.cfg.Name, c.Name, c.Type).WithHint("leave the column out, or convert the files to ndjson")
+		}
+	}
+	return nil
+}
+
+// tables gathers the columns of several Parquet files.
+type tables struct {
+	chunks [][]arrow.Array // for each declared column
+	rows   int64
+}
+
+func (t *tables) release() {
+	for _, column := range t.chunks {
+		for _, a := range column {
+			a.Release()
+		}
+	}
+	t.chunks = nil
+}
+
+// add reads the declared columns of one file.
+func (t *tables) add(ctx context.Context, s *source, c content) error {
+	if t.chunks == nil {
+		t.chunks = make([][]arrow.Array, len(s.cfg.Columns))
+	}
+	rows, err := t.read(ctx, s, c)
+	if err != nil {
+		return s.readError(c, err)
+	}
+	t.rows += rows
+	return nil
+}
+
+func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, err error) {
+	defer recovered(&err)
+	pr, err := file.NewParquetReader(bytes.NewReader(c.data))
+	if err != nil {
+		return 0, err //nolint:wrapcheck // add wraps it
+	}
+	defer func() { _ = pr.Close() }() // over memory
+	fr, err := pqarrow.NewFileReader(pr, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // add wraps it
+	}
+	rows = pr.NumRows()
+	if rows < 0 || rows > arenaMax {
+		return 0, fmt.Errorf("it says that it has %d rows", rows)
+	}
+	for i, col := range s.cfg.Columns {
+		arr, err := t.column(ctx, fr, col, c)
+		if err != nil {
+			return 0, err
+		}
+		if int64(arr.Len()) != rows {
+			arr.Release()
+			return 0, fmt.Errorf("column %q has %d values for %d rows", col.Name, arr.Len(), rows)
+		}
+		t.chunks[i] = append(t.chunks[i], arr)
+	}
+	return rows, nil
+}
+
+// column reads one column as its declared type.
+func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.Column, c content) (arrow.Array, error) {
+	rows := fr.ParquetReader().NumRows()
+	if col.Metadata {
+		return metadata(col, c, rows), nil
+	}
+	at := -1
+	for i, f := range fr.Manifest.Fields {
+		if f.Field.Name == col.Name {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, noColumn(fr, col, c)
+	}
+	leaves := map[int]bool{}
+	addLeaves(&fr.Manifest.Fields[at], leaves)
+	if len(leaves) != 1 {
+		return nil, fmt.Errorf("column %q is nested in the file and declared as %s", col.Name, col.Type)
+	}
+	groups := make([]int, fr.ParquetReader().NumRowGroups())
+	for i := range groups {
+		groups[i] = i
+	}
+	cr, err := fr.GetFieldReader(ctx, at, leaves, groups)
+	if err != nil {
+		return nil, fmt.Errorf("column %q: %w", col.Name, err)
+	}
+	defer cr.Release()
+	chunked, err := fr.ReadColumn(groups, cr)
+	if err != nil {
+		return nil, fmt.Errorf("column %q: %w", col.Name, err)
+	}
+	defer chunked.Release()
+	return convert(ctx, chunked, col)
+}
+
+func noColumn(fr *pqarrow.FileReader, col stream.Column, c content) error {
+	var names []string
+	for _, f := range fr.Manifest.Fields {
+		names = append(names, f.Field.Name)
+	}
+	e := diag.New(diag.ReadFailed, "file %q has no column %q", c.Path, col.Name).WithNote("columns: %q", names)
+	if near := diag.Near(col.Name, names); near != "" {
+		e.WithHint("did you mean %q?", near)
+	}
+	return e
+}
+
+func addLeaves(f *pqarrow.SchemaField, leaves map[int]bool) {
+	if len(f.Children) == 0 {
+		leaves[f.ColIndex] = true
+	}
+	for i := range f.Children {
+		addLeaves(&f.Children[i], leaves)
+	}
+}
+
+// convert makes one array of the declared type out of chunks. Only conversions that keep every value are done,
+// except that times are cut to microseconds.
+func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (arrow.Array, error) {
+	if len(chunked.Chunks()) == 0 {
+		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, 0), nil
+	}
+	arr, err := array.Concatenate(chunked.Chunks(), memory.DefaultAllocator)
+	if err != nil {
+		return nil, fmt.Errorf("column %q: %w", col.Name, err)
+	}
+	defer arr.Release()
+	from := arr.DataType()
+	if arrow.TypeEqual(from, col.Arrow) {
+		arr.Retain()
+		return arr, validText(arr, col)
+	}
+	if ts, ok := from.(*arrow.TimestampType); ok && col.Arrow.ID() == arrow.TIMESTAMP && ts.Unit == arrow.Microsecond {
+		return relabel(arr, col.Arrow), nil // the zone says how to print it; the instant is the same
+	}
+	opts := compute.SafeCastOptions(col.Arrow)
+	opts.AllowTimeTruncate = true
+	out, err := compute.CastArray(ctx, arr, opts)
+	if err != nil {
+		return nil, fmt.Errorf("column %q is %s in the file and declared as %s: %w", col.Name, from, col.Type, err)
+	}
+	if err := validText(out, col); err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+func relabel(arr arrow.Array, dt arrow.DataType) arrow.Array {
+	d := arr.Data()
+	data := array.NewData(dt, d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+// validText checks text, since a file may say UTF-8 and hold something else.
+func validText(arr arrow.Array, col stream.Column) error {
+	switch a := arr.(type) {
+	case *array.String:
+		for i := range a.Len() {
+			if a.IsValid(i) && !utf8.ValidString(a.Value(i)) {
+				return fmt.Errorf("column %q: row %d is not valid UTF-8", col.Name, i+1)
+			}
+		}
+	case array.ListLike:
+		return validText(a.ListValues(), col)
+	}
+	return nil
+}
+
+// metadata makes a METADATA column for one file.
+func metadata(col stream.Column, c content, rows int64) arrow.Array {
+	b := array.NewBuilder(memory.DefaultAllocator, col.Arrow)
+	defer b.Release()
+	for i := range rows {
+		sequence := c.Ordinal<<40 | i
+		switch b := b.(type) {
+		case *array.StringBuilder:
+			if col.Name != "file" {
+				b.AppendNull()
+				continue
+			}
+			b.Append(string(bytes.ToValidUTF8([]byte(c.Path), []byte("\uFFFD"))))
+		case *array.Int64Builder:
+			b.Append(sequence)
+		case *array.Uint64Builder:
+			b.Append(uint64(sequence))
+		case *array.TimestampBuilder:
+			b.Append(arrow.Timestamp(c.MTime))
+		default:
+			b.AppendNull()
+		}
+	}
+	return b.NewArray()
+}
+
+// join makes one record out of all files, or nil if they have no rows.
+func (t *tables) join(s *source) (arrow.Record, error) {
+	if t.rows == 0 {
+		return nil, nil //nolint:nilnil // a range without rows has neither messages nor rows
+	}
+	fields := make([]arrow.Field, len(s.cfg.Columns))
+	columns := make([]arrow.Array, 0, len(fields))
+	defer func() {
+		for _, c := range columns {
+			c.Release()
+		}
+	}()
+	for i, c := range s.cfg.Columns {
+		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
+		joined, err := array.Concatenate(t.chunks[i], memory.DefaultAllocator)
+		if err != nil {
+			return nil, diag.Wrap(diag.ReadFailed, err, "source %q: column %q of the batch's files does not fit in memory", s.cfg.Name, c.Name).
+				WithHint("set max_files_per_batch or max_bytes_per_batch")
+		}
+		columns = append(columns, joined)
+	}
+	return array.NewRecord(arrow.NewSchema(fields, nil), columns, t.rows), nil
+}

@@ -1,0 +1,262 @@
+package file
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"math"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/stream"
+)
+
+const (
+	formatParquet = "parquet"
+	// chunkBytes is how much of an ndjson file becomes one message, so that one message is never the whole of a
+	// large file.
+	chunkBytes = 1 << 20
+	arenaMax   = math.MaxInt32
+)
+
+// content is a file as it was read.
+type content struct {
+	entry
+	data []byte
+}
+
+// Read reads the files of the range again and checks that they are what they were.
+func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error) {
+	files, err := s.files(r)
+	if err != nil {
+		return nil, err
+	}
+	in := &stream.Input{}
+	b := &batch{source: s, messages: &stream.Messages{}}
+	defer b.release()
+	crcs := map[int64]uint32{}
+	for _, e := range files {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		c, err := s.load(e)
+		if lost := diag.CodeOf(err) == diag.DataLoss; lost && s.skip {
+			in.Lost++
+			continue
+		}
+		if err == nil {
+			err = b.add(ctx, c)
+		}
+		if err != nil {
+			return nil, err
+		}
+		crc := crc32.Checksum(c.data, castagnoli())
+		if e.CRC == nil {
+			crcs[e.Ordinal] = crc
+		}
+		b.crc(e.Ordinal, crc)
+	}
+	if err := s.remember(crcs); err != nil {
+		return nil, err
+	}
+	return b.finish(in)
+}
+
+// files returns the files of a range.
+func (s *source) files(r stream.Range) ([]entry, error) {
+	from, err := s.position(r.From)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.position(r.To)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, err := s.opened()
+	if err != nil {
+		return nil, err
+	}
+	if r.Identity != "" && r.Identity != l.id {
+		return nil, s.replaced(r.Identity, l.id)
+	}
+	files := l.after(from, to)
+	if int64(len(files)) != max(0, to-from) {
+		return nil, diag.New(diag.DataLoss, "source %q: the seen-file log does not know all files from %d to %d", s.cfg.Name, from+1, to).
+			WithHint("restore %s, or start the query in a new data dir", l.path())
+	}
+	return files, nil
+}
+
+// remember makes the checksums of files that were read for the first time durable.
+func (s *source) remember(crcs map[int64]uint32) error {
+	if len(crcs) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, err := s.opened()
+	if err != nil {
+		return err
+	}
+	return l.add(line{Read: crcs})
+}
+
+// load reads one file whole. It fails with DATA_LOSS if the file is not what it was.
+func (s *source) load(e entry) (content, error) {
+	if e.Size > arenaMax {
+		return content{}, diag.New(diag.ReadFailed, "source %q: file %q has %d bytes, the most is 2 GiB", s.cfg.Name, e.Path, e.Size).
+			WithHint("split the file")
+	}
+	f, err := s.cfg.FS.Open(e.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return content{}, s.lost(e, "is gone")
+	}
+	if err != nil {
+		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be opened", s.cfg.Name, e.Path)
+	}
+	data := make([]byte, e.Size+1) // one byte more shows that the file has grown
+	n, err := io.ReadFull(f, data)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read", s.cfg.Name, e.Path)
+	}
+	if int64(n) != e.Size {
+		return content{}, s.lost(e, "has changed since it was found: its size differs")
+	}
+	data = data[:n]
+	if e.CRC != nil && crc32.Checksum(data, castagnoli()) != *e.CRC {
+		return content{}, s.lost(e, "has changed since it was read first: its checksum differs")
+	}
+	return content{e, data}, nil
+}
+
+// batch gathers the files of one range.
+type batch struct {
+	source   *source
+	messages *stream.Messages
+	tables   tables
+	fileSum  uint32 // over (ordinal, checksum) of the files
+}
+
+func (b *batch) crc(ordinal int64, crc uint32) {
+	var buf [12]byte
+	binary.LittleEndian.PutUint64(buf[:], uint64(ordinal))
+	binary.LittleEndian.PutUint32(buf[8:], crc)
+	b.fileSum = crc32.Update(b.fileSum, castagnoli(), buf[:])
+}
+
+func (b *batch) add(ctx context.Context, c content) error {
+	if b.source.format == formatParquet {
+		return b.tables.add(ctx, b.source, c)
+	}
+	data := c.data
+	if strings.HasSuffix(c.Path, ".gz") {
+		var err error
+		if data, err = gunzip(data); err != nil {
+			return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be unpacked", b.source.cfg.Name, c.Path).
+				WithHint("replace the file; a file that is removed is DATA_LOSS, which on_data_loss = 'skip' passes over")
+		}
+	}
+	if len(b.messages.Data)+len(data) > arenaMax {
+		return diag.New(diag.ReadFailed, "source %q: the files of one batch have more than 2 GiB", b.source.cfg.Name).
+			WithHint("set max_files_per_batch or max_bytes_per_batch (which counts packed bytes)")
+	}
+	b.split(c.entry, data)
+	return nil
+}
+
+func gunzip(data []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err //nolint:wrapcheck // add wraps it
+	}
+	out, err := io.ReadAll(io.LimitReader(r, arenaMax+1))
+	if err == nil && len(out) > arenaMax {
+		err = errors.New("it has more than 2 GiB unpacked")
+	}
+	return out, err
+}
+
+// split makes messages out of a file: lines of text, chunks of whole lines of ndjson, else the file itself.
+func (b *batch) split(e entry, data []byte) {
+	part := uint64(0)
+	put := func(payload []byte) {
+		m := b.messages
+		m.Append(uint64(e.Ordinal)<<40|part, payload)
+		m.Published, m.File = append(m.Published, e.MTime), append(m.File, e.Path)
+		part++
+	}
+	switch b.source.format {
+	case "text":
+		for len(data) > 0 {
+			text, rest, _ := bytes.Cut(data, []byte{'\n'})
+			put(bytes.TrimSuffix(text, []byte{'\r'}))
+			data = rest
+		}
+	case "ndjson":
+		for len(data) > 0 {
+			end := len(data)
+			if end > chunkBytes {
+				if i := bytes.IndexByte(data[chunkBytes:], '\n'); i >= 0 {
+					end = chunkBytes + i + 1
+				}
+			}
+			put(data[:end])
+			data = data[end:]
+		}
+	case "csv":
+		if len(data) > 0 {
+			put(data)
+		}
+	default:
+		put(data)
+	}
+}
+
+func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
+	if b.source.format == formatParquet {
+		rows, err := b.tables.join(b.source)
+		in.Rows, in.CRC = rows, b.fileSum
+		return in, err
+	}
+	if b.messages.Len() == 0 {
+		return in, nil
+	}
+	in.Messages = b.messages
+	var sequence [8]byte
+	for i, n := range b.messages.Sequence {
+		binary.LittleEndian.PutUint64(sequence[:], n)
+		in.CRC = crc32.Update(in.CRC, castagnoli(), sequence[:])
+		in.CRC = crc32.Update(in.CRC, castagnoli(), b.messages.Payload(i))
+	}
+	return in, nil
+}
+
+func (b *batch) release() { b.tables.release() }
+
+// readError says which file it was.
+func (s *source) readError(c content, err error) error {
+	var coded *diag.Error
+	if errors.As(err, &coded) {
+		return err
+	}
+	return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read as Parquet", s.cfg.Name, c.Path).
+		WithHint("replace the file; a file that is removed is DATA_LOSS, which on_data_loss = 'skip' passes over")
+}
+
+// recovered turns a panic of a reader over a damaged file into an error.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("the file is damaged: %v", r)
+	}
+}

@@ -1,0 +1,298 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tidemill/tidemill/internal/natsconn"
+)
+
+// Sizes of the reader. Requests and buffer together keep what is in flight below 32 MiB (unless one message is
+// larger), because a server cuts off clients that lag by 64 MiB.
+const (
+	requestMessages = 50_000
+	requestBytes    = 16 << 20
+	bufferBytes     = 16 << 20 // no new request while more than this waits
+	messageOverhead = 128      // subject, reply and bookkeeping of one message, roughly
+	requestExpires  = 30 * time.Second
+	requestAlive    = 5 * time.Second // idle heartbeat
+	consumerIdle    = 5 * time.Minute // after which the server forgets an unused consumer
+)
+
+// feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine of its subscription
+// appends; Read takes. One request is outstanding at a time, and the next one goes out as soon as it ends.
+type feed struct {
+	client  *natsconn.Client
+	stream  string
+	filters []string
+	want    want
+	notify  chan struct{} // of size 1: something that the waiter asked for has happened
+
+	mu         sync.Mutex // guards all below
+	alive      bool       // the consumer is there as far as we know
+	generation uint64     // of the consumer; what comes for an older one is dropped
+	conn       *nats.Conn
+	sub        *nats.Subscription
+	consumer   string
+	life       string // the stream's identity when the consumer was made
+	base       uint64 // everything up to here has been taken
+	last       uint64 // everything that matches in (base, last] is in the buffer
+	drained    bool   // the server had nothing more when it sent the last message
+	buffer     buffer
+	requested  bool // a request is outstanding
+	received   int  // messages since the request
+	maxBytes   int  // of a request
+	maxBatch   int
+	wake       uint64 // notify when a message of this sequence or a later one has come
+}
+
+func newFeed(stream string, filters []string, w want) *feed {
+	return &feed{stream: stream, filters: filters, want: w, notify: make(chan struct{}, 1), maxBatch: requestMessages}
+}
+
+// start makes a consumer that begins after a sequence, in place of the one there is, and checks that the stream is
+// the one that identity names (unless that is empty).
+func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.StreamInfo) error) error {
+	f.stop()
+	conn, err := f.client.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.generation++
+	generation := f.generation
+	f.mu.Unlock()
+	inbox := conn.NewInbox()
+	sub, err := conn.Subscribe(inbox, func(m *nats.Msg) { f.receive(generation, m) })
+	if err != nil {
+		return f.client.Silent(conn, err)
+	}
+	// The requests bound what can wait here.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return f.client.Silent(conn, err)
+	}
+	consumer, drained, err := f.create(ctx, after)
+	var info *natsconn.StreamInfo
+	if err == nil {
+		info, err = f.client.StreamInfo(ctx, f.stream, false)
+	}
+	if err == nil {
+		err = check(info)
+	}
+	if err != nil {
+		_ = sub.Unsubscribe()
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.generation != generation { // the connection broke meanwhile
+		_ = sub.Unsubscribe()
+		return f.client.Silent(conn, nats.ErrDisconnected)
+	}
+	f.alive, f.conn, f.sub, f.consumer = true, conn, sub, consumer
+	f.base, f.last, f.drained, f.life = after, after, drained, info.Identity()
+	f.maxBytes = max(requestBytes, 2*int(conn.MaxPayload()))
+	f.request()
+	return nil
+}
+
+// create asks for the consumer and returns its name, and whether nothing waits for it.
+func (f *feed) create(ctx context.Context, after uint64) (name string, drained bool, err error) {
+	config := map[string]any{
+		"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1, "ack_policy": "none",
+		"replay_policy": "instant", "mem_storage": true, "num_replicas": 1, "inactive_threshold": consumerIdle,
+		"max_waiting": 8,
+	}
+	if len(f.filters) == 1 {
+		config["filter_subject"] = f.filters[0]
+	} else if len(f.filters) > 1 {
+		config["filter_subjects"] = f.filters
+	}
+	var made struct {
+		Name    string `json:"name"`
+		Pending uint64 `json:"num_pending"`
+	}
+	request := map[string]any{"stream_name": f.stream, "config": config}
+	if err := f.client.API(ctx, "CONSUMER.CREATE."+f.stream, request, &made); err != nil {
+		return "", false, fmt.Errorf("create consumer: %w", err)
+	}
+	return made.Name, made.Pending == 0, nil
+}
+
+// stop drops the consumer and the buffer.
+func (f *feed) stop() {
+	f.mu.Lock()
+	sub, conn, consumer := f.sub, f.conn, f.consumer
+	f.alive, f.sub, f.conn, f.consumer, f.requested = false, nil, nil, "", false
+	f.generation++
+	f.buffer = buffer{}
+	f.mu.Unlock()
+	if sub == nil {
+		return
+	}
+	_ = sub.Unsubscribe()
+	// Nobody waits for the answer: a consumer that stays behind is forgotten by the server after a while.
+	_ = conn.Publish(f.client.Prefix()+"CONSUMER.DELETE."+f.stream+"."+consumer, nil)
+}
+
+// lost marks the consumer as gone; the next reader makes another.
+func (f *feed) lost() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken()
+}
+
+// broken does what lost does, with the lock held.
+func (f *feed) broken() {
+	f.alive = false
+	f.generation++
+	f.signal()
+}
+
+func (f *feed) signal() {
+	select {
+	case f.notify <- struct{}{}:
+	default:
+	}
+}
+
+// request asks for more if there is room and no request is outstanding. The lock is held.
+func (f *feed) request() {
+	if !f.alive || f.requested || f.buffer.bytes >= bufferBytes {
+		return
+	}
+	body, err := json.Marshal(map[string]any{
+		"batch": f.maxBatch, "max_bytes": f.maxBytes, "expires": requestExpires, "idle_heartbeat": requestAlive,
+	})
+	if err == nil {
+		next := f.client.Prefix() + "CONSUMER.MSG.NEXT." + f.stream + "." + f.consumer
+		err = f.conn.PublishRequest(next, f.sub.Subject, body)
+	}
+	if err != nil {
+		f.broken()
+		return
+	}
+	f.requested, f.received = true, 0
+}
+
+// receive handles one message of the consumer, or a word about a request.
+func (f *feed) receive(generation uint64, m *nats.Msg) {
+	a, ok := parseAck(m.Reply)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case generation != f.generation:
+		return
+	case !ok:
+		f.status(m)
+		return
+	case a.sequence <= f.last:
+		return // never sent twice by a healthy server; Read would see the gap it might hide
+	}
+	f.buffer.add(a, m, f.want)
+	f.last, f.drained = a.sequence, a.pending == 0
+	f.received++
+	if f.drained || a.sequence >= f.wake || f.buffer.bytes >= bufferBytes/4 {
+		f.signal()
+	}
+}
+
+// status handles a message that ends a request or says that the consumer is gone. The lock is held.
+func (f *feed) status(m *nats.Msg) {
+	code, text := m.Header.Get("Status"), m.Header.Get("Description")
+	switch {
+	case code == "100":
+		return
+	case code == "409" && strings.Contains(text, "MaxRequestBatch"):
+		f.maxBatch = max(1, f.maxBatch/10)
+	case code == "409" && strings.Contains(text, "Exceeds MaxBytes"):
+		if f.received == 0 { // stored when the server took larger messages
+			f.maxBytes *= 2
+		}
+	case code == "404", code == "408", code == "409" && strings.Contains(text, "Batch Completed"):
+	default:
+		f.broken()
+		return
+	}
+	f.requested = false
+	f.request()
+	f.signal()
+}
+
+// covers reports whether the next message that the feed gives is the first that matches after a sequence.
+func (f *feed) covers(after uint64, identity string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.alive || f.base > after || after > max(f.last, f.base) || identity != "" && identity != f.life {
+		return false
+	}
+	if f.base < after {
+		f.buffer.take(after, nil)
+		f.base = after
+		f.request()
+	}
+	return true
+}
+
+// progress is what a reader learns when it takes from the feed.
+type progress struct {
+	alive   bool
+	last    uint64 // everything that matches up to here has been taken or is still in the buffer
+	drained bool
+}
+
+// take moves the messages up to a sequence to out and asks for more.
+func (f *feed) take(to uint64, out *taken) progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.buffer.take(to, out)
+	f.base = max(f.base, min(f.last, to))
+	f.wake = to
+	f.request()
+	return progress{alive: f.alive, last: f.last, drained: f.drained}
+}
+
+// ends tells the feed that nothing up to a sequence matches any more.
+func (f *feed) ends(to uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.base = max(f.base, to)
+	f.last = max(f.last, to)
+}
+
+// ahead says how far a batch that starts after a sequence may go by what is in the buffer: rows and bytes that are
+// known, up to last; cut is set if a limit was reached on the way, and then last is the end.
+func (f *feed) ahead(after uint64, rows, bytes int64) (known size, last uint64, cut bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.alive || f.base > after || f.last <= after {
+		return size{}, after, false
+	}
+	known, end, cut := f.buffer.measure(after, rows, bytes)
+	if cut {
+		return known, end, true
+	}
+	return known, f.last, false
+}
+
+// arrived reports whether a message has come, and asks for a notification when it does.
+func (f *feed) arrived(sequence uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake = min(f.wake, sequence)
+	return f.last >= sequence || !f.alive
+}
+
+// arm asks for a notification at the next message after a sequence, and reports whether one is there already.
+func (f *feed) arm(after uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake = after + 1
+	return f.last > after && f.base <= after && f.buffer.holds(after)
+}

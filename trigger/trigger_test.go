@@ -1,0 +1,111 @@
+package trigger_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+func at(s string) time.Time {
+	t, err := time.Parse("2006-01-02 15:04:05", s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func make1(t *testing.T, spec trigger.Spec) trigger.Trigger {
+	t.Helper()
+	tr, err := trigger.New(spec)
+	require.NoError(t, err)
+	return tr
+}
+
+func TestEveryKeepsToTheGrid(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Every, Period: 10 * time.Second})
+	start := time.Unix(0, 0).UTC()
+	sec := func(n float64) time.Time { return start.Add(time.Duration(n * float64(time.Second))) }
+
+	require.Equal(t, sec(3), tr.Next(time.Time{}, sec(3)), "the first batch is due at once")
+	require.Equal(t, sec(0), tr.Current(sec(3)))
+	require.Equal(t, sec(10), tr.Next(sec(0), sec(3)))
+	require.Equal(t, sec(20), tr.Next(sec(10), sec(25)), "an overrun is due at once")
+	require.Equal(t, sec(30), tr.Next(tr.Current(sec(25)), sec(25)), "and then the grid holds again")
+	require.Equal(t, sec(-10), tr.Current(sec(-3)), "the grid goes on before 1970")
+}
+
+func TestCronKeepsToItsZoneOverDaylightSaving(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "30 2 * * *", Zone: "Europe/Berlin"})
+	// On 2026-03-29 02:30 does not exist in Berlin: the tick of that day is skipped.
+	require.Equal(t, at("2026-03-28 01:30:00"), tr.Tick(at("2026-03-27 12:00:00")))
+	require.Equal(t, at("2026-03-30 00:30:00"), tr.Tick(at("2026-03-28 12:00:00")))
+	require.Equal(t, at("2026-03-28 01:30:00"), tr.Prev(at("2026-03-30 00:30:00")))
+}
+
+func TestBadCronSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for expr, want := range map[string]string{
+		"*/5 * * *":    "4 fields, expected 5",
+		"61 * * * *":   "61",
+		"@fortnightly": "@fortnightly",
+	} {
+		_, err := trigger.New(trigger.Spec{Kind: trigger.Cron, Expr: expr})
+		require.Equal(t, diag.BadCron, diag.CodeOf(err))
+		require.ErrorContains(t, err, want)
+	}
+	_, err := trigger.New(trigger.Spec{Kind: trigger.Cron, Expr: "* * * * *", Zone: "Mars/Olympus"})
+	require.ErrorContains(t, err, `time zone "Mars/Olympus" is not known`)
+}
+
+func TestMissedTicks(t *testing.T) {
+	t.Parallel()
+	last, now := at("2026-01-01 00:00:00"), at("2026-01-01 03:30:00")
+	hour := func(n int) time.Time { return last.Add(time.Duration(n) * time.Hour) }
+	for _, c := range []struct {
+		missed trigger.Missed
+		ticks  []time.Time
+		slots  []trigger.Slot
+	}{
+		{trigger.MissedSkip, []time.Time{hour(3)}, []trigger.Slot{{Start: hour(2), End: hour(3)}}},
+		{trigger.MissedOnce, []time.Time{hour(3)}, []trigger.Slot{{Start: hour(0), End: hour(3)}}},
+		{trigger.MissedAll, []time.Time{hour(1), hour(2), hour(3)},
+			[]trigger.Slot{{Start: hour(0), End: hour(1)}, {Start: hour(1), End: hour(2)}, {Start: hour(2), End: hour(3)}}},
+	} {
+		tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: c.missed})
+		require.Equal(t, c.ticks, tr.Due(last, now, 100), c.missed)
+		require.Equal(t, c.slots, tr.Slots(last, now, 0, 100), c.missed)
+		require.Empty(t, tr.Slots(hour(3), now, 0, 100), "nothing is due twice")
+		require.Empty(t, tr.Slots(hour(2), now, 40*time.Minute, 100), "a slot waits for its delay")
+	}
+}
+
+func TestTheFirstSlotIsTheLastWholeOne(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: trigger.MissedAll})
+	require.Equal(t, []trigger.Slot{{Start: at("2026-01-01 02:00:00"), End: at("2026-01-01 03:00:00")}},
+		tr.Slots(time.Time{}, at("2026-01-01 03:30:00"), 0, 100))
+}
+
+func TestStepsCoverTheRangeOnce(t *testing.T) {
+	t.Parallel()
+	slots := trigger.Steps(at("2026-01-01 00:00:00"), at("2026-01-02 12:00:00"), 24*time.Hour)
+	require.Equal(t, []trigger.Slot{
+		{Start: at("2026-01-01 00:00:00"), End: at("2026-01-02 00:00:00")},
+		{Start: at("2026-01-02 00:00:00"), End: at("2026-01-02 12:00:00")},
+	}, slots)
+	require.Empty(t, trigger.Steps(at("2026-01-02 00:00:00"), at("2026-01-01 00:00:00"), time.Hour))
+}
+
+func TestNeverIsNever(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 0 30 2 *"})
+	require.True(t, tr.Tick(at("2026-01-01 00:00:00")).IsZero())
+	require.True(t, tr.Prev(at("2026-01-01 00:00:00")).IsZero())
+	require.Empty(t, tr.Slots(time.Time{}, at("2026-01-01 00:00:00"), 0, 10))
+}
