@@ -98,6 +98,10 @@ func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error
 	if q.plan, err = buildPlan(ctx, db, q.app, q.def); err != nil {
 		return nil, err
 	}
+	if q.plan.SlotBound && bo.Slot == nil {
+		return nil, diag.New(diag.Usage, "query %q is bound to a slot", q.def.Name).
+			WithHint("say which with --from and --to, or run all of them with tidemill backfill")
+	}
 	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: db, Batch: true}); err != nil {
 		return nil, fmt.Errorf("prepare the plan: %w", err)
 	}
@@ -142,7 +146,7 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 			return call, faults, err
 		}
 		q.inputs = append(q.inputs, in)
-		r, err := q.readAll(ctx, in)
+		r, err := q.readAll(ctx, in, bo)
 		call.Inputs[s.Name] = exec.Input{Records: r.records}
 		faults += int64(len(r.faults))
 		if err != nil {
@@ -152,7 +156,7 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 	return call, faults, nil
 }
 
-func (q *Query) readAll(ctx context.Context, in *input) (*rows, error) {
+func (q *Query) readAll(ctx context.Context, in *input, bo BatchOptions) (*rows, error) {
 	r := &rows{}
 	var start stream.Offset
 	var avail stream.Available
@@ -167,7 +171,10 @@ func (q *Query) readAll(ctx context.Context, in *input) (*rows, error) {
 		return r, fmt.Errorf("start source %q: %w", in.def.Name, err)
 	}
 	rng := stream.Range{From: start, To: avail.To, Identity: avail.Identity}
-	return r, in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) })
+	if err := in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) }); err != nil {
+		return r, err
+	}
+	return r, q.bound(ctx, r, in.def.Name, bo)
 }
 
 func releaseInputs(inputs map[string]exec.Input) {

@@ -52,7 +52,7 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 			return nil, nil, err
 		}
 	}
-	c.agg, c.aggRel = g.a, s.main
+	c.agg = g.a
 	return g.finish()
 }
 

@@ -23,19 +23,19 @@ func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.allowedTables(node, nil); err != nil {
+		return nil, err
+	}
 	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its schema.
 	yes, err := c.streaming(node, nil)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.allowedTables(node, nil); err != nil {
 		return nil, err
 	}
 	if !yes {
 		return nil, diag.New(diag.NoStream, "query %q reads no source", q.Name).At(app.Text, q.Span).
 			WithHint("use a CREATE SOURCE in FROM; plain queries over tables are for tidemill sql")
 	}
-	schema, err := c.bindBody()
+	schema, err := c.bindBody(node)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,11 @@ func shifted(err error, prefix int) error {
 func (c *compiler) allowedTables(v any, e *env) error {
 	var first error
 	walk(v, func(t tree) bool {
-		if first == nil && t.str("type") == "TABLE_FUNCTION" && !isWindow(t.sub("function").function()) {
+		switch fn := t.sub("function"); {
+		case first != nil || t.str("type") != "TABLE_FUNCTION":
+		case isWindow(fn.function()):
+			first = c.windowArgs(fn.function(), fn.trees("children"), t)
+		default:
 			first = c.checkTableFunction(t, e)
 		}
 		return first == nil
@@ -189,9 +193,26 @@ func (c *compiler) allowedTables(v any, e *env) error {
 	return first
 }
 
+func firstWindow(node tree) tree {
+	var found tree
+	walk(node, func(t tree) bool {
+		if found == nil && isWindow(t.function()) {
+			found = t
+		}
+		return found == nil
+	})
+	return found
+}
+
 // bindBody lets DuckDB check the body as it stands, and returns the result's columns.
-func (c *compiler) bindBody() ([]duck.Column, error) {
+func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 	cols, err := c.db.Describe(c.ctx, c.q.Body)
+	if de := asDuckError(err); de != nil && strings.Contains(de.Message, "time_bucket(") {
+		if at := firstWindow(node); at != nil {
+			return nil, c.errAt(diag.WindowInvalid, at, "the time column of %s() must be TIMESTAMP, and its sizes INTERVAL",
+				at.function()).WithNote("%s", firstLine(de.Message)).WithHint("cast it in a computed column of the source")
+		}
+	}
 	if err != nil {
 		return nil, c.bodyFault(err, c.q.Body, c.q.At)
 	}
@@ -233,7 +254,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (" + p.Input + ")"
 		if p.Counted || !rel.ordered {
 			p.Counted = true
-			p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM " + resultTable + " ORDER BY " + PosColumn
+			p.Result = c.positioned(rel)
 		}
 	} else if err := c.planAggregate(p, top, rel, sql); err != nil {
 		return nil, err
@@ -250,6 +271,19 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	return p, nil
 }
 
+// positioned reads the counted result in the order of its rows' positions. Rows of one position, which a join or
+// unnest makes, are ordered by their values.
+func (c *compiler) positioned(rel *relation) string {
+	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + resultTable + " ORDER BY " + PosColumn
+	if rel.single {
+		return sql
+	}
+	for _, col := range rel.cols {
+		sql += ", " + duck.QuoteIdent(col.Name)
+	}
+	return sql
+}
+
 // resultSchema is what DuckDB called and typed the body, as it leaves.
 func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 	out, err := columnsOf(cols)
@@ -263,7 +297,7 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) error {
 	p.Input = c.input
 	p.Result = c.chain(c.below, sql)
-	p.Counted = !c.aggRel.single || len(rel.sources) > 1
+	p.Counted = !c.agg.OneToOne || len(rel.sources) > 1
 	if rel.name == "" && rel.node.Op == "" || !c.ordered(top) {
 		p.Result = "SELECT * FROM (\n" + p.Result + "\n) ORDER BY ALL"
 	}
@@ -277,7 +311,7 @@ func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) e
 			seen[m.key] = true
 		}
 	}
-	if len(seen) < len(p.Agg.Keys) && !p.Agg.windowBoth(seen) {
+	if !rel.single || len(seen) < len(p.Agg.Keys) && !p.Agg.windowBoth(seen) {
 		p.Keys = nil
 	}
 	p.Retracts = rel.filtered

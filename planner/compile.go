@@ -29,9 +29,8 @@ type compiler struct {
 	with      []string // generated CTEs, in order: name AS (SELECT ...)
 	names     int
 	agg       *Aggregate
-	aggRel    *relation // what feeds the aggregate
-	input     string    // SELECT of its input
-	below     int       // how many of with feed the aggregate
+	input     string // SELECT of its input
+	below     int    // how many of with feed the aggregate
 	usesNow   bool
 	slotBound bool
 }
@@ -155,7 +154,7 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 	switch {
 	case de.Kind == duck.Syntax && strings.Contains(strings.ToLower(de.Message), "select"):
 		code = diag.BodyNotSelect
-	case de.Kind == duck.Binder && len(de.Candidates) > 0:
+	case de.Kind == duck.Binder && strings.HasPrefix(de.Message, "Referenced column"):
 		code = diag.UnknownColumn
 	}
 	span := diag.Span{Start: at, End: at + len(firstLine(body))}
@@ -167,7 +166,26 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 	if len(de.Candidates) > 0 {
 		fault = fault.WithNote("there is: %s", strings.Join(de.Candidates, ", "))
 	}
+	switch code {
+	case diag.UnknownColumn:
+		c.suggest(fault, de.Candidates)
+	case diag.BodyNotSelect:
+		fault = fault.WithHint("the body of a query, after AS, is exactly one SELECT")
+	}
 	return fault
+}
+
+// suggest says which column was meant, if one is near.
+func (c *compiler) suggest(fault *diag.Error, candidates []string) {
+	name := strings.Trim(c.app.Text.Body[fault.Span.Start:fault.Span.End], `"`)
+	var bare []string
+	for _, cand := range candidates {
+		bare = append(bare, cand[strings.LastIndexByte(cand, '.')+1:])
+	}
+	fault.Message = fmt.Sprintf("column %q does not exist", name)
+	if near := diag.Near(name, bare); near != "" {
+		fault.Label = fmt.Sprintf("did you mean %q?", near)
+	}
 }
 
 func firstLine(s string) string {

@@ -76,8 +76,11 @@ func (p *Plan) explainState(b *strings.Builder) {
 
 func (p *Plan) explainSQL(b *strings.Builder) {
 	section := func(title, sql string) {
+		if title != "" {
+			fmt.Fprintf(b, "-- %s\n", title)
+		}
 		if sql != "" {
-			fmt.Fprintf(b, "-- %s\n%s;\n", title, sql)
+			fmt.Fprintf(b, "%s;\n", sql)
 		}
 	}
 	for _, in := range p.Inputs {

@@ -208,7 +208,7 @@ func (r *KeptRows) finish(a *Aggregate) {
 // finish returns the SELECT over the emitted groups that stands in the place of the grouped one.
 func (g *grouping) finish() (tree, *relation, error) {
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
-		filtered: g.node.sub("having") != nil, ordered: true}
+		filtered: g.node.sub("having") != nil, ordered: true, single: true}
 	if g.a.Null != "" {
 		rel.nulls = nil
 	}

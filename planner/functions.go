@@ -121,12 +121,7 @@ func (c *compiler) checkFunctions(v any) error {
 	rewrite(v, func(t tree) (any, bool) {
 		name := t.function()
 		if t.class() == "COLUMN_REF" {
-			if names := t.names("column_names"); len(names) == 1 {
-				name = strings.ToLower(names[0])
-				if _, pinned := clock[name]; !pinned && bad[name] == "" || c.columnNames[name] {
-					return nil, false
-				}
-			}
+			name = c.keyword(t)
 		}
 		if name == "" {
 			return nil, false
@@ -137,7 +132,14 @@ func (c *compiler) checkFunctions(v any) error {
 			return variable(clock[name], t), true
 		case name == "age" && len(t.list("children")) == 1:
 			c.usesNow = true
-			t["children"] = []any{cast(variable(VarNow, t), "TIMESTAMP"), t.list("children")[0]}
+			from := t.list("children")[0]
+			if err := c.checkFunctions(from); err != nil && first == nil {
+				first = err
+			}
+			now := variable(VarNow, t)
+			now["alias"] = ""
+			t["children"] = []any{cast(now, "TIMESTAMP"), from}
+			return t, true
 		case name == "getvariable":
 			c.checkVariable(t, fail)
 		case bad[name] != "" || c.cat.volatile[name]:
@@ -150,6 +152,22 @@ func (c *compiler) checkFunctions(v any) error {
 		return nil, false
 	})
 	return first
+}
+
+// keyword returns the name of a function that is called without parentheses, or "". A column of that name hides it.
+func (c *compiler) keyword(t tree) string {
+	names := t.names("column_names")
+	if len(names) != 1 {
+		return ""
+	}
+	switch name := strings.ToLower(names[0]); name {
+	case "current_date", "current_timestamp", "current_time", "localtime", "localtimestamp", "current_user",
+		"session_user", "current_catalog", "current_schema":
+		if !c.columnNames[name] {
+			return name
+		}
+	}
+	return ""
 }
 
 func (c *compiler) checkVariable(t tree, fail func(t tree, name, why, fix string)) {

@@ -134,7 +134,7 @@ func (p *partialCall) keep() (bool, error) {
 		if p.ordered {
 			return false, nil
 		}
-		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "product(%s ORDER BY \""+PosColumn+"\")"))
+		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "product("+p.g.inOrder()+")"))
 	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
 		typ := p.f.Type
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST("+p.name+"(%s) AS "+typ+")"))
@@ -142,7 +142,7 @@ func (p *partialCall) keep() (bool, error) {
 		if p.ordered || p.filter != "" && p.name != "any_value" {
 			return false, nil
 		}
-		return p.done(p.g.partial(p.f.Type, p.only(p.args[0]), p.name+"(%s ORDER BY \""+PosColumn+"\")"))
+		return p.done(p.g.partial(p.f.Type, p.only(p.args[0]), p.name+"("+p.g.inOrder()+")"))
 	}
 	return false, nil
 }
@@ -158,7 +158,13 @@ func (p *partialCall) count(cond string) string {
 	return p.g.partial("BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
 }
 
-const foldSum = "sum(%s ORDER BY \"" + PosColumn + "\")"
+// inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their value.
+func (g *grouping) inOrder() string {
+	if g.s.single {
+		return "%[1]s ORDER BY \"" + PosColumn + "\""
+	}
+	return "%[1]s ORDER BY \"" + PosColumn + "\", %[1]s"
+}
 
 // sum merges exactly for integers and decimals. A DOUBLE sum is a strict left fold in the order of __pos into
 // which the state enters first, so that any slicing gives the same bits.
@@ -168,7 +174,7 @@ func (p *partialCall) sum() (bool, error) {
 	case typ == "HUGEINT" || strings.HasPrefix(typ, "DECIMAL"):
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST(sum(%s) AS "+typ+")"))
 	case typ == "DOUBLE" && !p.ordered:
-		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS DOUBLE)"), foldSum))
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")"))
 	}
 	return false, nil
 }
@@ -186,7 +192,7 @@ func (p *partialCall) avg() (bool, error) {
 	sum := ""
 	switch typ := cols[0].Type; {
 	case typ == "FLOAT" || typ == "DOUBLE":
-		sum = p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), foldSum)
+		sum = p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")")
 	case strings.HasPrefix(typ, "DECIMAL"):
 		wide := "DECIMAL(38" + typ[strings.IndexByte(typ, ','):]
 		sum = p.g.partial(wide, p.only("CAST("+p.args[0]+" AS "+wide+")"), "CAST(sum(%s) AS "+wide+")")
@@ -224,7 +230,7 @@ func (p *partialCall) argExtreme() (bool, error) {
 	by := p.g.partial(cols[1].Type, "CASE WHEN "+both+" THEN "+p.args[1]+" END", extreme+"(%s)")
 	column := strings.TrimPrefix(by, "g.")
 	return p.done(p.g.partial(cols[0].Type, "CASE WHEN "+both+" THEN "+p.args[0]+" END",
-		"arg_"+extreme+"(%s, "+column+" ORDER BY \""+PosColumn+"\")"))
+		"arg_"+extreme+"(%[1]s, "+column+strings.TrimPrefix(p.g.inOrder(), "%[1]s")+")"))
 }
 
 // keepRows keeps the arguments of a call, row by row, and evaluates the call itself when the group is emitted.
@@ -253,14 +259,21 @@ func (g *grouping) keepRows(call tree, f *Finish) error {
 		}
 		o["expression"] = n
 	}
-	position := orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", PosColumn))
+	position := []any{orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", PosColumn))}
+	if !g.s.single {
+		for _, a := range held.trees("children") {
+			if a.class() == "COLUMN_REF" {
+				position = append(position, orderBy("ASCENDING", "ORDER_DEFAULT", clone(a)))
+			}
+		}
+	}
 	switch {
 	case distinct && len(orders) > 0, distinct && held.function() == "count":
 	case distinct:
 		g.firstOnly(held)
-		held.sub("order_bys")["orders"] = []any{position}
+		held.sub("order_bys")["orders"] = position
 	case !orderFree(held.function()):
-		held.sub("order_bys")["orders"] = append(held.sub("order_bys").list("orders"), position)
+		held.sub("order_bys")["orders"] = append(held.sub("order_bys").list("orders"), position...)
 	}
 	sql, err := g.c.exprSQL(held)
 	if err != nil {

@@ -129,6 +129,10 @@ func (c *compiler) streamingTree(t tree, e *env) (bool, error) {
 			en := asTree(entry)
 			def := &definition{name: en.str("key"), body: en.sub("value").sub("query").sub("node"), env: inner}
 			if def.body.class() == "RECURSIVE_CTE_NODE" {
+				own := &env{up: inner, defs: map[string]*definition{strings.ToLower(def.name): {name: def.name}}}
+				if yes, err := c.streaming(def.body, own); yes || err != nil {
+					return yes, err
+				}
 				def = &definition{name: def.name}
 			}
 			inner = &env{up: inner, defs: map[string]*definition{strings.ToLower(def.name): def}}

@@ -17,10 +17,6 @@ const (
 func (c *compiler) window(t tree, e *env) (*from, error) {
 	fn := t.sub("function")
 	name, args := fn.function(), fn.trees("children")
-	if name == "session" {
-		return nil, c.errAt(diag.ShapeUnsupported, t, "session windows are not supported on a stream yet").
-			WithHint("use tumble() or hop()")
-	}
 	if err := c.windowArgs(name, args, t); err != nil {
 		return nil, err
 	}
@@ -46,7 +42,7 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 		return nil, c.errAt(diag.WindowInvalid, args[1], "the time column of %s() must be TIMESTAMP, %q is %s", name, tsName, ts.Type).
 			WithHint("cast it to TIMESTAMP in a computed column of the source")
 	}
-	out, err := c.windowRelation(name, rel, ts.Name, args)
+	out, err := c.windowRelation(fn, rel, ts.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +54,10 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 }
 
 func (c *compiler) windowArgs(name string, args []tree, at tree) error {
+	if name == "session" {
+		return c.errAt(diag.ShapeUnsupported, at, "session windows are not supported on a stream yet").
+			WithHint("use tumble() or hop()")
+	}
 	most, usage := 4, "tumble(source, time column, size [, offset])"
 	if name == "hop" {
 		usage = "hop(source, time column, slide, size)"
@@ -87,7 +87,14 @@ func (r *relation) columnNames() []string {
 }
 
 // windowRelation writes the SELECT behind a window call. __pos stays the last column.
-func (c *compiler) windowRelation(name string, rel *relation, ts string, args []tree) (*relation, error) {
+func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation, error) {
+	name, args := fn.function(), fn.trees("children")
+	for _, arg := range args[2:] {
+		// DuckDB gives INTERVAL literals no place; the call's is the next best.
+		if firstAt(arg) < 0 {
+			arg["query_location"] = fn["query_location"]
+		}
+	}
 	size, slide, offset := args[2], tree(nil), tree(nil)
 	if name == "hop" {
 		slide, size = args[2], args[3]

@@ -8,6 +8,7 @@ import (
 	"github.com/tidemill/tidemill/sinks/console"
 	"github.com/tidemill/tidemill/sinks/duckdb"
 	"github.com/tidemill/tidemill/sinks/files"
+	"github.com/tidemill/tidemill/sinks/jetstream"
 	"github.com/tidemill/tidemill/sinks/memory"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -23,9 +24,10 @@ type Deps struct {
 func Default(d Deps) map[string]stream.SinkConnector {
 	all := files.Connectors()
 	maps.Copy(all, map[string]stream.SinkConnector{
-		"duckdb":  duckdb.Connector(d.Files),
-		"console": console.Connector(d.Console),
-		"memory":  memory.Connector(d.Memory),
+		"console":   console.Connector(d.Console),
+		"duckdb":    duckdb.Connector(d.Files),
+		"jetstream": jetstream.Connector(),
+		"memory":    memory.Connector(d.Memory),
 	})
 	return all
 }

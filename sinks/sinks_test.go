@@ -2,8 +2,8 @@ package sinks
 
 import (
 	"io"
+	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,11 +22,9 @@ func TestSpecs(t *testing.T) {
 		require.Equal(t, name, c.Spec.Name)
 		require.NotEmpty(t, c.Modes, name)
 		require.NotNil(t, c.Open, name)
-		for what, text := range map[string]string{"summary": c.Spec.Summary, "guarantee": c.Spec.Guarantee} {
-			require.True(t, strings.HasSuffix(text, "."), "%s: %s %q is no sentence", name, what, text)
-		}
+		require.NotEmpty(t, c.Spec.Summary, name)
+		require.NotEmpty(t, c.Spec.Guarantee, name)
 		require.Contains(t, c.Spec.Example, "connector = '"+name+"'")
-		require.True(t, strings.HasSuffix(c.Spec.Example, ";"), name)
 		seen := map[string]bool{}
 		for _, f := range c.Spec.Fields {
 			require.False(t, seen[f.Name], "%s: option %s stands twice", name, f.Name)
@@ -42,7 +40,8 @@ func TestSpecs(t *testing.T) {
 			case stream.Bool:
 				require.Contains(t, []string{"", "true", "false"}, f.Default)
 			case stream.Enum:
-				require.Contains(t, f.Values, f.Default)
+				require.NotEmpty(t, f.Values, "%s: %s", name, f.Name)
+				require.True(t, f.Default == "" || slices.Contains(f.Values, f.Default), "%s: %s", name, f.Name)
 			}
 		}
 	}

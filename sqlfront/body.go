@@ -12,8 +12,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// sqlFault tells a fault of the user's SQL from one of DuckDB or of the world. What it was doing goes into the
-// latter.
+// sqlFault tells a fault of the user's SQL from one of DuckDB or of the world. What it was doing goes into
+// the latter.
 func sqlFault(err error, doing string) (*duck.Error, error) {
 	var e *duck.Error
 	if !errors.As(err, &e) {
@@ -213,8 +213,8 @@ func (r *reader) readsSource(p *parser, table *planner.Table, tree node) bool {
 	return found
 }
 
-// typeTable finds the columns of a table if that is possible without reading files, and makes an empty copy, so
-// that later tables can read it.
+// typeTable finds the columns of a table if that is possible without reading files, and makes an empty
+// copy, so that later tables can read it.
 func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table, body diag.Span) error {
 	cols, err := r.env.Typer.Describe(ctx, table.Body)
 	fault, err := sqlFault(err, "describe a table")
@@ -229,7 +229,8 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 	for _, c := range cols {
 		typ, err := duck.ArrowType(c.Type)
 		if err != nil {
-			p.fault(diag.BadType, body, `column "%s" of the table has the type %s, which can not leave DuckDB`, c.Name, c.Type).
+			p.fault(diag.BadType, body, `column "%s" of the table has the type %s, which can not leave DuckDB`,
+				c.Name, c.Type).
 				WithHint("cast it in the SELECT, for example to VARCHAR")
 			return nil
 		}
@@ -237,7 +238,8 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 	}
 	table.Columns = columns
 	name := duck.QuoteIdent(table.Name)
-	_, err = r.exec(ctx, "CREATE OR REPLACE TEMP TABLE "+name+" AS FROM ("+emptyRow(columns)+") LIMIT 0",
+	_, err = r.exec(ctx,
+		"CREATE OR REPLACE TEMP TABLE "+name+" AS FROM ("+emptyRow(columns)+") LIMIT 0",
 		"DROP TABLE IF EXISTS temp.main."+name)
 	return err
 }
@@ -245,12 +247,11 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 // tableFault records a fault of a table's body that no file can cure.
 func (p *parser) tableFault(body diag.Span, fault *duck.Error) {
 	message := oneLine(fault.Message)
-	lasting := fault.Kind == duck.Binder || fault.Kind == duck.Syntax || fault.Kind == duck.Catalog &&
-		(strings.HasPrefix(message, "Scalar") || strings.HasPrefix(message, "Aggregate") || strings.HasPrefix(message, "Type"))
-	if !lasting {
-		return
+	function := strings.HasPrefix(message, "Scalar") || strings.HasPrefix(message, "Aggregate") ||
+		strings.HasPrefix(message, "Type")
+	if fault.Kind == duck.Binder || fault.Kind == duck.Syntax || fault.Kind == duck.Catalog && function {
+		p.binderFault(body, body.Start, fault, "the body of a table")
 	}
-	p.binderFault(body, body.Start, fault, "the body of a table")
 }
 
 // binderFault records that names or types of a piece of SQL do not fit. From is the offset in the text of the

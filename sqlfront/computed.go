@@ -59,7 +59,8 @@ func (r *reader) columnType(ctx context.Context, p *parser, c *columnDecl) (stri
 		if fault.Kind == duck.Syntax && fault.Position >= len(before) {
 			span = p.place(c.typ.Start+fault.Position-len(before), c.typ)
 		}
-		e := p.fault(diag.BadType, span, `the type of column "%s" is not one of DuckDB's: %s`, c.id.name, oneLine(fault.Message))
+		e := p.fault(diag.BadType, span, `the type of column "%s" is not one of DuckDB's: %s`,
+			c.id.name, oneLine(fault.Message))
 		nearHint(e, p.text.Body[span.Start:span.End], typeNames())
 		return "", nil
 	}
@@ -92,7 +93,8 @@ func (p *parser) metadata(c *columnDecl) bool {
 	if types == nil {
 		e := p.fault(diag.UnknownColumn, c.id.span, `there is no METADATA column "%s"`, c.id.name)
 		nearHint(e, c.id.name, []string{"subject", "sequence", "published_at", "headers", "file"})
-		e.WithNote("METADATA columns: subject VARCHAR, sequence UBIGINT, published_at TIMESTAMP, headers MAP(VARCHAR, VARCHAR), file VARCHAR")
+		e.WithNote("METADATA columns: subject VARCHAR, sequence UBIGINT, published_at TIMESTAMP, " +
+			"headers MAP(VARCHAR, VARCHAR), file VARCHAR")
 		return false
 	}
 	for _, t := range types {
@@ -100,7 +102,8 @@ func (p *parser) metadata(c *columnDecl) bool {
 			return true
 		}
 	}
-	p.fault(diag.BadType, c.typ, `METADATA column "%s" is %s, not %s`, c.id.name, strings.Join(types, " or "), c.column.Type).
+	p.fault(diag.BadType, c.typ, `METADATA column "%s" is %s, not %s`,
+		c.id.name, strings.Join(types, " or "), c.column.Type).
 		WithHint("write  %s %s METADATA", c.id.name, types[0])
 	return false
 }
@@ -139,14 +142,17 @@ func (r *reader) typeComputed(ctx context.Context, p *parser, list *columnList) 
 const computedBefore = "SELECT ("
 
 // checkComputed parses an expression and refuses what is not a function of its own row alone.
-func (r *reader) checkComputed(ctx context.Context, p *parser, list *columnList, c *columnDecl) (bool, error) {
+func (r *reader) checkComputed(
+	ctx context.Context, p *parser, list *columnList, c *columnDecl,
+) (bool, error) {
 	data, err := r.env.Typer.Parse(ctx, computedBefore+c.column.Expr+"\n)")
 	fault, err := sqlFault(err, "parse a computed column")
 	if err != nil {
 		return false, err
 	}
 	if fault != nil {
-		p.binderFault(c.expr, c.expr.Start-len(computedBefore), fault, `computed column "`+c.id.name+`"`)
+		from := c.expr.Start - len(computedBefore)
+		p.binderFault(c.expr, from, fault, `computed column "`+c.id.name+`"`)
 		return false, nil
 	}
 	tree, err := decodeTree(data)
@@ -175,7 +181,8 @@ func (r *reader) computedNode(p *parser, list *columnList, c *columnDecl, n node
 	}
 	refuse := func(why string) bool {
 		p.fault(diag.FunctionRefused, span, `computed column "%s" %s`, c.id.name, why).
-			WithHint("an expression may use the other columns of its row and functions that always give the same result")
+			WithHint("an expression may use the other columns of its row and functions that always give the same " +
+				"result")
 		return false
 	}
 	name := n.text("function_name")
@@ -194,7 +201,10 @@ func (r *reader) computedNode(p *parser, list *columnList, c *columnDecl, n node
 		return refuse("has a parameter")
 	case "COLUMN_REF":
 		names := n.list("column_names")
-		if word, ok := names[0].(string); ok && len(names) == 1 && volatileWord(word) && list.find(word) == nil {
+		if len(names) != 1 {
+			break
+		}
+		if word, ok := names[0].(string); ok && volatileWord(word) && list.find(word) == nil {
 			return refuse(`reads "` + word + `", which is not the same when a batch runs again`)
 		}
 	}
@@ -210,7 +220,9 @@ type computedScope struct {
 
 // bindComputed has DuckDB bind an expression and its cast to the declared type. It stands in a WHERE, where
 // neither aggregates nor UNNEST bind, so that what passes is a scalar.
-func (r *reader) bindComputed(ctx context.Context, p *parser, c *columnDecl, scope computedScope) (bool, error) {
+func (r *reader) bindComputed(
+	ctx context.Context, p *parser, c *columnDecl, scope computedScope,
+) (bool, error) {
 	before := "SELECT 1 FROM (" + emptyRow(scope.plain) + ") AS __row WHERE CAST(("
 	_, err := r.env.Typer.Describe(ctx, before+c.column.Expr+"\n) AS "+c.column.Type+") IS NULL")
 	fault, err := sqlFault(err, "bind a computed column")
@@ -228,9 +240,11 @@ func (r *reader) bindComputed(ctx context.Context, p *parser, c *columnDecl, sco
 	return false, nil
 }
 
-// castable refuses a cast of a list, struct or map to a plain type, which DuckDB binds and then fails on every row.
+// castable refuses a cast of a list, struct or map to a plain type, which DuckDB binds and then fails on
+// every row.
 func (r *reader) castable(ctx context.Context, p *parser, c *columnDecl, scope computedScope) (bool, error) {
-	cols, err := r.env.Typer.Describe(ctx, "SELECT ("+c.column.Expr+"\n) FROM ("+emptyRow(scope.plain)+") AS __row")
+	sql := "SELECT (" + c.column.Expr + "\n) FROM (" + emptyRow(scope.plain) + ") AS __row"
+	cols, err := r.env.Typer.Describe(ctx, sql)
 	if err != nil {
 		return false, fmt.Errorf("type a computed column: %w", err)
 	}
@@ -241,7 +255,8 @@ func (r *reader) castable(ctx context.Context, p *parser, c *columnDecl, scope c
 	if !nested(cols[0].Type) || nested(to) || to == "VARCHAR" || to == "JSON" {
 		return true, nil
 	}
-	p.fault(diag.BadType, c.expr, `computed column "%s" is declared %s, but its expression is %s`, c.id.name, to, cols[0].Type).
+	p.fault(diag.BadType, c.expr, `computed column "%s" is declared %s, but its expression is %s`,
+		c.id.name, to, cols[0].Type).
 		WithHint("declare the type of the expression, or take an element of it")
 	return false, nil
 }
@@ -260,12 +275,14 @@ func (p *parser) bindFault(c *columnDecl, scope computedScope, fault *duck.Error
 	what := `computed column "` + c.id.name + `"`
 	message := oneLine(fault.Message)
 	if kind, ok := strings.CutPrefix(message, "WHERE clause cannot contain "); ok {
-		p.fault(diag.FunctionRefused, span, "%s has %s, which look at other rows", what, strings.TrimRight(kind, "!")).
+		kind = strings.TrimRight(kind, "!")
+		p.fault(diag.FunctionRefused, span, "%s has %s, which look at other rows", what, kind).
 			WithHint("aggregate in the query")
 		return
 	}
 	if strings.HasPrefix(message, "UNNEST not supported") {
-		p.fault(diag.FunctionRefused, span, "%s has UNNEST, which gives many rows", what).WithHint("UNNEST in the query")
+		p.fault(diag.FunctionRefused, span, "%s has UNNEST, which gives many rows", what).
+			WithHint("UNNEST in the query")
 		return
 	}
 	if name, ok := missingColumn(message); ok {

@@ -56,7 +56,8 @@ func startsSelect(p *parser) bool {
 func (r *reader) create(ctx context.Context, p *parser, span diag.Span) error {
 	head := createHead{start: span.Start, replace: p.accept("OR", "REPLACE")}
 	if t := p.peek(); p.accept("TEMP") || p.accept("TEMPORARY") {
-		p.fault(diag.UnexpectedToken, t.span(), "nothing is temporary in a pipeline").WithHint("leave %s out", p.raw(t))
+		p.fault(diag.UnexpectedToken, t.span(), "nothing is temporary in a pipeline").
+			WithHint("leave %s out", p.raw(t))
 	}
 	if !p.object(&head) {
 		return nil
@@ -143,7 +144,8 @@ func (r *reader) drop(p *parser, span diag.Span) {
 		return
 	}
 	r.remove(entry)
-	r.statements = append(r.statements, Statement{Kind: Drop, Object: head.object, Name: entry.name, Span: span})
+	st := Statement{Kind: Drop, Object: head.object, Name: entry.name, Span: span}
+	r.statements = append(r.statements, st)
 }
 
 // show reads SHOW SOURCES and its like.
@@ -184,7 +186,8 @@ func (r *reader) describe(p *parser, span diag.Span) {
 		nearHint(e, id.name, r.namesOf())
 		return
 	}
-	r.statements = append(r.statements, Statement{Kind: Describe, Object: entry.object, Name: entry.name, Span: span})
+	st := Statement{Kind: Describe, Object: entry.object, Name: entry.name, Span: span}
+	r.statements = append(r.statements, st)
 }
 
 // explain reads EXPLAIN [BATCH] query.

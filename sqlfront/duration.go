@@ -9,12 +9,13 @@ import (
 )
 
 // calendarUnits have no fixed length.
-const calendarUnits = " mon mons month months quarter quarters y yr yrs year years decade decades century centuries "
+const calendarUnits = " mon mons month months quarter quarters y yr yrs year years" +
+	" decade decades century centuries "
 
 const durationExamples = "write it like '10 seconds', '250 ms', '1 minute 30 seconds' or '1h'"
 
-// parseDuration reads '10 seconds', '1 minute 30 seconds', '1h30m'. The reason is what is wrong with text, or "".
-// The duration may be negative.
+// parseDuration reads '10 seconds', '1 minute 30 seconds', '1h30m'. The reason is what is wrong with text,
+// or "". The duration may be negative.
 func parseDuration(text string) (d time.Duration, reason string) {
 	rest := strings.TrimSpace(text)
 	if rest == "0" {
@@ -90,8 +91,8 @@ func cutUnit(s string) (unit, rest string) {
 	return s[:i], s[i:]
 }
 
-// interval reads INTERVAL '10 seconds', INTERVAL 10 SECONDS or INTERVAL '10' SECONDS; the word INTERVAL may be
-// absent when bare is set. It returns the length, which may be negative, and its place.
+// interval reads INTERVAL '10 seconds', INTERVAL 10 SECONDS or INTERVAL '10' SECONDS; the word INTERVAL may
+// be absent when bare is set. It returns the length, which may be negative, and its place.
 func (p *parser) interval(code diag.Code, bare bool) (time.Duration, diag.Span, bool) {
 	if !p.accept("INTERVAL") && !bare {
 		p.fault(code, p.peek().span(), "expected INTERVAL and a length of time, found %s", p.shown(p.peek())).

@@ -164,7 +164,8 @@ func (s *scanner) skipBlock() bool {
 	return false
 }
 
-// quotedString reads from the quote at s.pos. Strings that are apart by white space with a line break are one.
+// quotedString reads from the quote at s.pos. Strings that are apart by white space with a line break are
+// one.
 func (s *scanner) quotedString(start int, escapes bool) token {
 	for {
 		if !s.quoted('\'', escapes) {
@@ -258,12 +259,15 @@ func dollarTag(text string) string {
 	return ""
 }
 
+// variableBytesMax bounds a ${…} that stands outside of a string.
+const variableBytesMax = 256
+
 // variableWidth returns the length of the ${NAME} or ${NAME:-default} that text opens with, or 0.
 func variableWidth(text string) int {
 	if !strings.HasPrefix(text, "${") {
 		return 0
 	}
-	end := strings.IndexAny(text, "}'\"\n")
+	end := strings.IndexAny(text[:min(len(text), variableBytesMax)], "}'\"\n")
 	if end < 0 || text[end] != '}' {
 		return 0
 	}

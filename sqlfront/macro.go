@@ -58,7 +58,8 @@ func (r *reader) tryMacro(ctx context.Context, m *planner.Macro) (*duck.Error, e
 	if tableMacro(m.Text) {
 		kind = "MACRO TABLE "
 	}
-	return r.exec(ctx, tempMacroBefore+strings.TrimPrefix(m.Text, macroBefore), "DROP "+kind+"IF EXISTS temp.main."+name)
+	define := tempMacroBefore + strings.TrimPrefix(m.Text, macroBefore)
+	return r.exec(ctx, define, "DROP "+kind+"IF EXISTS temp.main."+name)
 }
 
 // defineMacro defines a macro of Env.Base, which has been checked before.

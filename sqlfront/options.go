@@ -108,7 +108,9 @@ func (w *withClause) find(name string) *optionDecl {
 }
 
 // connectorName returns the connector = '…' of a statement.
-func (r *reader) connectorName(p *parser, id ident, with withClause, known []string) (string, diag.Span, bool) {
+func (r *reader) connectorName(
+	p *parser, id ident, with withClause, known []string,
+) (string, diag.Span, bool) {
 	o := with.find("connector")
 	if o == nil {
 		for _, other := range with.options {
@@ -182,7 +184,9 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // options checks a WITH clause against the fields and returns the values, defaults filled in.
-func (r *reader) options(p *parser, owner optionOwner, fields []stream.Field, with withClause) stream.Options {
+func (r *reader) options(
+	p *parser, owner optionOwner, fields []stream.Field, with withClause,
+) stream.Options {
 	out := stream.Options{}
 	for _, o := range with.options {
 		r.hideUserinfo(o)

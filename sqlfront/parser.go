@@ -15,9 +15,13 @@ const (
 	typeBytesMax       = 4 << 10
 	nameBytesMax       = 63
 	statementFaultsMax = 10
+	textFaultsMax      = 100
+	statementsMax      = 10_000
+	itemsMax           = 2_000 // columns of a source, options, sinks of a query
 )
 
-// parser reads the tokens of one statement. Its methods record a fault and return false when they can not go on.
+// parser reads the tokens of one statement. Its methods record a fault and return false when they can not
+// go on.
 type parser struct {
 	text   *diag.Text
 	toks   []token
@@ -36,7 +40,7 @@ type ident struct {
 func (p *parser) fault(code diag.Code, span diag.Span, format string, args ...any) *diag.Error {
 	e := diag.New(code, format, args...).At(p.text, span)
 	p.quiet++
-	if p.quiet <= statementFaultsMax {
+	if p.quiet <= statementFaultsMax && len(*p.faults) < textFaultsMax {
 		*p.faults = append(*p.faults, e)
 	}
 	return e
@@ -170,7 +174,8 @@ func (p *parser) directoryName(what string, id ident) bool {
 	for i := range len(id.name) {
 		c := id.name[i]
 		if c >= 0x80 || !wordStart(c) && (i == 0 || !digit(c)) {
-			p.fault(diag.BadName, id.span, `the name of the %s "%s" has characters that are not allowed`, what, clip(id.name)).
+			p.fault(diag.BadName, id.span, `the name of the %s "%s" has characters that are not allowed`,
+				what, clip(id.name)).
 				WithHint("use letters, digits and underscores, and begin with a letter")
 			return false
 		}
@@ -178,15 +183,19 @@ func (p *parser) directoryName(what string, id ident) bool {
 	return true
 }
 
-// list reads "(", items with commas between them and ")". An item that returns false costs only itself: reading
-// goes on behind its comma. The list reports whether it was closed.
+// list reads "(", items with commas between them and ")". An item that returns false costs only itself:
+// reading goes on behind its comma. The list reports whether it was closed.
 func (p *parser) list(what string, item func() bool) bool {
 	open := p.peek()
 	if !p.acceptPunct('(') {
 		p.expected(`"(" and ` + what)
 		return false
 	}
-	for {
+	for n := 1; ; n++ {
+		if n > itemsMax {
+			p.fault(diag.UnexpectedToken, p.peek().span(), "there are more than %d %s", itemsMax, what)
+			return false
+		}
 		if !item() {
 			p.skipItem()
 		}
@@ -251,8 +260,8 @@ func (p *parser) body() (diag.Span, bool) {
 // fits checks that a piece of SQL is not longer than DuckDB is given.
 func (p *parser) fits(span diag.Span, what string, bytesMax int) bool {
 	if n := span.End - span.Start; n > bytesMax {
-		p.fault(diag.SQLInvalid, diag.Span{Start: span.Start, End: span.Start + 1}, "%s has %d bytes, at most %d are allowed",
-			what, n, bytesMax)
+		first := diag.Span{Start: span.Start, End: span.Start + 1}
+		p.fault(diag.SQLInvalid, first, "%s has %d bytes, at most %d are allowed", what, n, bytesMax)
 		return false
 	}
 	return true

@@ -1,7 +1,8 @@
 package sqlfront
 
-// Prelude returns the time windows as macros for a stock DuckDB 1.1 shell, so that it runs the body of a query
-// as it is. The parameters have reserved names, because a column of the same name would win over a parameter.
+// Prelude returns the time windows as macros for a stock DuckDB 1.1 shell, so that it runs the body of a
+// query as it is. The parameters have reserved names, because a column of the same name would win over a
+// parameter.
 func Prelude() string {
 	return `CREATE OR REPLACE MACRO tumble
   (__src, __ts, __size) AS TABLE (
@@ -29,7 +30,8 @@ CREATE OR REPLACE MACRO session(__src, __ts, __key, __gap) AS TABLE
   FROM (
     SELECT *, sum(__new) OVER (PARTITION BY __key ORDER BY __ts ROWS UNBOUNDED PRECEDING) AS __id
     FROM (
-      SELECT *, CASE WHEN __ts <= lag(__ts) OVER (PARTITION BY __key ORDER BY __ts) + __gap THEN 0 ELSE 1 END AS __new
+      SELECT *, CASE WHEN __ts <= lag(__ts) OVER (PARTITION BY __key ORDER BY __ts) + __gap
+        THEN 0 ELSE 1 END AS __new
       FROM query_table(__src) WHERE __ts IS NOT NULL));
 `
 }

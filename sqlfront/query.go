@@ -19,17 +19,46 @@ func QuerySpec() stream.Spec {
 		Name:    "query",
 		Summary: "The options of CREATE QUERY.",
 		Fields: []stream.Field{
-			{Name: "watermark_policy", Type: stream.Enum, Values: []string{"min", "max"}, Default: "min", Fixed: true, Summary: "Whether the query's watermark is the least or the greatest of those of its sources."},
-			{Name: "idle_timeout", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(365 * 24 * time.Hour), Summary: "How long a source must have had nothing new to stop holding the others' watermark back. Off unless set."},
-			{Name: "late", Type: stream.Enum, Values: []string{"drop", "dead_letter"}, Default: "drop", Summary: "What becomes of rows behind the watermark: counted and dropped, or kept as dead letters too."},
-			{Name: "missed", Type: stream.Enum, Values: []string{"skip", "once", "all"}, Default: "skip", Summary: "What becomes of CRON ticks that passed while the query did not run."},
-			{Name: "slot_delay", Type: stream.Duration, Min: 0, Max: int64(365 * 24 * time.Hour), Default: "0", Summary: "How long a slot waits after its end for stragglers."},
-			{Name: "checkpoint_interval", Type: stream.Duration, Min: int64(10 * time.Millisecond), Max: int64(24 * time.Hour), Default: "10 seconds", Summary: "How long after a state version the next one is written."},
-			{Name: "checkpoint_bytes", Type: stream.Bytes, Min: 64 << 10, Max: 64 << 30, Default: "64 MiB", Summary: "How much changed state calls for a state version before the interval is over."},
-			{Name: "retries", Type: stream.Int, Min: 0, Max: 1_000_000, Default: "10", Summary: "How often a temporary fault is tried again before the query fails."},
-			{Name: "memory_limit", Type: stream.Bytes, Min: 16 << 20, Max: 16 << 40, Summary: "How much memory DuckDB may use for the query. Shared out by the engine unless set."},
+			{
+				Name: "watermark_policy", Type: stream.Enum, Values: []string{"min", "max"}, Default: "min", Fixed: true,
+				Summary: "Whether the query's watermark is the least or the greatest of those of its sources.",
+			},
+			{
+				Name: "idle_timeout", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(365 * 24 * time.Hour),
+				Summary: "How long a source must have had nothing new to stop holding the others' watermark back. " +
+					"Off unless set.",
+			},
+			{
+				Name: "late", Type: stream.Enum, Values: []string{"drop", "dead_letter"}, Default: "drop",
+				Summary: "What becomes of rows behind the watermark: counted and dropped, or kept as dead letters too.",
+			},
+			{
+				Name: "missed", Type: stream.Enum, Values: []string{"skip", "once", "all"}, Default: "skip",
+				Summary: "What becomes of CRON ticks that passed while the query did not run.",
+			},
+			{
+				Name: "slot_delay", Type: stream.Duration, Min: 0, Max: int64(365 * 24 * time.Hour), Default: "0",
+				Summary: "How long a slot waits after its end for stragglers.",
+			},
+			{
+				Name: "checkpoint_interval", Type: stream.Duration, Min: int64(10 * time.Millisecond), Max: int64(24 * time.Hour),
+				Default: "10 seconds",
+				Summary: "How long after a state version the next one is written.",
+			},
+			{
+				Name: "checkpoint_bytes", Type: stream.Bytes, Min: 64 << 10, Max: 64 << 30, Default: "64 MiB",
+				Summary: "How much changed state calls for a state version before the interval is over.",
+			},
+			{
+				Name: "retries", Type: stream.Int, Min: 0, Max: 1_000_000, Default: "10",
+				Summary: "How often a temporary fault is tried again before the query fails.",
+			},
+			{
+				Name: "memory_limit", Type: stream.Bytes, Min: 16 << 20, Max: 16 << 40,
+				Summary: "How much memory DuckDB may use for the query. Shared out by the engine unless set.",
+			},
 		},
-		Example: "CREATE QUERY q INTO out WITH (watermark_policy = 'max', idle_timeout = '30 seconds') AS SELECT * FROM src;",
+		Example: "CREATE QUERY q INTO out WITH (watermark_policy = 'max') AS SELECT * FROM src;",
 	}
 }
 
@@ -113,7 +142,8 @@ func (p *parser) queryClauses(h *queryHead) bool {
 			return false
 		}
 		if seen {
-			p.fault(diag.UnexpectedToken, t.span(), "%s is given twice", strings.ToUpper(p.raw(t))).WithHint("keep one of them")
+			p.fault(diag.UnexpectedToken, t.span(), "%s is given twice", strings.ToUpper(p.raw(t))).
+				WithHint("keep one of them")
 		}
 		if !ok {
 			return false
@@ -132,6 +162,10 @@ func (p *parser) into(h *queryHead) bool {
 			p.fault(diag.DuplicateName, id.span, `sink "%s" is named twice`, id.name).WithHint("name each sink once")
 		} else {
 			h.sinks = append(h.sinks, id)
+		}
+		if len(h.sinks) > itemsMax {
+			p.fault(diag.UnexpectedToken, id.span, "there are more than %d sinks", itemsMax)
+			return false
 		}
 		if !p.acceptPunct(',') {
 			return true
@@ -192,7 +226,8 @@ func (p *parser) trigger(h *queryHead) bool {
 func (p *parser) period() (time.Duration, bool) {
 	d, span, ok := p.interval(diag.BadOption, true)
 	if ok && d < time.Millisecond {
-		p.fault(diag.BadOption, span, "the period is %s, at least 1 millisecond is needed", d).WithHint(durationExamples)
+		p.fault(diag.BadOption, span, "the period is %s, at least 1 millisecond is needed", d).
+			WithHint(durationExamples)
 		return 0, false
 	}
 	return d, ok
@@ -202,7 +237,8 @@ func (p *parser) period() (time.Duration, bool) {
 func (p *parser) cron(h *queryHead) bool {
 	t := p.peek()
 	if t.kind != tokenString {
-		p.expected("a cron expression in quotes").WithHint("write  CRON '*/5 * * * *'  (minute hour day month weekday)")
+		p.expected("a cron expression in quotes").
+			WithHint("write  CRON '*/5 * * * *'  (minute hour day month weekday)")
 		return false
 	}
 	p.pos++
@@ -240,7 +276,8 @@ func (p *parser) placed(err error, span diag.Span) {
 func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
 	if h.trigger.Kind != trigger.Cron {
 		if o := h.with.find("missed"); o != nil {
-			p.fault(diag.BadOption, o.id.span, `option "missed" is about the ticks of TRIGGER CRON, which the query has not`).
+			p.fault(diag.BadOption, o.id.span,
+				`option "missed" is about the ticks of TRIGGER CRON, which the query has not`).
 				WithHint("leave it out")
 		}
 		return
@@ -266,7 +303,9 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 	if !known {
 		return
 	}
-	sink := &planner.Sink{Name: id.name, Span: id.span, Connector: conn.Spec.Name, Modes: conn.Modes, Slots: conn.Slots}
+	sink := &planner.Sink{
+		Name: id.name, Span: id.span, Connector: conn.Spec.Name, Modes: conn.Modes, Slots: conn.Slots,
+	}
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
 	sink.Options = r.options(p, owner, conn.Spec.Fields, with)
 	if kept {
@@ -274,8 +313,8 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 	}
 }
 
-// resolveQueries checks the sinks of each query of this text once everything is declared, so that the order of
-// statements does not matter.
+// resolveQueries checks the sinks of each query of this text once everything is declared, so that the order
+// of statements does not matter.
 func (r *reader) resolveQueries() {
 	for _, q := range r.app.Queries {
 		if entry := r.names[fold(q.Name)]; entry == nil || entry.span != q.Span || entry.span == (diag.Span{}) {

@@ -126,11 +126,18 @@ func (r *reader) read(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, toks := range statements(scan(r.text.Body), r.text.Body) {
+	for i, toks := range statements(scan(r.text.Body), r.text.Body) {
+		if len(r.faults) >= textFaultsMax {
+			return nil
+		}
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the context's own error is the contract
 		}
 		p := &parser{text: r.text, toks: toks, faults: &r.faults}
+		if i == statementsMax {
+			p.fault(diag.UnexpectedToken, toks[0].span(), "the text has more than %d statements", statementsMax)
+			return nil
+		}
 		if last := toks[len(toks)-1]; last.kind == tokenBroken {
 			p.broken(last)
 			continue
@@ -194,7 +201,8 @@ func (r *reader) declare(p *parser, object Object, id ident, head createHead) bo
 	if old.object == object {
 		e.WithHint("choose another name, or write CREATE OR REPLACE %s", object)
 	} else {
-		e.WithHint("choose another name: sources, tables, views, macros, sinks and queries share one space of names")
+		e.WithHint("choose another name: sources, tables, views, macros, sinks and queries share one space of " +
+			"names")
 	}
 	return false
 }
@@ -236,7 +244,8 @@ func (r *reader) namesOf(objects ...Object) []string {
 func (r *reader) unknown(p *parser, object Object, id ident) *diag.Error {
 	lower := strings.ToLower(string(object))
 	if other := r.names[fold(id.name)]; other != nil {
-		return p.fault(diag.UnknownName, id.span, `"%s" is a %s, not a %s`, id.name, strings.ToLower(string(other.object)), lower)
+		is := strings.ToLower(string(other.object))
+		return p.fault(diag.UnknownName, id.span, `"%s" is a %s, not a %s`, id.name, is, lower)
 	}
 	e := p.fault(diag.UnknownName, id.span, `%s "%s" does not exist`, lower, clip(id.name))
 	names := r.namesOf(object)

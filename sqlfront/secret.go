@@ -42,7 +42,8 @@ func (r *reader) expand(p *parser, o optionDecl) (string, bool) {
 func (r *reader) variable(p *parser, o optionDecl, inside string) (string, bool) {
 	name, standby, hasDefault := strings.Cut(inside, ":-")
 	if !variableName(name) {
-		p.fault(diag.BadVariable, o.span, `option "%s": "${%s}" has no name of a variable`, o.id.name, clip(inside)).
+		p.fault(diag.BadVariable, o.span, `option "%s": "${%s}" has no name of a variable`,
+			o.id.name, clip(inside)).
 			WithHint("write  ${NAME}  or  ${NAME:-default}")
 		return "", false
 	}
@@ -143,7 +144,8 @@ func (r *reader) hideUserinfo(o optionDecl) {
 // Redact covers what a URL in text says of user and password.
 func Redact(text string) string { return userinfo.ReplaceAllString(text, "${1}***@") }
 
-// OptionText returns each option as it may be shown: secrets as their reference, URLs without user and password.
+// OptionText returns each option as it may be shown: secrets as their reference, URLs without user and
+// password.
 func OptionText(options stream.Options) map[string]string {
 	shown := make(map[string]string, len(options))
 	for name, v := range options {

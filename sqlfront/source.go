@@ -42,7 +42,8 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 	list := columnList{complete: true}
 	if !p.punct(0, '(') {
 		p.expected("the list of columns in parentheses").
-			WithHint("declare what the rows look like:  CREATE SOURCE %s (id BIGINT, ts TIMESTAMP) WITH (…)", id.name)
+			WithHint("declare what the rows look like:  CREATE SOURCE %s (id BIGINT, ts TIMESTAMP) WITH (…)",
+				id.name)
 		return nil
 	}
 	if !p.list("columns", func() bool { return p.sourceItem(&list) }) {
@@ -135,7 +136,8 @@ func (p *parser) columnRest(c *columnDecl) bool {
 		return true
 	}
 	if !p.acceptPunct('(') {
-		p.expected(`"(" and the expression of the computed column`).WithHint("put the expression in parentheses:  AS (ts::DATE)")
+		p.expected(`"(" and the expression of the computed column`).
+			WithHint("put the expression in parentheses:  AS (ts::DATE)")
 		return false
 	}
 	expr := p.until(func() bool { return false })
@@ -175,7 +177,8 @@ func (p *parser) typeTokens(toks []token) bool {
 			case strings.EqualFold(p.raw(t), "WITH"):
 				e.WithHint("close the list of columns with  )  before WITH")
 			case t.kind == tokenWord:
-				e.WithHint("columns of a source take no constraints and no defaults: name, type, then AS (…) or METADATA")
+				e.WithHint("columns of a source take no constraints and no defaults: name, type, then AS (…) or " +
+					"METADATA")
 			}
 			return false
 		}
@@ -188,7 +191,8 @@ func (p *parser) typeWord(toks []token, i int) bool {
 	if !reserved(word) || inWords(typeWords, word) {
 		return true
 	}
-	return strings.EqualFold(word, "WITH") && i > 0 && i+1 < len(toks) && strings.EqualFold(p.raw(toks[i+1]), "TIME")
+	inside := i > 0 && i+1 < len(toks)
+	return inside && strings.EqualFold(word, "WITH") && strings.EqualFold(p.raw(toks[i+1]), "TIME")
 }
 
 // watermark reads WATERMARK FOR column AS column [- interval].
@@ -201,7 +205,8 @@ func (p *parser) watermark() (watermarkDecl, bool) {
 	}
 	mark.column = id
 	if !p.accept("AS") {
-		p.expected("AS and the column again").WithHint("write  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'", id.name, id.name)
+		p.expected("AS and the column again").
+			WithHint("write  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'", id.name, id.name)
 		return mark, false
 	}
 	again, ok := p.name("the event-time column")
@@ -209,7 +214,8 @@ func (p *parser) watermark() (watermarkDecl, bool) {
 		return mark, false
 	}
 	if fold(again.name) != fold(id.name) {
-		p.fault(diag.BadWatermark, again.span, `the watermark of "%s" is computed from "%s"`, id.name, clip(again.name)).
+		p.fault(diag.BadWatermark, again.span, `the watermark of "%s" is computed from "%s"`,
+			id.name, clip(again.name)).
 			WithHint("write  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'", id.name, id.name)
 		return mark, false
 	}
@@ -238,7 +244,8 @@ func (p *parser) watermarkEnd() bool {
 	if p.punct(0, ',') || p.punct(0, ')') || p.pos >= len(p.toks) {
 		return true
 	}
-	p.fault(diag.BadWatermark, p.peek().span(), "a watermark is the column less a constant delay, found %s", p.shown(p.peek())).
+	t := p.peek()
+	p.fault(diag.BadWatermark, t.span(), "a watermark is the column less a constant delay, found %s", p.shown(t)).
 		WithHint("write  column - INTERVAL '10 seconds'; put anything else in a computed column")
 	return false
 }
@@ -266,8 +273,8 @@ func (p *parser) checkWatermarks(list *columnList) *planner.Watermark {
 		return nil
 	}
 	if typ := col.column.Type; typ != "TIMESTAMP" {
-		e := p.fault(diag.BadWatermark, mark.column.span, `WATERMARK FOR "%s": the column is %s, event time must be TIMESTAMP`,
-			col.id.name, typ)
+		e := p.fault(diag.BadWatermark, mark.column.span,
+			`WATERMARK FOR "%s": the column is %s, event time must be TIMESTAMP`, col.id.name, typ)
 		if typ == "TIMESTAMP WITH TIME ZONE" {
 			e.WithNote("arithmetic on TIMESTAMPTZ needs DuckDB's ICU extension, which this build does not carry")
 			e.WithHint("declare the column as TIMESTAMP; event time is UTC")

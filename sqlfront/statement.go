@@ -17,8 +17,8 @@ type Env struct {
 	ReadFile func(path string) ([]byte, error)
 	// Registry is the set of connectors.
 	Registry stream.Registry
-	// Typer is DuckDB. Parse makes temporary macros and tables named like those of the text and drops them before
-	// it returns, so the connection should hold none of its own.
+	// Typer is DuckDB. Parse makes temporary macros and tables named like those of the text and drops them
+	// before it returns, so the connection should hold none of its own.
 	Typer Typer
 	// Base is what has been declared before, for a prompt; nil for nothing. It is not changed.
 	Base *planner.App
@@ -69,15 +69,16 @@ type Statement struct {
 	Batch  bool      // EXPLAIN BATCH
 }
 
-// Script is a checked text: what it declares once all its statements are applied, and the statements in order.
+// Script is a checked text: what it declares once all its statements are applied, and the statements in
+// order.
 type Script struct {
 	App        *planner.App
 	Statements []Statement
 }
 
-// Parse reads and checks a text. The error is a diag.List with all faults in the order of their places, or the
-// context's error, or a fault of the Typer itself; then there is no Script. Text is not changed; the faults and
-// the App point into a copy of it in which secrets that were written out are blotted.
+// Parse reads and checks a text. The error is a diag.List with all faults in the order of their places, or
+// the context's error, or a fault of the Typer itself; then there is no Script. Text is not changed; the
+// faults and the App point into a copy of it in which secrets that were written out are blotted.
 func Parse(ctx context.Context, text *diag.Text, env Env) (*Script, error) {
 	r := newReader(text, env)
 	if r.unreadable() {

@@ -22,8 +22,8 @@ func decodeTree(data []byte) (node, error) {
 	return n, nil
 }
 
-// walk calls visit for each object of the tree, in no order that matters, until it returns false for one, whose
-// inside is then left out.
+// walk calls visit for each object of the tree, in no order that matters, until it returns false for one,
+// whose inside is then left out.
 func walk(v any, visit func(n node) bool) {
 	switch t := v.(type) {
 	case node:

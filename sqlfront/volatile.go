@@ -1,9 +1,9 @@
 package sqlfront
 
-// volatileFunctions are DuckDB's functions whose result depends on more than their arguments. The table is ours,
-// because the catalogue is wrong for some of them: age reads the clock, current_setting the session.
+// volatileFunctions are DuckDB's functions whose result depends on more than their arguments. The table is
+// ours, because the catalogue is wrong for some of them: age reads the clock, current_setting the session.
 const volatileFunctions = " random uuid gen_random_uuid nextval currval setseed txid_current current_setting" +
-	" current_query stats error getvariable getenv pg_backend_pid in_search_path write_log" +
+	" current_query stats getvariable getenv pg_backend_pid in_search_path write_log" +
 	" pg_conf_load_time pg_postmaster_start_time has_table_privilege inet_client_addr inet_server_addr" +
 	" query query_table " + clockFunctions + contextFunctions
 

@@ -9,6 +9,7 @@ func (e *env) commands() []*cobra.Command {
 		e.lintCommand(),
 		e.explainCommand(),
 		e.testCommand(),
+		e.demoCommand(),
 		e.versionCommand(),
 	}
 }

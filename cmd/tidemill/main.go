@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tidemill/tidemill/internal/clock"
+	"github.com/tidemill/tidemill/stream"
 )
 
 func main() {
@@ -27,4 +28,6 @@ type env struct {
 	getenv func(string) (string, bool)
 	clock  clock.Clock
 	tty    bool // stdout is a terminal
+
+	connectors *stream.Registry // made by registry when first asked for
 }

@@ -15,16 +15,17 @@ import (
 
 // listing is a table of results for people and for scripts: one set of names for both.
 type listing struct {
-	columns []string
-	right   map[string]bool // numbers, set to the right in a table
-	rows    [][]any
+	columns  []string
+	right    map[string]bool // numbers, set to the right in a table
+	rows     [][]any
+	verbatim bool // headings as they are, not in upper case
 }
 
 func (l *listing) add(values ...any) { l.rows = append(l.rows, values) }
 
 // outputFlags adds -o and --json to a command and returns the chosen form: table on a terminal, jsonl otherwise.
 func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
-	form := c.Flags().StringP("output", "o", "", "form of the output: table, json, jsonl or csv (default: table on a terminal, else jsonl)")
+	form := c.Flags().StringP("output", "o", "", "table, json, jsonl or csv (default: table on a terminal, else jsonl)")
 	asJSON := c.Flags().Bool("json", false, "the same as -o json")
 	return func() (string, error) {
 		switch {
@@ -49,7 +50,7 @@ func (l *listing) print(w io.Writer, form string) error {
 	var err error
 	switch form {
 	case "json":
-		objects := make([]map[string]any, len(l.rows))
+		objects := make([]object, len(l.rows))
 		for i := range l.rows {
 			objects[i] = l.object(i)
 		}
@@ -74,12 +75,32 @@ func (l *listing) print(w io.Writer, form string) error {
 	return nil
 }
 
-func (l *listing) object(i int) map[string]any {
-	o := make(map[string]any, len(l.columns))
-	for j, name := range l.columns {
-		o[name] = l.rows[i][j]
+// object is one row for JSON, its fields in the order of the columns.
+type object struct {
+	names  []string
+	values []any
+}
+
+func (l *listing) object(i int) object { return object{l.columns, l.rows[i]} }
+
+// MarshalJSON keeps the order, which a map would lose.
+func (o object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, name := range o.names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // print wraps it
+		}
+		value, err := json.Marshal(o.values[i])
+		if err != nil {
+			return nil, err //nolint:wrapcheck // print wraps it
+		}
+		b = append(append(append(b, key...), ':'), value...)
 	}
-	return o
+	return append(b, '}'), nil
 }
 
 func (l *listing) csv(w io.Writer) error {
@@ -102,24 +123,30 @@ func (l *listing) csv(w io.Writer) error {
 
 // table lays the rows out in columns, headings in upper case, numbers to the right.
 func (l *listing) table() string {
-	widths := make([]int, len(l.columns))
-	for i, name := range l.columns {
-		widths[i] = len(name)
+	cells := make([][]string, 1, len(l.rows)+1)
+	for _, name := range l.columns {
+		if !l.verbatim {
+			name = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
+		}
+		cells[0] = append(cells[0], plain(name))
 	}
 	for _, row := range l.rows {
+		line := make([]string, len(row))
 		for i, v := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(text(v)))
+			line[i] = plain(text(v))
+		}
+		cells = append(cells, line)
+	}
+	widths := make([]int, len(l.columns))
+	for _, row := range cells {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
 	var b strings.Builder
-	heads := make([]any, len(l.columns))
-	for i, name := range l.columns {
-		heads[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
-	}
-	for _, row := range append([][]any{heads}, l.rows...) {
+	for _, row := range cells {
 		var line strings.Builder
-		for i, v := range row {
-			cell := text(v)
+		for i, cell := range row {
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if l.right[l.columns[i]] {
 				cell = pad + cell

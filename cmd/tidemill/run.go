@@ -123,6 +123,7 @@ func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error
 	if err != nil {
 		return engine.Options{}, err
 	}
+	e.shareMemory(total)
 	n := len(f.queries)
 	if n == 0 {
 		n = max(1, len(app.Queries))

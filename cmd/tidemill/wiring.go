@@ -7,19 +7,27 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sinks"
+	"github.com/tidemill/tidemill/sinks/duckdb"
+	sinkmem "github.com/tidemill/tidemill/sinks/memory"
 	"github.com/tidemill/tidemill/sources"
 	sourcemem "github.com/tidemill/tidemill/sources/memory"
 	"github.com/tidemill/tidemill/stream"
 )
 
-// registry is every connector of this build. Memory sources and sinks get hubs of their own: only cases use them.
+// registry is every connector of this build, made once: sinks on one DuckDB file share it. Memory sources and sinks
+// get hubs of their own: only cases use them.
 func registry(e *env) stream.Registry {
-	return stream.Registry{
-		Sources: sources.Default(sourcemem.NewHub()),
-		Sinks:   sinks.Default(sinks.Deps{Console: e.stdout}),
+	if e.connectors == nil {
+		e.connectors = &stream.Registry{
+			Sources: sources.Default(sourcemem.NewHub()),
+			Sinks: sinks.Default(sinks.Deps{Console: e.stdout, Memory: sinkmem.NewHub(),
+				Files: duckdb.NewPool(duck.Options{MemoryLimit: 512 << 20})}),
+		}
 	}
+	return *e.connectors
 }
 
 // parser is what the engine reads an older text of a query with.

@@ -22,7 +22,7 @@ import (
 // bench is an application by hand: source src(k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v * 2))
 // with a watermark of 10 seconds, other without a watermark and the computed column, and table ref(k, name).
 type fixture struct {
-	t   *testing.T
+	t   testing.TB
 	db  *duck.DB
 	app *planner.App
 }
@@ -35,7 +35,7 @@ func column(name, typ string) planner.Column {
 	return planner.Column{Column: stream.Column{Name: name, Type: typ, Arrow: at}}
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 2})
 	require.NoError(t, err)

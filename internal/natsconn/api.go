@@ -89,12 +89,15 @@ func (c *Client) Request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) 
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := c.Answering(ctx, c.timeout)
 	defer cancel()
 	answer, err := conn.RequestMsgWithContext(limited, msg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("ask %s: %w", msg.Subject, context.Cause(ctx))
+		}
+		if cause := context.Cause(limited); errors.Is(cause, nats.ErrDisconnected) {
+			err = cause
 		}
 		return nil, c.Silent(conn, err)
 	}

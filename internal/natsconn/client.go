@@ -52,10 +52,11 @@ type Client struct {
 	timeout time.Duration
 
 	connecting sync.Mutex // one dial at a time
-	mu         sync.Mutex // guards conn and closed
+	mu         sync.Mutex // guards conn, closed and waiting
 	conn       *nats.Conn
 	closed     bool
-	worked     atomic.Bool // the server has answered before: later faults are temporary
+	waiting    map[*context.CancelCauseFunc]struct{} // those who wait for an answer
+	worked     atomic.Bool                           // the server has answered before: later faults are temporary
 }
 
 // New checks the options without touching the network. It fails with BAD_OPTION, or READ_FAILED for a file that
@@ -65,7 +66,10 @@ func New(cfg Config) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	o := cfg.Options
-	c := &Client{cfg: cfg, urls: o.String("url"), prefix: "$JS.API.", timeout: o.Duration("connect_timeout")}
+	c := &Client{
+		cfg: cfg, urls: o.String("url"), prefix: "$JS.API.", timeout: o.Duration("connect_timeout"),
+		waiting: map[*context.CancelCauseFunc]struct{}{},
+	}
 	if c.urls == "" {
 		c.urls = nats.DefaultURL
 	}
@@ -247,7 +251,29 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return conn, nil
 }
 
+// Answering returns a context for somebody who waits for an answer: it ends after timeout, and as soon as the
+// connection breaks, because the answer is lost then.
+func (c *Client) Answering(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	limited, stop := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithCancelCause(limited)
+	c.mu.Lock()
+	c.waiting[&cancel] = struct{}{}
+	c.mu.Unlock()
+	return limited, func() {
+		c.mu.Lock()
+		delete(c.waiting, &cancel)
+		c.mu.Unlock()
+		cancel(nil)
+		stop()
+	}
+}
+
 func (c *Client) disconnected(conn *nats.Conn, err error) {
+	c.mu.Lock()
+	for cancel := range c.waiting {
+		(*cancel)(nats.ErrDisconnected)
+	}
+	c.mu.Unlock()
 	if c.cfg.Lost != nil {
 		c.cfg.Lost()
 	}

@@ -1,7 +1,7 @@
 // Package console is the sink "console": each batch as a table on a writer, for people to look at.
 //
-// It is at-least-once: what has been printed can not be taken back, and there is no place for a marker. A batch that
-// runs again after a crash is printed again, under the same batch number.
+// It is at-least-once: what has been printed can not be taken back, and there is no place for a marker. A
+// batch that runs again after a crash is printed again, under the same batch number.
 package console
 
 import (
@@ -20,8 +20,8 @@ const (
 	widthDefault = 100
 )
 
-// Connector returns the connector "console" that prints to w. Each batch is one call of Write, and calls never
-// overlap, so that queries which share w do not mix their lines.
+// Connector returns the connector "console" that prints to w. Each batch is one call of Write, and calls
+// never overlap, so that queries which share w do not mix their lines.
 func Connector(w io.Writer) stream.SinkConnector {
 	out := &printer{w: w}
 	return stream.SinkConnector{

@@ -83,8 +83,8 @@ func numeric(t arrow.DataType) bool {
 	return false
 }
 
-// render draws the table at most width wide: the widest columns are cut first, and columns that do not fit even so
-// are named below.
+// render draws the table at most width wide: the widest columns are cut first, and columns that do not fit
+// even so are named below.
 func (t table) render(b *strings.Builder, width int) {
 	widths, shown := t.layout(width)
 	rule := func(left, middle, right string) {
@@ -183,13 +183,15 @@ func columnsOf(text string) int {
 	return n
 }
 
-// runeColumns is how many columns terminals give a rune: none to combining marks, two to East Asian wide ones and emoji.
+// runeColumns is how many columns terminals give a rune: none to combining marks, two to East Asian wide ones
+// and emoji.
 func runeColumns(r rune) int {
 	switch {
 	case unicode.In(r, unicode.Mn, unicode.Me):
 		return 0
-	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3, r >= 0xf900 && r <= 0xfaff,
-		r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60, r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000:
+	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3,
+		r >= 0xf900 && r <= 0xfaff, r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60,
+		r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000:
 		return 2
 	}
 	return 1

@@ -12,13 +12,13 @@ import (
 	"github.com/tidemill/tidemill/internal/vfs"
 )
 
-// walBytesMax is how large the WAL grows before its rows are written into the file. A larger one makes the next
-// start slow and hungry: DuckDB replays it under its memory limit.
+// walBytesMax is how large the WAL grows before its rows are written into the file. A larger one makes the
+// next start slow and hungry: DuckDB replays it under its memory limit.
 const walBytesMax = 256 << 20
 
-// checkpoint writes the WAL into the file if it has at least least bytes and the disk has room for what DuckDB may
-// write meanwhile. A checkpoint that meets a full disk makes the instance invalid, so it is not tried on luck.
-// The caller has the turn, or is alone.
+// checkpoint writes the WAL into the file if it has at least least bytes and the disk has room for what
+// DuckDB may write meanwhile. A checkpoint that meets a full disk makes the instance invalid, so it is not
+// tried on luck. The caller has the turn, or is alone.
 func (d *database) checkpoint(ctx context.Context, least int64) error {
 	wal, err := size(d.path + ".wal")
 	if err != nil || wal < least {
@@ -32,7 +32,8 @@ func (d *database) checkpoint(ctx context.Context, least int64) error {
 	if err := unix.Statfs(filepath.Dir(d.path), &disk); err != nil {
 		return fmt.Errorf("look at free space for %s: %w", d.path, err)
 	}
-	if free := int64(disk.Bavail) * int64(disk.Bsize); free < 2*(file+wal) { //nolint:gosec,unconvert // not int64 everywhere
+	free := int64(disk.Bavail) * int64(disk.Bsize) //nolint:gosec,unconvert // not int64 everywhere
+	if free < 2*(file+wal) {
 		return nil
 	}
 	conn, err := d.db.Conn(ctx)

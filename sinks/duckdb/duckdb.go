@@ -1,25 +1,25 @@
 // Package duckdb is the sink "duckdb": a table in a DuckDB file that holds every batch exactly once.
 //
-// The protocol: rows and marker in one transaction. The file has a table _tidemill_markers with one row per table
-// that a sink writes to: whose it is (query uuid and epoch) and the last batch it holds. A batch is
+// The protocol: rows and marker in one transaction. The file has a table _tidemill_markers with one row per
+// table that a sink writes to: whose it is (query uuid and epoch) and the last batch it holds. A batch is
 //
 //  1. import the result into a temporary table,
 //  2. BEGIN; move the marker from the batch before to this one, by compare-and-set; change the rows; COMMIT.
 //
-// The modes: append inserts; update deletes the rows of each key that came and inserts its last upsert; complete
-// deletes all rows and inserts the result. A batch that replaces a slot deletes the rows of that (query, slot),
-// known by the column _tidemill_slot, which the table gets when the first slot is written.
+// The modes: append inserts; update deletes the rows of each key that came and inserts its last upsert;
+// complete deletes all rows and inserts the result. A batch that replaces a slot deletes the rows of that
+// (query, slot), known by the column _tidemill_slot, which the table gets when the first slot is written.
 //
-// What a crash leaves: before COMMIT returns, DuckDB's WAL has the transaction or has it not, so rows and marker
-// agree; after it the marker says that the batch is here, and Write does nothing. Two owners: another process can not
-// open the file at all while this one has it; in one process the compare-and-set fails for the older epoch, which
-// is fenced.
+// What a crash leaves: before COMMIT returns, DuckDB's WAL has the transaction or has it not, so rows and
+// marker agree; after it the marker says that the batch is here, and Write does nothing. Two owners: another
+// process can not open the file at all while this one has it; in one process the compare-and-set fails for
+// the older epoch, which is fenced.
 //
-// A DuckDB file that meets a full disk while it writes a checkpoint, and is then closed politely, loses rows that
-// were committed long before. So the file is opened without a checkpoint at shutdown and with automatic ones only
-// from a WAL of 1 GB on; the sink writes its own when the WAL has 256 MB, and when it is closed, if there is twice the
-// room of all it has; and after a fatal error the file is not closed: what was committed stays in the WAL, and
-// the process has to end.
+// A DuckDB file that meets a full disk while it writes a checkpoint, and is then closed politely, loses rows
+// that were committed long before. So the file is opened without a checkpoint at shutdown and with automatic
+// ones only from a WAL of 1 GB on; the sink writes its own when the WAL has 256 MB, and when it is closed, if
+// there is twice the room of all it has; and after a fatal error the file is not closed: what was committed
+// stays in the WAL, and the process has to end.
 //
 // The file is DuckDB's and lies on the machine's own file system, not behind internal/vfs.
 package duckdb
@@ -66,23 +66,25 @@ func Connector(pool *Pool) stream.SinkConnector {
 }
 
 func newSink(pool *Pool, cfg stream.SinkConfig) (stream.Sink, error) {
-	s := &sink{pool: pool, cfg: cfg, path: filepath.Clean(cfg.Options.String("path")), table: cfg.Options.String("table")}
+	path := cfg.Options.String("path")
+	s := &sink{pool: pool, cfg: cfg, path: filepath.Clean(path), table: cfg.Options.String("table")}
 	if s.table == "" {
 		s.table = cfg.Name
 	}
 	switch {
-	case cfg.Options.String("path") == "":
+	case path == "":
 		return nil, diag.New(diag.MissingOption, "sink %q: option \"path\" is empty", cfg.Name)
-	case strings.ContainsAny(s.path, "?%\x00") || strings.Contains(cfg.Options.String("path"), "://"):
+	case strings.ContainsAny(path, "?%\x00") || strings.Contains(path, "://"):
 		return nil, diag.New(diag.BadOption, "sink %q: path %q must name a local file, without ? and %%", cfg.Name, s.path)
 	case strings.EqualFold(s.table, markers), strings.EqualFold(s.table, incoming), strings.ContainsRune(s.table, 0):
 		return nil, diag.New(diag.BadOption, "sink %q: the table can not have the name %q", cfg.Name, s.table)
 	case cfg.Mode == stream.Update && len(cfg.Keys) == 0:
-		return nil, diag.New(diag.SinkMode, "sink %q: update mode needs key columns, and the result has none", cfg.Name)
+		return nil, diag.New(diag.SinkMode, "sink %q: update mode needs key columns, the result has none", cfg.Name)
 	}
 	for _, f := range cfg.Schema.Fields() {
 		if strings.EqualFold(f.Name, slotColumn) {
-			return nil, diag.New(diag.BadName, "sink %q: the result has a column %q, which is the sink's own", cfg.Name, f.Name)
+			return nil, diag.New(diag.BadName, "sink %q: the result's column %q has the name of the sink's own",
+				cfg.Name, f.Name)
 		}
 	}
 	return s, nil
@@ -165,10 +167,13 @@ func (s *sink) stored(ctx context.Context) (*stream.Marker, error) {
 	batch, ok3 := rows[0][2].(int64)
 	sum, ok4 := rows[0][3].(int64)
 	if !ok1 || !ok2 || !ok3 || !ok4 || len(rows) > 1 {
-		return nil, diag.New(diag.SinkMismatch, "sink %q: table %s of %q has been changed by someone else", s.cfg.Name, markers, s.path).
+		return nil, diag.New(diag.SinkMismatch, "sink %q: table %s of %q has been changed by someone else",
+			s.cfg.Name, markers, s.path).
 			WithHint("delete the rows of table %q from it and start once with --take-over", s.table)
 	}
-	return &stream.Marker{Query: query, Epoch: uint64(epoch), Batch: batch, IntentCRC: uint32(sum)}, nil //nolint:gosec // written from these types
+	m := stream.Marker{Query: query, Batch: batch}
+	m.Epoch, m.IntentCRC = uint64(epoch), uint32(sum) //nolint:gosec // written from these types
+	return &m, nil
 }
 
 // checkTable makes the table from the columns of the result, or requires that it has them.
@@ -179,7 +184,8 @@ func (s *sink) checkTable(ctx context.Context, found *stream.Marker) error {
 	}
 	if len(have) == 0 {
 		if found != nil && found.Batch >= 0 && !s.owner.TakeOver {
-			return diag.New(diag.SinkMismatch, "sink %q: table %q is gone from %q, which held batch %d", s.cfg.Name, s.table, s.path, found.Batch).
+			return diag.New(diag.SinkMismatch, "sink %q: table %q is gone from %q, which held batch %d",
+				s.cfg.Name, s.table, s.path, found.Batch).
 				WithHint("restore the file, write to another table, or start once with --take-over to begin an empty one")
 		}
 		_, err := s.conn.Exec(ctx, "CREATE TABLE "+s.target()+" AS FROM "+incoming)
@@ -190,7 +196,8 @@ func (s *sink) checkTable(ctx context.Context, found *stream.Marker) error {
 		return err //nolint:wrapcheck // Open judges it
 	}
 	if spell(have) != spell(want) {
-		return diag.New(diag.SinkMismatch, "sink %q: table %q in %q has other columns than the result", s.cfg.Name, s.table, s.path).
+		return diag.New(diag.SinkMismatch, "sink %q: table %q in %q has other columns than the result",
+			s.cfg.Name, s.table, s.path).
 			WithNote("the table has  (%s)", spell(have)).WithNote("the result has (%s)", spell(want)).
 			WithHint("write to another table, or change the table or the query")
 	}
@@ -206,7 +213,8 @@ func (s *sink) checkStranger(ctx context.Context, found *stream.Marker) error {
 	if err != nil || len(rows) == 0 {
 		return err //nolint:wrapcheck // Open judges it
 	}
-	return diag.New(diag.SinkMismatch, "sink %q: table %q in %q already has rows, which no sink wrote", s.cfg.Name, s.table, s.path).
+	return diag.New(diag.SinkMismatch, "sink %q: table %q in %q already has rows, which no sink wrote",
+		s.cfg.Name, s.table, s.path).
 		WithHint("write to another table, or start once with --take-over to write to this one")
 }
 
@@ -257,13 +265,15 @@ func (s *sink) transact(ctx context.Context, work func() error) error {
 	if errors.As(err, &de) && de.Kind == duck.Fatal {
 		return err
 	}
-	if _, undo := s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); undo != nil && !strings.Contains(undo.Error(), "no transaction") {
-		return errors.Join(err, undo)
+	_, undo := s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+	if undo != nil && strings.Contains(undo.Error(), "no transaction") { // a failed COMMIT has ended it
+		undo = nil
 	}
-	return err
+	return errors.Join(err, undo)
 }
 
-// Close implements stream.Sink. The last sink on a file writes a checkpoint, if there is room, and closes the file.
+// Close implements stream.Sink. The last sink on a file writes a checkpoint, if there is room, and closes the
+// file.
 func (s *sink) Close() error {
 	file, conn := s.file, s.conn
 	s.file, s.conn = nil, nil

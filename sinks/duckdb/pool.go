@@ -11,8 +11,8 @@ import (
 	"github.com/tidemill/tidemill/internal/duck"
 )
 
-// Pool holds the process's DuckDB files: DuckDB opens a file once per process, so all sinks on one file share it.
-// Its methods may be called concurrently. Make it with NewPool.
+// Pool holds the process's DuckDB files: DuckDB opens a file once per process, so all sinks on one file share
+// it. Its methods may be called concurrently. Make it with NewPool.
 type Pool struct {
 	options duck.Options
 	mu      sync.Mutex
@@ -25,7 +25,8 @@ func NewPool(limits duck.Options) *Pool {
 	return &Pool{options: limits, files: map[string]*database{}}
 }
 
-// database is one open file. Whoever writes or checkpoints holds turn, because a checkpoint needs to be alone.
+// database is one open file. Whoever writes or checkpoints holds turn, because a checkpoint needs to be
+// alone.
 type database struct {
 	path   string
 	turn   chan struct{}
@@ -81,7 +82,8 @@ func unopened(path string, err error) error {
 	return e
 }
 
-// release gives d back. The last one out writes what the WAL holds into the file, if there is room, and closes it.
+// release gives d back. The last one out writes what the WAL holds into the file, if there is room, and
+// closes it.
 func (p *Pool) release(ctx context.Context, d *database) error {
 	p.mu.Lock()
 	defer p.mu.Unlock() // nobody may open the file again before it is closed

@@ -46,8 +46,8 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 	return s.file.checkpoint(ctx, walBytesMax)
 }
 
-// errDone says that the file holds the batch already, though this sink did not know: its COMMIT came back with an
-// error after it had been done.
+// errDone says that the file holds the batch already, though this sink did not know: its COMMIT came back
+// with an error after it had been done.
 var errDone = errors.New("the batch is there")
 
 // advance moves the marker from the batch that this sink knows to d's.
@@ -68,9 +68,11 @@ func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 		return errDone
 	}
 	if stored == nil {
-		return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q is gone", s.cfg.Name, s.owner.Name, s.table)
+		return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q is gone",
+			s.cfg.Name, s.owner.Name, s.table)
 	}
-	return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
+	return diag.New(diag.SinkFenced,
+		"sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
 		s.cfg.Name, s.owner.Name, stored.Query, stored.Epoch, s.owner.Epoch)
 }
 
@@ -103,13 +105,15 @@ func (s *sink) apply(ctx context.Context, d stream.Delivery) error {
 	where := ""
 	if d.Mode == stream.Update {
 		keys, match := s.keys(d)
-		statements = append(statements, "DELETE FROM "+s.target()+" AS t USING (SELECT DISTINCT "+keys+" FROM temp."+incoming+") AS k WHERE "+match)
+		statements = append(statements, "DELETE FROM "+s.target()+
+			" AS t USING (SELECT DISTINCT "+keys+" FROM temp."+incoming+") AS k WHERE "+match)
 		where = " WHERE rowid IN (SELECT max(rowid) FROM temp." + incoming + " GROUP BY " + keys + ")"
 		if d.Result.Op {
 			where += " AND " + stream.OpColumn + " <> " + duck.QuoteLiteral(stream.OpDelete)
 		}
 	}
-	statements = append(statements, "INSERT INTO "+s.target()+" ("+into+") SELECT "+values+" FROM temp."+incoming+where)
+	statements = append(statements,
+		"INSERT INTO "+s.target()+" ("+into+") SELECT "+values+" FROM temp."+incoming+where)
 	for _, sql := range statements {
 		if _, err := s.conn.Exec(ctx, sql); err != nil {
 			return err //nolint:wrapcheck // Write judges it
@@ -118,8 +122,8 @@ func (s *sink) apply(ctx context.Context, d stream.Delivery) error {
 	return nil
 }
 
-// keys returns the key columns of the batch and the condition that a row t of the table has the key of k. NULL is a
-// key like any other.
+// keys returns the key columns of the batch and the condition that a row t of the table has the key of k.
+// NULL is a key like any other.
 func (s *sink) keys(d stream.Delivery) (columns, match string) {
 	list := d.Result.Keys
 	if len(list) == 0 {

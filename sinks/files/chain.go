@@ -80,9 +80,9 @@ type chain struct {
 	fresh  []entry // entries after the snapshot that were read, not written, by this process
 }
 
-// Files returns the exact committed set of a sink's folder, in the order the files were committed: the files a
-// reader must read, no more and no fewer. It takes no lock and may run beside the sink; a path it returns can
-// be replaced later. A folder without a log holds no files.
+// Files returns the exact committed set of a sink's folder, in the order the files were committed: the files
+// a reader must read, no more and no fewer. It takes no lock and may run beside the sink; a path it returns
+// can be replaced later. A folder without a log holds no files.
 func Files(fsys vfs.FS, root string) ([]FileInfo, error) {
 	c, err := loadChain(fsys, root)
 	if err != nil {
@@ -273,8 +273,8 @@ func (c *chain) snapshot() error {
 	return c.clean()
 }
 
-// clean removes entries and snapshots that the newest snapshot stands for, and temporary files. Names come from
-// List in ascending order, which passed relies on.
+// clean removes entries and snapshots that the newest snapshot stands for, and temporary files. Names come
+// from List in ascending order, which passed relies on.
 func (c *chain) clean() error {
 	names, err := c.fs.List(c.dir)
 	if err != nil {
@@ -341,7 +341,8 @@ func unseal(path string, data []byte, into any) (uint32, error) {
 		return 0, corrupt(path, err.Error())
 	}
 	if head.Format != formatVersion {
-		return 0, diag.New(diag.CheckpointUnusable, "%s has layout %d, this version reads layout %d", path, head.Format, formatVersion).
+		return 0, diag.New(diag.CheckpointUnusable, "%s has layout %d, this version reads layout %d",
+			path, head.Format, formatVersion).
 			WithHint("use the version of tidemill that wrote it, or a new path")
 	}
 	if err := json.Unmarshal(text, into); err != nil {

@@ -21,8 +21,8 @@ import (
 // number, so each row is written again log16(target / first size) times and no more.
 const mergeFiles = 16
 
-// tiers keeps the small files by folder, slot, columns and size class, in the order of commit. A nil tiers keeps
-// nothing.
+// tiers keeps the small files by folder, slot, columns and size class, in the order of commit. A nil tiers
+// keeps nothing.
 type tiers struct {
 	target int64
 	files  map[tier][]FileInfo
@@ -76,7 +76,8 @@ func (t *tiers) enough(files []FileInfo) bool {
 	return len(files) >= mergeFiles || len(files) > 1 && total(files) >= t.target
 }
 
-// pick returns the oldest files of one tier that are worth merging and together not much over the target, or nil.
+// pick returns the oldest files of one tier that are worth merging and together not much over the target, or
+// nil.
 func (t *tiers) pick() []FileInfo {
 	for len(t.due) > 0 {
 		k := t.due[0]
@@ -102,8 +103,8 @@ func total(files []FileInfo) (size int64) {
 	return size
 }
 
-// compact merges at most one set of files, so that a batch waits for one merge at most. The merge is an entry of
-// its own: the same rows, under the same marker.
+// compact merges at most one set of files, so that a batch waits for one merge at most. The merge is an entry
+// of its own: the same rows, under the same marker.
 func (s *sink) compact(ctx context.Context) error {
 	files := s.tiers.pick()
 	if files == nil {
@@ -166,7 +167,8 @@ func (s *sink) readBack(f FileInfo) ([]byte, error) {
 		return nil, err //nolint:wrapcheck // compact says what it does
 	}
 	if int64(len(data)) != f.Size || crc32.Checksum(data, castagnoli()) != f.CRC {
-		return nil, diag.New(diag.SinkFailed, "file %q is not what was written there; it is not merged into another", s.final(f.Path)).
+		return nil, diag.New(diag.SinkFailed, "file %q is not what was written there, so it is not merged",
+			s.final(f.Path)).
 			WithHint("restore the file, or set compact = false")
 	}
 	return data, nil

@@ -93,7 +93,8 @@ func parse(kind string, cfg stream.SinkConfig) (options, error) {
 		opt.grace = time.Hour
 	}
 	if cfg.Mode == stream.Update {
-		return opt, diag.New(diag.SinkMode, "sink %q: %s files can not hold the updates of output mode update", cfg.Name, kind).
+		return opt, diag.New(diag.SinkMode, "sink %q: %s files can not hold the updates of output mode update",
+			cfg.Name, kind).
 			WithHint("use OUTPUT MODE APPEND or COMPLETE, or a duckdb sink")
 	}
 	var err error
@@ -136,13 +137,15 @@ func partitionColumns(cfg stream.SinkConfig) ([]int, error) {
 		}
 		seen[name] = true
 		if t := cfg.Schema.Field(at[0]).Type; !partitionable(t) {
-			return nil, diag.New(diag.BadOption, "sink %q: column %q of type %s can not name folders", cfg.Name, name, t).
+			return nil, diag.New(diag.BadOption, "sink %q: column %q of type %s can not name folders",
+				cfg.Name, name, t).
 				WithHint("partition by text, integers, booleans, decimals, dates or timestamps; cast it in the query")
 		}
 		columns = append(columns, at[0])
 	}
 	if len(columns) > 0 && len(columns) == cfg.Schema.NumFields() {
-		return nil, diag.New(diag.BadOption, "sink %q: partition_by names every column of the result, so the files would have none", cfg.Name)
+		return nil, diag.New(diag.BadOption,
+			"sink %q: partition_by names every column of the result, so the files would have none", cfg.Name)
 	}
 	return columns, nil
 }
@@ -152,7 +155,8 @@ func unknownColumn(cfg stream.SinkConfig, name string) error {
 	for i, f := range cfg.Schema.Fields() {
 		have[i] = f.Name
 	}
-	err := diag.New(diag.UnknownColumn, "sink %q: partition_by names column %q, which the result does not have", cfg.Name, name).
+	err := diag.New(diag.UnknownColumn, "sink %q: partition_by names column %q, which the result does not have",
+		cfg.Name, name).
 		WithNote("columns here: %s", strings.Join(have, ", "))
 	if near := diag.Near(name, have); near != "" {
 		err = err.WithHint("did you mean %q?", near)
@@ -160,8 +164,8 @@ func unknownColumn(cfg stream.SinkConfig, name string) error {
 	return err
 }
 
-// tryCodec writes an empty file of the result's columns to nowhere, so that a type the format does not know is
-// refused before the first batch.
+// tryCodec writes an empty file of the result's columns to nowhere, so that a type the format does not know
+// is refused before the first batch.
 func tryCodec(cfg stream.SinkConfig, opt options) (err error) {
 	schema := fileSchema(cfg.Schema, opt.partition)
 	defer func() {
@@ -201,8 +205,10 @@ func delimiter(cfg stream.SinkConfig) (byte, error) {
 	if text == "" {
 		return ',', nil
 	}
-	if utf8.RuneCountInString(text) != 1 || text[0] >= utf8.RuneSelf || strings.ContainsAny(text, "\"\r\n\x00") {
-		return 0, diag.New(diag.BadOption, "sink %q: csv_delimiter must be one ASCII character that is no quote and no line break, not %q", cfg.Name, text)
+	if len(text) != 1 || text[0] >= utf8.RuneSelf || strings.ContainsAny(text, "\"\r\n\x00") {
+		return 0, diag.New(diag.BadOption,
+			"sink %q: csv_delimiter must be one ASCII character that is no quote and no line break, not %q",
+			cfg.Name, text)
 	}
 	return text[0], nil
 }

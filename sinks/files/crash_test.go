@@ -54,7 +54,8 @@ func scripts() []script {
 	}}}
 }
 
-// run does the script from the batch that comes after last, and returns the last batch that Write returned for.
+// run does the script from the batch that comes after last, and returns the last batch that Write returned
+// for.
 func (s script) run(t *testing.T, fsys vfs.FS, epoch uint64, last int64, pending bool) (int64, error) {
 	t.Helper()
 	cfg := sinktest.Config(stream.Append)
@@ -85,8 +86,8 @@ func (s script) run(t *testing.T, fsys vfs.FS, epoch uint64, last int64, pending
 	return last, sink.Close()
 }
 
-// TestCrash stops the machine after every call of a life, restarts over what the disk may have kept, and looks
-// before and after the recovery.
+// TestCrash stops the machine after every call of a life, restarts over what the disk may have kept, and
+// looks before and after the recovery.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	for _, s := range scripts() {
@@ -189,8 +190,8 @@ func paths(files []FileInfo) []string {
 	return list
 }
 
-// TestFaults makes every call of a life fail once, by itself. The fault surfaces, nothing half-done is seen, and a
-// new owner goes on.
+// TestFaults makes every call of a life fail once, by itself. The fault surfaces, nothing half-done is seen,
+// and a new owner goes on.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	s := scripts()[0]

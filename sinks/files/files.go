@@ -1,5 +1,5 @@
-// Package files holds the sinks "parquet", "json" and "csv": a folder of files on the local disk that holds every
-// batch exactly once, also for a reader that knows nothing of Tidemill and globs the folder.
+// Package files holds the sinks "parquet", "json" and "csv": a folder of files on the local disk that holds
+// every batch exactly once, also for a reader that knows nothing of Tidemill and globs the folder.
 //
 // On disk:
 //
@@ -10,9 +10,9 @@
 //	out/_log/0000000000000000.snapshot              the committed set after that entry; older entries go
 //	out/_old/00001767225600-part-...old             files that compaction replaced, until their grace is over
 //
-// The chain is the truth. Its entries are numbered without gaps; entry v+1 is made by a rename that fails if the
-// name exists, so of two owners that both stand at v one wins and the other is fenced. Each entry carries the
-// marker of the last batch, the files it adds and the files it removes.
+// The chain is the truth. Its entries are numbered without gaps; entry v+1 is made by a rename that fails if
+// the name exists, so of two owners that both stand at v one wins and the other is fenced. Each entry carries
+// the marker of the last batch, the files it adds and the files it removes.
 //
 // The protocol of a batch:
 //
@@ -21,8 +21,8 @@
 //     costs the same however many batches there are.
 //  3. Remove what the entry removes, rename the staged files into place, sync their directories.
 //
-// Open accepts the last entry's marker, publishes an entry with the new epoch (the fence), repeats step 3 of every
-// entry since the snapshot, and empties _staging.
+// Open accepts the last entry's marker, publishes an entry with the new epoch (the fence), repeats step 3 of
+// every entry since the snapshot, and empties _staging.
 //
 // What a crash leaves, and why it does no harm:
 //
@@ -34,8 +34,8 @@
 //	trimmed log   an owner that slept while its next number was used and trimmed away finds, after its rename,
 //	              that the entry before is gone (entries go in ascending order), takes its entry back and is fenced
 //
-// A replaced output (complete mode, a slot that runs again) is removed before the new files appear: a glob at that
-// moment sees too few. Readers that want one exact set at any time use Files.
+// A replaced output (complete mode, a slot that runs again) is removed before the new files appear: a glob at
+// that moment sees too few. Readers that want one exact set at any time use Files.
 package files
 
 import (
@@ -89,8 +89,8 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	return nil
 }
 
-// fence accepts the stored marker and publishes it under the new epoch. Losing the race for the next number means
-// that someone else opened meanwhile, so the decision is made again over what is there then.
+// fence accepts the stored marker and publishes it under the new epoch. Losing the race for the next number
+// means that someone else opened meanwhile, so the decision is made again over what is there then.
 func (s *sink) fence(ctx context.Context, o stream.Owner) error {
 	const attempts = 20
 	for range attempts {
@@ -225,7 +225,8 @@ func (s *sink) settle(e *entry) error {
 		}
 		dirs.add(filepath.Dir(final))
 	}
-	// The old names must be gone for good before the first new one: a crash that kept both would show rows twice.
+	// The old names must be gone for good before the first new one: a crash that kept both would show rows
+	// twice.
 	if err := dirs.sync(); err != nil {
 		return s.fault(err, "sync directories of %s", s.opt.root)
 	}
@@ -256,7 +257,8 @@ func (s *sink) discard(e *entry, final string) error {
 	return s.cfg.FS.Rename(final, filepath.Join(s.dir(oldDir), oldName(e.Time, final))) //nolint:wrapcheck // settle does
 }
 
-// keepHouse does what may wait until after a commit: a snapshot of the chain, compaction, and the end of old files.
+// keepHouse does what may wait until after a commit: a snapshot of the chain, compaction, and the end of old
+// files.
 func (s *sink) keepHouse(ctx context.Context) error {
 	if s.chain.snapshotDue() {
 		if err := s.chain.snapshot(); err != nil {
@@ -281,16 +283,18 @@ func (s *sink) entry(m stream.Marker) *entry {
 
 // fenced says who has the folder now.
 func (s *sink) fenced() error {
-	s.broken = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by another owner", s.cfg.Name, s.owner.Name)
+	s.broken = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by another owner",
+		s.cfg.Name, s.owner.Name)
 	if c, err := loadChain(s.cfg.FS, s.opt.root); err == nil && c.marker != nil {
-		s.broken = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
+		s.broken = diag.New(diag.SinkFenced,
+			"sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
 			s.cfg.Name, s.owner.Name, c.marker.Query, c.marker.Epoch, s.owner.Epoch)
 	}
 	return s.broken
 }
 
-// fault keeps the first fault and gives it a code: after it the folder may be ahead of memory, and a failed sync
-// must not be repeated, so the sink has to be opened anew.
+// fault keeps the first fault and gives it a code: after it the folder may be ahead of memory, and a failed
+// sync must not be repeated, so the sink has to be opened anew.
 func (s *sink) fault(err error, format string, args ...any) error {
 	if diag.CodeOf(err) == "" {
 		err = coded(err, fmt.Sprintf(format, args...))

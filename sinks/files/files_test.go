@@ -31,7 +31,8 @@ func jsonPlace(t *testing.T, fsys vfs.FS, extra stream.Options) sinktest.Place {
 	}
 }
 
-// glob returns the files that a reader finds who knows nothing of the log: everything with the format's extension.
+// glob returns the files that a reader finds who knows nothing of the log: everything with the format's
+// extension.
 func glob(t *testing.T, fsys vfs.FS, dir string) []string {
 	t.Helper()
 	names, err := fsys.List(dir)

@@ -61,8 +61,8 @@ func (c parquetCodec) properties(s *arrow.Schema) (*parquet.WriterProperties, er
 	return parquet.NewWriterProperties(list...), nil
 }
 
-// parquetEncoder writes one file. The library says of every TIME that it is in UTC, which DuckDB reads as TIME WITH
-// TIME ZONE, and has no option for it; so the footer is put right before it is written.
+// parquetEncoder writes one file. The library says of every TIME that it is in UTC, which DuckDB reads as
+// TIME WITH TIME ZONE, and has no option for it; so the footer is put right before it is written.
 type parquetEncoder struct {
 	w         *pqarrow.FileWriter
 	out       *tail

@@ -33,8 +33,8 @@ func (g *group) release() {
 	}
 }
 
-// split sorts a batch's rows into folders, in the order of the folders' names; rows keep their order within one.
-// The caller releases the groups.
+// split sorts a batch's rows into folders, in the order of the folders' names; rows keep their order within
+// one. The caller releases the groups.
 func split(ctx context.Context, records []arrow.Record, schema *arrow.Schema, partition []int) ([]*group, error) {
 	if len(partition) == 0 {
 		g := &group{}
@@ -104,7 +104,8 @@ func hiveSegment(name string, column arrow.Array, row int) (string, error) {
 	}
 	segment := escape(name) + "=" + value
 	if len(segment) > partitionBytes {
-		return "", diag.New(diag.SinkFailed, "partition column %q has a value of %d bytes, too long for a folder's name", name, len(value)).
+		return "", diag.New(diag.SinkFailed, "partition column %q has a value of %d bytes, too long for a folder's name",
+			name, len(value)).
 			WithNote("it begins with %.60q", value).
 			WithHint("partition by a column with short values")
 	}

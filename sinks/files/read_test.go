@@ -89,8 +89,8 @@ func (d disk) same(want, got string) {
 		"SELECT (SELECT count(*) FROM ((%[1]s) EXCEPT ALL (%[2]s))), (SELECT count(*) FROM ((%[2]s) EXCEPT ALL (%[1]s)))", want, got))
 }
 
-// filters looks for values of every scalar column: a reader skips row groups by the figures in the file's footer, so
-// a wrong figure loses rows without a word.
+// filters looks for values of every scalar column: a reader skips row groups by the figures in the file's
+// footer, so a wrong figure loses rows without a word.
 func (d disk) filters(want string) {
 	d.t.Helper()
 	_, err := d.conn.Exec(d.t.Context(), "CREATE OR REPLACE TEMP TABLE wanted AS "+want)
@@ -121,7 +121,9 @@ func TestParquetTypes(t *testing.T) {
 		want := "SELECT * REPLACE (huge::DECIMAL(38,0) AS huge) FROM (" + everyType + " UNION ALL " + everyType + ")"
 		d.same(want, fmt.Sprintf("SELECT * FROM read_parquet('%s/**/*.parquet', hive_partitioning = false)", d.root))
 		d.same(want, fmt.Sprintf("SELECT * FROM '%s/*.parquet'", d.root))
-		d.filters(want)
+		if compression == "zstd" { // the figures in the footer are the same
+			d.filters(want)
+		}
 	}
 }
 
@@ -148,7 +150,8 @@ func TestParquetLarge(t *testing.T) {
 	const sql = `SELECT i, CASE WHEN i % 3 <> 0 THEN 's' || i % 1000 END AS s, CASE WHEN i % 4 <> 0 THEN [i, NULL] END AS l,
 		{'a': i, 'b': [i % 2 = 0]} AS st, MAP {'k': i} AS m FROM range(300000) t(i)`
 	d.write(Parquet(), nil, sql)
-	d.same(sql, fmt.Sprintf("SELECT * FROM '%s/*.parquet'", d.root))
+	const digest = "SELECT count(*), sum(hash(i, s, l, st, m)::HUGEINT) FROM "
+	require.Equal(t, d.rows("%s (%s)", digest, sql), d.rows("%s '%s/*.parquet'", digest, d.root))
 }
 
 func TestPartitions(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// stage is step 1 of the protocol: it writes d's files under _staging, durably, and says what they are. Another try
-// of the same batch writes over them.
+// stage is step 1 of the protocol: it writes d's files under _staging, durably, and says what they are.
+// Another try of the same batch writes over them.
 func (s *sink) stage(ctx context.Context, d stream.Delivery) ([]FileInfo, error) {
 	if d.Result.NumRows() == 0 {
 		return nil, nil
@@ -68,8 +68,8 @@ func (s *sink) writeGroup(g *group, schema *arrow.Schema, f *FileInfo) error {
 	})
 }
 
-// newPath names the n-th file of the next entry. The entry's number makes the name unique in the chain's life, and
-// the same for another try.
+// newPath names the n-th file of the next entry. The entry's number makes the name unique in the chain's
+// life, and the same for another try.
 func (s *sink) newPath(dir string, n int) string {
 	return fmt.Sprintf("%spart-%016d-%04d%s", dir, s.chain.head+1, n, s.opt.codec.extension())
 }

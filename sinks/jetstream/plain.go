@@ -138,7 +138,7 @@ func (s *sink) sendWindow(ctx context.Context, m marker, window []message, at pl
 			return 0, fmt.Errorf("%w: %w", errBroken, s.client.Silent(conn, err))
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, max(s.client.Timeout(), batchTimeout))
+	limited, cancel := s.client.Answering(ctx, s.client.Timeout())
 	defer cancel()
 	for i := range window {
 		answer, err := sub.NextMsgWithContext(limited)

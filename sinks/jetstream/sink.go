@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -323,6 +322,3 @@ func (s *sink) Close() error {
 	s.client.Close()
 	return nil
 }
-
-// batchTimeout is how long the server keeps a batch that is not committed.
-const batchTimeout = 10 * time.Second

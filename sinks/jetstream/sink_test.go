@@ -47,7 +47,9 @@ func (s *stager) Stage(_ context.Context, batch int64, _ string, data []byte) er
 	return nil
 }
 
-func (s *stager) Staged(_ context.Context, batch int64, _ string) ([]byte, error) { return s.data[batch], nil }
+func (s *stager) Staged(_ context.Context, batch int64, _ string) ([]byte, error) {
+	return s.data[batch], nil
+}
 
 // fixture is a sink's world: the parts that stay when the sink is opened again.
 type fixture struct {
@@ -114,6 +116,21 @@ func (f *fixture) batch(n int64, ids ...int64) stream.Delivery {
 func (f *fixture) write(s stream.Sink, n int64, ids ...int64) {
 	f.t.Helper()
 	require.NoError(f.t, s.Write(f.t.Context(), f.batch(n, ids...)))
+}
+
+// eventually writes and tries again for as long as the fault is temporary, as the engine does.
+func eventually(t testing.TB, s stream.Sink, d stream.Delivery) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := s.Write(t.Context(), d)
+		if err == nil {
+			return
+		}
+		require.True(t, diag.Temporary(err), "%v", err)
+		require.True(t, time.Now().Before(deadline), "%v", err)
+		<-time.After(5 * time.Millisecond)
+	}
 }
 
 // rows returns the ids in the stream's data messages, in order.
@@ -199,15 +216,7 @@ func TestLostAnswers(t *testing.T) {
 		proxy.LoseAnswerTo([]string{"Nats-Batch-Commit", "Nats-Batch-Id", "Tidemill-Marker"}[batch%3])
 		d := f.batch(batch, upTo(next, next+4)...)
 		next += 5
-		deadline := time.Now().Add(20 * time.Second)
-		for {
-			err := s.Write(t.Context(), d)
-			if err == nil {
-				break
-			}
-			require.True(t, diag.Temporary(err), "%v", err)
-			require.True(t, time.Now().Before(deadline), "%v", err)
-		}
+		eventually(t, s, d)
 	}
 	require.Equal(t, 12, proxy.Lost())
 	require.Equal(t, upTo(0, next-1), rows(t, srv))
@@ -393,15 +402,7 @@ func TestServerRestartBetweenBatches(t *testing.T) {
 	s := f.open()
 	f.write(s, 0, 1)
 	srv.Restart()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := s.Write(t.Context(), f.batch(1, 2))
-		if err == nil {
-			break
-		}
-		require.True(t, diag.Temporary(err), "%v", err)
-		require.True(t, time.Now().Before(deadline))
-	}
+	eventually(t, s, f.batch(1, 2))
 	require.Equal(t, []int64{1, 2}, rows(t, srv))
 }
 
@@ -414,11 +415,7 @@ func TestWithoutAtomicBatches(t *testing.T) {
 	f.write(s, 0, upTo(1, 600)...)
 	f.write(s, 0, upTo(1, 600)...)
 	proxy.LoseAnswerTo(fmt.Sprintf("%s/1/00000008/300", query))
-	require.Eventually(t, func() bool {
-		err := s.Write(t.Context(), f.batch(1, upTo(601, 1200)...))
-		require.True(t, err == nil || diag.Temporary(err), "%v", err)
-		return err == nil
-	}, 20*time.Second, time.Millisecond)
+	eventually(t, s, f.batch(1, upTo(601, 1200)...))
 	require.Equal(t, 1, proxy.Lost())
 	require.Equal(t, upTo(1, 1200), rows(t, srv))
 

@@ -1,10 +1,10 @@
-// Package letters keeps the dead letters and late rows of a query: what a batch could not use, with its reason, so
-// that it can be looked at, mended and replayed.
+// Package letters keeps the dead letters and late rows of a query: what a batch could not use, with its
+// reason, so that it can be looked at, mended and replayed.
 //
-// On disk, under the query's directory: one file per batch that has any, named by the batch's 16 digits, with one
-// JSON object per line. A batch that runs again has the same letters and writes the same file over the old one,
-// by a rename of a synced temporary file; so each letter is there exactly once, and a crash leaves a whole file
-// or none.
+// On disk, under the query's directory: one file per batch that has any, named by the batch's 16 digits, with
+// one JSON object per line. A batch that runs again has the same letters and writes the same file over the
+// old one, by a rename of a synced temporary file; so each letter is there exactly once, and a crash leaves a
+// whole file or none.
 package letters
 
 import (
@@ -145,8 +145,8 @@ func Open(fsys vfs.FS, dir string, o Options) (*Box, error) {
 	return &Box{fs: fsys, dir: dir, options: o, files: files}, nil
 }
 
-// Write makes a batch's letters durable, in place of what an earlier run of the same batch wrote. No letters leave
-// no file. Each letter's Batch is set to batch. Afterwards the oldest files beyond the bounds go.
+// Write makes a batch's letters durable, in place of what an earlier run of the same batch wrote. No letters
+// leave no file. Each letter's Batch is set to batch. Afterwards the oldest files beyond the bounds go.
 func (b *Box) Write(batch int64, list []Letter) error {
 	if len(list) == 0 {
 		return b.drop(batch)
@@ -224,8 +224,8 @@ func (b *Box) remove(f File) error {
 	return nil
 }
 
-// List returns the files in dir in the order of their batches. A directory that is not there has none. It may run
-// beside a writer.
+// List returns the files in dir in the order of their batches. A directory that is not there has none. It may
+// run beside a writer.
 func List(fsys vfs.FS, dir string) ([]File, error) {
 	names, err := fsys.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,5 +1,5 @@
-// Package memory is the sink "memory": rows in the process, for tests. What a Hub holds outlives the sinks that are
-// opened over it, as a file would outlive a process, so that a test can stop and start an engine.
+// Package memory is the sink "memory": rows in the process, for tests. What a Hub holds outlives the sinks
+// that are opened over it, as a file would outlive a process, so that a test can stop and start an engine.
 //
 // The protocol: a batch and its marker are stored under one lock. A batch whose marker is there is ignored.
 package memory
@@ -29,7 +29,8 @@ const (
 	After  When = "after"  // the batch and its marker are stored
 )
 
-// Delivered is one batch as it arrived. Rows hold Go values as rowenc.Value gives them, without the op column.
+// Delivered is one batch as it arrived. Rows hold Go values as rowenc.Value gives them, without the op
+// column.
 type Delivered struct {
 	Marker  stream.Marker
 	Mode    stream.Mode
@@ -41,8 +42,8 @@ type Delivered struct {
 	Keys    []int
 }
 
-// Hub holds what memory sinks were given, by the sink's name. Its methods may be called concurrently. Make it with
-// NewHub.
+// Hub holds what memory sinks were given, by the sink's name. Its methods may be called concurrently. Make it
+// with NewHub.
 type Hub struct {
 	mu    sync.Mutex
 	sinks map[string]*store
@@ -88,7 +89,8 @@ func (h *Hub) store(name string) *store {
 	return s
 }
 
-// FailNext makes the next Write to the sink that is not ignored fail with err at the given point. Several wait in line.
+// FailNext makes the next Write to the sink that is not ignored fail with err at the given point. Several
+// wait in line.
 func (h *Hub) FailNext(name string, when When, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,8 +109,8 @@ func (h *Hub) Marker(name string) *stream.Marker {
 	return nil
 }
 
-// Batches returns every batch the sink holds, in order, except those that Clear forgot. The rows are shared: they
-// are not to be changed.
+// Batches returns every batch the sink holds, in order, except those that Clear forgot. The rows are shared:
+// they are not to be changed.
 func (h *Hub) Batches(name string) []Delivered {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,8 +122,8 @@ func (h *Hub) Since(name string, batch int64) []Delivered {
 	return slices.DeleteFunc(h.Batches(name), func(d Delivered) bool { return d.Marker.Batch <= batch })
 }
 
-// Rows returns every row that was delivered and not replaced, in order: in append mode and in update mode all rows
-// as they came, in complete mode those of the last batch.
+// Rows returns every row that was delivered and not replaced, in order: in append mode and in update mode all
+// rows as they came, in complete mode those of the last batch.
 func (h *Hub) Rows(name string) [][]any {
 	var rows [][]any
 	for _, d := range h.visible(name) {
@@ -130,8 +132,8 @@ func (h *Hub) Rows(name string) [][]any {
 	return rows
 }
 
-// Table returns what a table that follows the sink's mode would hold: like Rows, but in update mode the last row of
-// each key that was not deleted, in the order of the keys' last change.
+// Table returns what a table that follows the sink's mode would hold: like Rows, but in update mode the last
+// row of each key that was not deleted, in the order of the keys' last change.
 func (h *Hub) Table(name string) [][]any {
 	var rows [][]any
 	var keys []string

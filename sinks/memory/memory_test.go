@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/sinks/sinktest"
@@ -74,7 +75,8 @@ func TestClear(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, Delivered{
 		Marker: sinktest.Marker(sinktest.QueryA, 1, 2), Mode: stream.Update, Columns: []string{"id", "name", "n"},
-		Rows: [][]any{{int64(7), nil, int64(2)}}, Ops: []string{stream.OpUpsert}, Keys: []int{0},
+		Types: []arrow.DataType{arrow.PrimitiveTypes.Int64, arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int64},
+		Rows:  [][]any{{int64(7), nil, int64(2)}}, Ops: []string{stream.OpUpsert}, Keys: []int{0},
 	}, last)
 	require.Len(t, hub.Since("out", 1), 1)
 	require.Empty(t, hub.Since("out", 2))

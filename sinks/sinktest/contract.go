@@ -124,7 +124,8 @@ func (s suite) otherQuery(t *testing.T) {
 	s.open(t, p, stream.Append, Owner(QueryA, 2, 0)) // the refusal changed nothing
 }
 
-// lostMarker is a log that delivered batches which the sink does not have: it was emptied, or the log is another's.
+// lostMarker is a log that delivered batches which the sink does not have: it was emptied, or the log is
+// another's.
 func (s suite) lostMarker(t *testing.T) {
 	p := s.place(t)
 	sink, err := p.Connect(Config(stream.Append))
@@ -166,7 +167,8 @@ func (s suite) zombie(t *testing.T) {
 	requireCode(t, diag.SinkFenced, late.Open(t.Context(), Owner(QueryA, 1, 0)))
 }
 
-// cancelled is a Write whose context has ended: it says so or has done all of it, and another Write makes it whole.
+// cancelled is a Write whose context has ended: it says so or has done all of it, and another Write makes it
+// whole.
 func (s suite) cancelled(t *testing.T) {
 	p := s.place(t)
 	sink := s.open(t, p, stream.Append, Owner(QueryA, 1, -1))

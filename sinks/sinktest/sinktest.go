@@ -1,5 +1,6 @@
-// Package sinktest is the contract that every sink keeps: a batch delivered twice is there once, a marker is worth
-// what stream.Owner makes of it, an owner that lost its place is fenced, and each output mode means what it says.
+// Package sinktest is the contract that every sink keeps: a batch delivered twice is there once, a marker is
+// worth what stream.Owner makes of it, an owner that lost its place is fenced, and each output mode means
+// what it says.
 //
 // A sink's own test calls Run with a factory. The rows are (id BIGINT, name VARCHAR, n BIGINT), keyed by id.
 package sinktest
@@ -68,8 +69,8 @@ func Config(mode stream.Mode) stream.SinkConfig {
 	return cfg
 }
 
-// Batch builds a result of one record per chunk of at most two rows, so that sinks meet several records. The caller
-// releases it.
+// Batch builds a result of one record per chunk of at most two rows, so that sinks meet several records. The
+// caller releases it.
 func Batch(mode stream.Mode, rows ...Row) stream.Batch {
 	b := stream.Batch{Schema: Schema()}
 	schema := b.Schema

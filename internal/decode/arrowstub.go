@@ -1,3 +1,0 @@
-package decode
-
-func (d *Decoder) arrowPayload(msg int, b []byte) {}
