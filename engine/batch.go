@@ -218,7 +218,7 @@ func (q *Query) conserve(w *work) error {
 // deliver hands dead letters, late rows and the result to their places, each idempotent by (query uuid, batch). An
 // empty result does not call the sinks, except in complete mode, where it is the whole result.
 func (q *Query) deliver(ctx context.Context, w *work) error {
-	if err := q.deliverLetters(w); err != nil {
+	if err := q.deliverLetters(ctx, w); err != nil {
 		return err
 	}
 	if err := q.hook(MidSink); err != nil {

@@ -3,11 +3,17 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -127,4 +133,126 @@ func (l *life) held() string {
 	}
 	fmt.Fprintln(&b, strings.Join(l.deadLetters("q"), "\n"))
 	return b.String()
+}
+
+// points spreads the places at which a sweep over n of them stops: all with TIDEMILL_CRASH=all, as make crash sets it.
+func points(n int64, most int) []int64 {
+	if testing.Short() {
+		most = max(1, most/6)
+	}
+	if os.Getenv("TIDEMILL_CRASH") == "all" || n <= int64(most) {
+		most = int(n)
+	}
+	out := make([]int64, most)
+	for i := range out {
+		out[i] = n * int64(i) / int64(most)
+	}
+	return out
+}
+
+// sweep runs a subtest per plot over how often its uninterrupted life did something, as count says.
+func sweep(t *testing.T, most int, each func(t *testing.T, whole *life, want string, i int, k int64), count func(*life) func() int64) {
+	p := newParser(t)
+	for _, pl := range plots() {
+		t.Run(pl.name, func(t *testing.T) {
+			whole := newLife(t, p, pl)
+			total := count(whole)
+			require.NoError(t, whole.run())
+			n := total()
+			require.Greater(t, n, int64(40), "the life is long enough to mean something")
+			want := whole.held()
+			for i, k := range points(n, most) {
+				each(t, whole, want, i, k)
+			}
+		})
+	}
+}
+
+func countCalls(l *life) func() int64 {
+	f := vfs.NewFault(l.disk)
+	l.disk = f
+	return f.Calls
+}
+
+// TestCrash stops the machine after each call of the file system, keeps none, all, or some of what was not synced,
+// and goes on. In every other case the machine stops once more while the query recovers.
+func TestCrash(t *testing.T) {
+	sweep(t, 18, func(t *testing.T, whole *life, want string, i int, k int64) {
+		keep := []float64{0, 0.5, 1, 0.5}[i%4]
+		l := whole.fresh(t)
+		when := fmt.Sprintf("after call %d, keep %v", k, keep)
+		for n, stops := range [][]int64{{k}, {k, k*7%83 + 1}}[i%2] {
+			mem, ok := l.disk.(*vfs.Mem)
+			require.True(t, ok)
+			fault := vfs.NewFault(mem)
+			fault.StopAfter(stops)
+			l.disk = fault
+			err := l.run()
+			if err == nil {
+				require.True(t, l.done)
+			} else {
+				require.ErrorIs(t, err, vfs.ErrCrashed, when)
+			}
+			l.disk = mem.Crash(keep, k+int64(n))
+		}
+		require.NoError(t, l.run(), when)
+		require.Equal(t, want, l.held(), when)
+	}, countCalls)
+}
+
+// TestCrashFaults lets one call fail. Either nobody needed it, or the error comes out and the next start goes on.
+func TestCrashFaults(t *testing.T) {
+	sweep(t, 12, func(t *testing.T, whole *life, want string, i int, k int64) {
+		cause := []error{syscall.EIO, syscall.ENOSPC}[i%2]
+		l := whole.fresh(t)
+		mem, ok := l.disk.(*vfs.Mem)
+		require.True(t, ok)
+		l.disk = vfs.NewFault(mem, vfs.Rule{Nth: int(k) + 1, Err: cause, Short: i})
+		when := fmt.Sprintf("call %d fails with %v", k+1, cause)
+		err := l.run()
+		l.disk = mem
+		if err != nil {
+			require.ErrorIs(t, err, cause, when)
+			if i%3 == 0 {
+				l.disk = mem.Crash(0, k)
+			}
+			require.NoError(t, l.run(), when)
+		}
+		require.True(t, l.done)
+		require.Equal(t, want, l.held(), when)
+	}, countCalls)
+}
+
+// TestCrashHooks kills the query at each named point of each batch, with and without what the disk had not synced.
+func TestCrashHooks(t *testing.T) {
+	hooked := func(l *life, stopAt int64) *[]string {
+		seen := &[]string{}
+		l.opt = func(o *engine.Options) {
+			o.Hook = func(point string) error {
+				*seen = append(*seen, point)
+				if int64(len(*seen)) == stopAt {
+					return errStop
+				}
+				return nil
+			}
+		}
+		return seen
+	}
+	sweep(t, 10, func(t *testing.T, whole *life, want string, i int, k int64) {
+		l := whole.fresh(t)
+		mem, ok := l.disk.(*vfs.Mem)
+		require.True(t, ok)
+		seen := hooked(l, k+1)
+		require.ErrorIs(t, l.run(), errStop)
+		when := fmt.Sprintf("at %s, hook %d", (*seen)[len(*seen)-1], k)
+		if i%2 == 1 {
+			l.disk = mem.Crash(0, k)
+		}
+		l.opt = nil
+		require.NoError(t, l.run(), when)
+		require.Equal(t, want, l.held(), when)
+	}, func(l *life) func() int64 {
+		seen := hooked(l, -1)
+		return func() int64 { return int64(len(*seen)) }
+	})
 }

@@ -67,6 +67,14 @@ func openAll(ctx context.Context, opt Options, app *planner.App, names []string)
 
 // checkLoop refuses a query whose sink feeds one of its own sources.
 func (q *Query) checkLoop() error {
+	for _, s := range q.plan.Sources {
+		for _, read := range s.Options.List("subject") {
+			if dead := s.Options.String("dead_letter_subject"); dead != "" && subjectsMeet(read, dead) {
+				return diag.New(diag.SinkLoop, "source %q would read its own dead letters: its subject %q takes %q",
+					s.Name, read, dead).At(q.app.Text, s.Span).WithHint("publish dead letters to a subject the source does not read")
+			}
+		}
+	}
 	for i, name := range q.def.Sinks {
 		sink := findSink(q.app, name)
 		if sink == nil {

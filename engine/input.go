@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ type input struct {
 	def     *planner.Source
 	src     stream.Source
 	decoder *decode.Decoder // nil for sources that give rows
+	dead    *output         // where dead letters are published as well; nil for nowhere
 	limit   stream.Limit
 	ahead   chan ahead // what is being read ahead; nil when nothing is
 	cancel  context.CancelFunc
@@ -145,6 +147,11 @@ func openInput(ctx context.Context, opt Options, s *planner.Source, dir string) 
 
 func (in *input) close() error {
 	in.dropAhead()
+	if in.dead != nil {
+		if err := in.dead.sink.Close(); err != nil {
+			return errors.Join(fmt.Errorf("close the dead letter subject of source %q: %w", in.def.Name, err), in.src.Close())
+		}
+	}
 	if err := in.src.Close(); err != nil {
 		return fmt.Errorf("close source %q: %w", in.def.Name, err)
 	}

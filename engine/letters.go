@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"sort"
 	"time"
@@ -13,7 +14,7 @@ import (
 // deliverLetters writes what the batch left out: rows and payloads that do not decode, impossible event times,
 // poison, and late rows if the query asks for them. The file of a batch is the same when the batch runs again, so
 // letters are held exactly once too.
-func (q *Query) deliverLetters(w *work) error {
+func (q *Query) deliverLetters(ctx context.Context, w *work) error {
 	var all []letters.Letter
 	for _, in := range q.inputs {
 		r := w.data[in.def.Name]
@@ -46,7 +47,7 @@ func (q *Query) deliverLetters(w *work) error {
 	if err := q.letters.Write(w.intent.Batch, all); err != nil {
 		return fmt.Errorf("write dead letters of batch %d: %w", w.intent.Batch, err)
 	}
-	return nil
+	return q.deliverDead(ctx, w, all)
 }
 
 func letterLess(a, b letters.Letter) bool {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -178,8 +179,8 @@ func texts(rows [][]any) []string {
 func text(row []any) string {
 	cells := make([]string, len(row))
 	for i, v := range row {
-		if at, ok := v.(time.Time); ok {
-			v = at.UTC().Format("15:04:05.999999")
+		if nested, ok := v.(json.RawMessage); ok {
+			v = string(nested)
 		}
 		cells[i] = fmt.Sprint(v)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sinks/letters"
 	"github.com/tidemill/tidemill/stream"
@@ -151,4 +152,10 @@ func (in *input) piece(ctx context.Context, rng stream.Range, use func(Piece) (b
 		p.Faults = append(p.Faults, transport(l, f.messages, f.Message))
 	}
 	return use(p)
+}
+
+// LoadTables runs the body of every reference table of app in order, each of which may read the ones before it, and
+// lends its rows to use. memory bounds DuckDB, in bytes.
+func LoadTables(ctx context.Context, memory int64, app *planner.App, use func(*planner.Table, *duck.Table) error) error {
+	return eachTable(ctx, memory, app, use)
 }

@@ -12,7 +12,8 @@ import (
 
 // BenchmarkBatch runs batches of one size through a tumbling count and a filter.
 func BenchmarkBatch(b *testing.B) {
-	for _, body := range []string{"SELECT k, v FROM src WHERE v > 10", "SELECT window_start, k, count(*) AS n FROM " + tumble5 + " GROUP BY ALL"} {
+	for _, body := range []string{"SELECT k, v FROM src WHERE v > 10",
+		"SELECT window_start, k, count(*) AS n FROM " + tumble5 + " GROUP BY ALL"} {
 		for _, n := range []int{10, 10_000, 100_000} {
 			b.Run(fmt.Sprintf("%.12s/%d", body, n), func(b *testing.B) { benchmark(b, body, n) })
 		}
@@ -34,7 +35,8 @@ func benchmark(b *testing.B, body string, n int) {
 	batch := int64(0)
 	for b.Loop() {
 		batch++
-		out, err := s.Run(b.Context(), Call{Batch: batch, Watermark: &wm, Late: &wm, Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
+		out, err := s.Run(b.Context(), Call{Batch: batch, Watermark: &wm, Late: &wm,
+			Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
 		require.NoError(b, err)
 		out.Result.Release()
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/tidemill/tidemill/planner"
 )
 
-// countInput counts the used and late rows of the operator's input, by source. A row in several windows is used
+// countInput counts the used and late rows of the operator's input, by source. A row in several windows is
+// used
 // if any of them is open, and late if none is.
 func (r *run) countInput(ctx context.Context) error {
 	agg := r.s.plan.Agg
@@ -50,8 +51,9 @@ func (r *run) countInput(ctx context.Context) error {
 // lateRows names the raw rows that are late everywhere.
 func (r *run) lateRows(ctx context.Context) error {
 	agg := r.s.plan.Agg
-	rows, err := r.s.conn.Rows(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s) IS NULL GROUP BY 1 HAVING bool_and(%s) ORDER BY 1",
-		planner.PosColumn, agg.In, agg.Late, agg.Late))
+	rows, err := r.s.conn.Rows(ctx,
+		fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s) IS NULL GROUP BY 1 HAVING bool_and(%s) ORDER BY 1",
+			planner.PosColumn, agg.In, agg.Late, agg.Late))
 	if err != nil {
 		return err
 	}
@@ -86,8 +88,10 @@ func (r *run) settle(ctx context.Context) error {
 			continue
 		}
 		if n.Filtered < 0 {
-			return diag.New(diag.ConservationBroken, "batch %d of query %q: source %q has %d rows, but %d used, %d late, "+
-				"%d without time and %d dead-lettered", r.c.Batch, plan.Query, src.name, n.In, n.Used, n.Late, n.NullTime, n.Dead)
+			return diag.New(diag.ConservationBroken,
+				"batch %d of query %q: source %q has %d rows, but %d used, %d late, "+
+					"%d without time and %d dead-lettered",
+				r.c.Batch, plan.Query, src.name, n.In, n.Used, n.Late, n.NullTime, n.Dead)
 		}
 	}
 	return nil
@@ -100,7 +104,8 @@ func (r *run) countResult(ctx context.Context) error {
 	}
 	items := make([]string, len(r.sources))
 	for i, src := range r.sources {
-		items[i] = fmt.Sprintf("count(DISTINCT %s) FILTER (WHERE %s)", planner.PosColumn, src.between(r.c.Batch))
+		items[i] = fmt.Sprintf("count(DISTINCT %s) FILTER (WHERE %s)", planner.PosColumn,
+			src.between(r.c.Batch))
 	}
 	rows, err := r.s.conn.Rows(ctx, "SELECT "+strings.Join(items, ", ")+" FROM __result")
 	if err != nil {

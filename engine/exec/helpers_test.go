@@ -19,7 +19,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// bench is an application by hand: source src(k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v * 2))
+// bench is an application by hand: source src(k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v *
+// 2))
 // with a watermark of 10 seconds, other without a watermark and the computed column, and table ref(k, name).
 type fixture struct {
 	t   testing.TB
@@ -40,7 +41,8 @@ func newFixture(t testing.TB) *fixture {
 	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 2})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	cols := []planner.Column{column("k", "VARCHAR"), column("v", "INTEGER"), column("f", "DOUBLE"), column("ts", "TIMESTAMP")}
+	cols := []planner.Column{column("k", "VARCHAR"), column("v", "INTEGER"), column("f", "DOUBLE"),
+		column("ts", "TIMESTAMP")}
 	w := column("w", "BIGINT")
 	w.Expr = "v * 2"
 	return &fixture{t: t, db: db, app: &planner.App{
@@ -48,9 +50,11 @@ func newFixture(t testing.TB) *fixture {
 			{Name: "src", Columns: append(append([]planner.Column(nil), cols...), w),
 				Watermark: &planner.Watermark{Column: "ts", Delay: 10 * time.Second}},
 			{Name: "other", Columns: cols},
-			{Name: "third", Columns: cols, Watermark: &planner.Watermark{Column: "ts", Delay: 5 * time.Second}},
+			{Name: "third", Columns: cols, Watermark: &planner.Watermark{Column: "ts",
+				Delay: 5 * time.Second}},
 		},
-		Tables: []*planner.Table{{Name: "ref", Columns: []stream.Column{column("k", "VARCHAR").Column, column("name", "VARCHAR").Column}}},
+		Tables: []*planner.Table{{Name: "ref", Columns: []stream.Column{column("k", "VARCHAR").Column,
+			column("name", "VARCHAR").Column}}},
 	}}
 }
 
@@ -96,7 +100,8 @@ func record(rows []row) arrow.Record {
 	ts := &arrow.TimestampType{Unit: arrow.Microsecond}
 	schema := arrow.NewSchema([]arrow.Field{{Name: "k", Type: arrow.BinaryTypes.String, Nullable: true},
 		{Name: "v", Type: arrow.PrimitiveTypes.Int32, Nullable: true},
-		{Name: "f", Type: arrow.PrimitiveTypes.Float64, Nullable: true}, {Name: "ts", Type: ts, Nullable: true}}, nil)
+		{Name: "f", Type: arrow.PrimitiveTypes.Float64, Nullable: true}, {Name: "ts", Type: ts,
+			Nullable: true}}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
 	for _, r := range rows {

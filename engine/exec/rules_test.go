@@ -20,7 +20,8 @@ func at(seconds ...int) []row {
 	return rows
 }
 
-const countByWindow = "SELECT epoch(window_start)::BIGINT AS start, count(*) AS n FROM " + tumble5 + " GROUP BY window_start"
+const countByWindow = "SELECT epoch(window_start)::BIGINT AS start, count(*) AS n FROM " + tumble5 +
+	" GROUP BY window_start"
 
 // The steps of the case append-basic.
 func TestAppendEmitsClosedWindowsOnce(t *testing.T) {
@@ -109,12 +110,14 @@ func TestImpossibleEventTimesAreDead(t *testing.T) {
 	f := newFixture(t)
 	p, err := f.plan(stream.Append, "SELECT v FROM src WHERE v <> 2")
 	require.NoError(t, err)
-	s, err := Open(t.Context(), Options{Plan: p, DB: f.db, MaxAhead: map[string]time.Duration{"src": time.Hour}})
+	s, err := Open(t.Context(), Options{Plan: p, DB: f.db,
+		MaxAhead: map[string]time.Duration{"src": time.Hour}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	rec := record(at(0, 3600, 3601, 1<<42, -5))
 	defer rec.Release()
-	out, err := s.Run(t.Context(), Call{Time: time.Unix(0, 0), Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}},
+	out, err := s.Run(t.Context(), Call{Time: time.Unix(0, 0),
+		Inputs:   map[string]Input{"src": {Records: []arrow.Record{rec}}},
 		Excluded: map[string]map[int64]string{"src": {0: "poison"}}})
 	require.NoError(t, err)
 	defer out.Result.Release()
@@ -160,12 +163,14 @@ func TestRowFaultLeavesStateUntouched(t *testing.T) {
 	require.NoError(t, err)
 	defer out.Result.Release()
 	require.Equal(t, []string{"8"}, texts(out.Result))
-	require.Equal(t, Counts{In: 3, Used: 2, Dead: 1, MaxTime: out.Sources["src"].MaxTime}, *out.Sources["src"])
+	require.Equal(t, Counts{In: 3, Used: 2, Dead: 1, MaxTime: out.Sources["src"].MaxTime},
+		*out.Sources["src"])
 }
 
 func TestBatchTimeAndSlotAreConstants(t *testing.T) {
 	f := newFixture(t)
-	p, err := f.plan(stream.Append, `SELECT epoch_ms(now()) AS ms, current_date AS d, age(ts) AS a, getvariable('slot_start') AS s FROM src
+	p, err := f.plan(stream.Append, `SELECT epoch_ms(now()) AS ms, current_date AS d, age(ts) AS a,
+		getvariable('slot_start') AS s FROM src
 		WHERE ts < getvariable('slot_end')`)
 	require.NoError(t, err)
 	require.True(t, p.UsesNow)
@@ -175,10 +180,12 @@ func TestBatchTimeAndSlotAreConstants(t *testing.T) {
 	rec := record(at(0, 100))
 	defer rec.Release()
 	slot := [2]time.Time{time.Unix(0, 0), time.Unix(60, 0)}
-	out, err := s.Run(t.Context(), Call{Time: time.Unix(86_400, 5_000_000), Slot: &slot, Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
+	out, err := s.Run(t.Context(), Call{Time: time.Unix(86_400, 5_000_000), Slot: &slot,
+		Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
 	require.NoError(t, err)
 	defer out.Result.Release()
-	require.Equal(t, []string{`86400005|1970-01-02|{"months":0,"days":1,"nanoseconds":5000000}|0`}, texts(out.Result))
+	require.Equal(t, []string{`86400005|1970-01-02|{"months":0,"days":1,"nanoseconds":5000000}|0`},
+		texts(out.Result))
 }
 
 func TestStateStaysSmallWhenGroupsComeAndGo(t *testing.T) {

@@ -33,7 +33,8 @@ type run struct {
 	saved   []stateTable // counters to put back on failure
 }
 
-// Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can be
+// Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can
+// be
 // used on; a *duck.Error that is a RowFault says that a row is to blame.
 func (s *Session) Run(ctx context.Context, c Call) (*Output, error) {
 	r := s.newRun(c)
@@ -47,7 +48,8 @@ func (s *Session) Run(ctx context.Context, c Call) (*Output, error) {
 	return r.out, nil
 }
 
-// Try runs a batch over only the rows of keep (by source, ordinals ascending; a source that is absent keeps none)
+// Try runs a batch over only the rows of keep (by source, ordinals ascending; a source that is absent keeps
+// none)
 // and takes everything back. It fails as Run would.
 func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) error {
 	r := s.newRun(c)
@@ -64,7 +66,8 @@ func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) erro
 }
 
 func (s *Session) newRun(c Call) *run {
-	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{}, Phases: map[string]time.Duration{}}}
+	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{},
+		Phases: map[string]time.Duration{}}}
 	base := int64(0)
 	for i := range s.plan.Inputs {
 		in := &s.plan.Inputs[i]
@@ -165,7 +168,8 @@ func (r *run) setVariables(ctx context.Context) error {
 	if r.s.plan.UsesNow {
 		now := r.c.Time.UTC()
 		sets = append(sets,
-			fmt.Sprintf("SET VARIABLE %s = CAST('%s+00' AS TIMESTAMPTZ)", planner.VarNow, now.Format("2006-01-02 15:04:05.000000")),
+			fmt.Sprintf("SET VARIABLE %s = CAST('%s+00' AS TIMESTAMPTZ)", planner.VarNow,
+				now.Format("2006-01-02 15:04:05.000000")),
 			fmt.Sprintf("SET VARIABLE %s = DATE '%s'", planner.VarToday, now.Format("2006-01-02")))
 	}
 	if r.s.plan.SlotBound {
@@ -173,7 +177,8 @@ func (r *run) setVariables(ctx context.Context) error {
 			return errors.New("the query is bound to a slot, but the batch has none")
 		}
 		for i, name := range []string{planner.VarSlotStart, planner.VarSlotEnd} {
-			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = make_timestamp(%d)", name, r.c.Slot[i].UnixMicro()))
+			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = make_timestamp(%d)", name,
+				r.c.Slot[i].UnixMicro()))
 		}
 	}
 	_, err := r.s.conn.Exec(ctx, strings.Join(sets, "; "))
@@ -240,7 +245,8 @@ func (r *run) merge(ctx context.Context) error {
 		if err := r.step(ctx, planner.StepBefore, nil); err != nil {
 			return err
 		}
-		if _, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE __before AS\n"+r.s.plan.Result); err != nil {
+		if _, err := r.s.conn.Exec(ctx,
+			"CREATE OR REPLACE TEMP TABLE __before AS\n"+r.s.plan.Result); err != nil {
 			return err
 		}
 	}
@@ -248,7 +254,8 @@ func (r *run) merge(ctx context.Context) error {
 	for _, do := range []struct {
 		name string
 		n    *int64
-	}{{planner.StepMerge, nil}, {planner.StepDelete, &deleted}, {planner.StepInsert, &inserted}, {planner.StepRows, &chunks}} {
+	}{{planner.StepMerge, nil}, {planner.StepDelete, &deleted}, {planner.StepInsert,
+		&inserted}, {planner.StepRows, &chunks}} {
 		if err := r.step(ctx, do.name, do.n); err != nil {
 			return err
 		}
@@ -261,7 +268,8 @@ func (r *run) merge(ctx context.Context) error {
 	}
 	if len(r.s.tables) > 1 {
 		r.s.tables[1].rows += chunks
-		return r.touch(ctx, r.s.tables[1], fmt.Sprintf("%s WHERE %s = %d", r.s.tables[1].Name, planner.BatchColumn, r.c.Batch))
+		return r.touch(ctx, r.s.tables[1], fmt.Sprintf("%s WHERE %s = %d", r.s.tables[1].Name,
+			planner.BatchColumn, r.c.Batch))
 	}
 	return nil
 }
@@ -307,19 +315,15 @@ func (r *run) free(ctx context.Context) error {
 
 // step runs one statement of the plan, if the plan has it.
 func (r *run) step(ctx context.Context, name string, affected *int64) error {
-	for _, st := range r.s.plan.Agg.Steps(r.s.plan) {
-		if st.Name != name {
-			continue
-		}
-		n, err := r.s.conn.Exec(ctx, st.SQL)
-		if err != nil {
-			return err
-		}
-		if affected != nil {
-			*affected = n
-		}
+	sql := r.s.steps[name]
+	if sql == "" {
+		return nil
 	}
-	return nil
+	n, err := r.s.conn.Exec(ctx, sql)
+	if affected != nil {
+		*affected = n
+	}
+	return err
 }
 
 // result reads the rows that the batch gives.
@@ -380,6 +384,7 @@ func retractSQL(plan *planner.Plan) string {
 	if len(match) > 0 {
 		on = strings.Join(match, " AND ")
 	}
-	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn + " FROM __after UNION ALL SELECT " +
+	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn +
+		" FROM __after UNION ALL SELECT " +
 		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM __before b ANTI JOIN __after a ON " + on
 }

@@ -32,6 +32,7 @@ type Session struct {
 	maxAhead map[string]time.Duration
 	tables   []*stateTable
 	loaded   map[string]bool
+	steps    map[string]string // the plan's statements by step
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -55,7 +56,8 @@ func (t *stateTable) keyList() string {
 func (t *stateTable) match(l, r string) string {
 	parts := make([]string, len(t.Keys))
 	for i, k := range t.Keys {
-		parts[i] = fmt.Sprintf("%s.%s IS NOT DISTINCT FROM %s.%s", l, duck.QuoteIdent(k), r, duck.QuoteIdent(k))
+		parts[i] = fmt.Sprintf("%s.%s IS NOT DISTINCT FROM %s.%s", l, duck.QuoteIdent(k), r,
+			duck.QuoteIdent(k))
 	}
 	return strings.Join(parts, " AND ")
 }
@@ -66,7 +68,13 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
-	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, loaded: map[string]bool{}}
+	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
+		loaded: map[string]bool{}, steps: map[string]string{}}
+	if o.Plan.Agg != nil {
+		for _, st := range o.Plan.Agg.Steps(o.Plan) {
+			s.steps[st.Name] = st.SQL
+		}
+	}
 	if err := s.setUp(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), conn.Close())
 	}
@@ -82,7 +90,8 @@ func (s *Session) setUp(ctx context.Context) error {
 	for _, t := range s.plan.StateTables() {
 		table := &stateTable{StateTable: t}
 		s.tables = append(s.tables, table)
-		if _, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.Name+" ("+t.Definition()+")"); err != nil {
+		if _, err := s.conn.Exec(ctx,
+			"CREATE OR REPLACE TEMP TABLE "+t.Name+" ("+t.Definition()+")"); err != nil {
 			return err
 		}
 		if err := s.forgetTouched(ctx, table); err != nil {
@@ -96,7 +105,8 @@ func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
 	if len(t.Keys) == 0 || s.batch {
 		return nil
 	}
-	_, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.touched()+" AS SELECT "+t.keyList()+" FROM "+t.Name+" LIMIT 0")
+	_, err := s.conn.Exec(ctx,
+		"CREATE OR REPLACE TEMP TABLE "+t.touched()+" AS SELECT "+t.keyList()+" FROM "+t.Name+" LIMIT 0")
 	return err
 }
 
@@ -136,7 +146,8 @@ func casts(cols []stream.Column) string {
 	return strings.Join(items, ", ")
 }
 
-// Input is what a batch brings of one source: the declared, not computed columns in order, in as many records as
+// Input is what a batch brings of one source: the declared, not computed columns in order, in as many records
+// as
 // it likes. The records are borrowed.
 type Input struct {
 	Records []arrow.Record
@@ -151,7 +162,7 @@ type Call struct {
 	Final     bool      // the watermark is infinity: everything is emitted
 	Slot      *[2]time.Time
 	Inputs    map[string]Input            // by source; absent: no rows
-	Excluded  map[string]map[int64]string // by source and ordinal of the source's rows in this batch: the reason
+	Excluded  map[string]map[int64]string // by source and ordinal in the batch: the reason
 }
 
 // Output is what a batch gave. The caller releases Result.
@@ -167,7 +178,7 @@ type Output struct {
 // Counts is what became of one source's rows: In = Used + Filtered + Late + NullTime + Dead.
 type Counts struct {
 	In, Used, Filtered, Late, NullTime, Dead int64
-	MaxTime                                  *int64 // greatest valid event time before any filter, microseconds
+	MaxTime                                  *int64 // greatest valid event time, before filters
 }
 
 // DeadRow is a row that did not take part, and why.

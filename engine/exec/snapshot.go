@@ -14,8 +14,10 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Snapshot returns what the state has become since the last Snapshot, or all of it if full is set or nothing was
-// taken before. It is called between batches; the caller releases the changes. When the changes do not reach the
+// Snapshot returns what the state has become since the last Snapshot, or all of it if full is set or nothing
+// was
+// taken before. It is called between batches; the caller releases the changes. When the changes do not reach
+// the
 // disk, the next call must be full.
 func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, error) {
 	var out []state.Change
@@ -57,7 +59,8 @@ func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.C
 	if base {
 		return c, nil
 	}
-	gone, err := s.conn.Select(ctx, "SELECT * FROM "+changed+" c ANTI JOIN "+t.Name+" t ON "+t.match("t", "c"))
+	gone, err := s.conn.Select(ctx, "SELECT * FROM "+changed+" c ANTI JOIN "+t.Name+" t ON "+t.match("t",
+		"c"))
 	if err != nil {
 		c.Release()
 		return state.Change{}, err
@@ -74,7 +77,8 @@ func definitions(t *stateTable) []string {
 	return defs
 }
 
-// Restore applies one change of a state version. Changes are given in the order of their versions, a base first.
+// Restore applies one change of a state version. Changes are given in the order of their versions, a base
+// first.
 func (s *Session) Restore(ctx context.Context, c state.Change) error {
 	for _, t := range s.tables {
 		if t.Name != c.Table {
@@ -90,7 +94,8 @@ func (s *Session) Restore(ctx context.Context, c state.Change) error {
 		}
 		return nil
 	}
-	return diag.New(diag.PlanChanged, "the checkpoint has a state table %s that the query does not keep", c.Table).
+	return diag.New(diag.PlanChanged, "the checkpoint has a state table %s that the query does not keep",
+		c.Table).
 		WithHint("restore the query's text, or start it with a new checkpoint")
 }
 
@@ -124,7 +129,8 @@ func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) er
 		if err := s.restoreInto(ctx, restoreTable, part.cols, part.records); err != nil {
 			return err
 		}
-		if _, err := s.conn.Exec(ctx, "DELETE FROM "+t.Name+" t USING "+restoreTable+" r WHERE "+t.match("t", "r")); err != nil {
+		if _, err := s.conn.Exec(ctx, "DELETE FROM "+t.Name+" t USING "+restoreTable+" r WHERE "+t.match("t",
+			"r")); err != nil {
 			return err
 		}
 		if !part.insert {
@@ -137,7 +143,8 @@ func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) er
 	return s.restored(ctx, t)
 }
 
-func (s *Session) restoreInto(ctx context.Context, table string, cols []stream.Column, recs []arrow.Record) error {
+func (s *Session) restoreInto(ctx context.Context, table string, cols []stream.Column,
+	recs []arrow.Record) error {
 	fields := make([]arrow.Field, len(cols))
 	for i, c := range cols {
 		typ, err := duck.ArrowType(c.Type)
@@ -169,7 +176,8 @@ func (s *Session) compact(ctx context.Context) error {
 		if t.dead < least || t.dead < t.rows {
 			continue
 		}
-		if _, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t.Name+" AS SELECT * FROM "+t.Name); err != nil {
+		if _, err := s.conn.Exec(ctx,
+			"CREATE OR REPLACE TEMP TABLE "+t.Name+" AS SELECT * FROM "+t.Name); err != nil {
 			return fmt.Errorf("rewrite %s: %w", t.Name, err)
 		}
 		t.dead = 0

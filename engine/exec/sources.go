@@ -43,7 +43,8 @@ func (r *run) importSource(ctx context.Context, src *sourceRun) error {
 	for _, c := range src.in.Declared {
 		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true})
 	}
-	schema := arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
+	schema := arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn,
+		Type: arrow.PrimitiveTypes.Int64}), nil)
 	recs, err := src.positioned(schema, r.c.Batch)
 	defer func() {
 		for _, rec := range recs {
@@ -83,7 +84,8 @@ func (src *sourceRun) positioned(schema *arrow.Schema, batch int64) (out []arrow
 	ordinal := int64(0)
 	for _, rec := range src.records {
 		if int(rec.NumCols()) != len(schema.Fields())-1 {
-			return out, fmt.Errorf("source %q gave %d columns, not %d", src.name, rec.NumCols(), len(schema.Fields())-1)
+			return out, fmt.Errorf("source %q gave %d columns, not %d", src.name, rec.NumCols(),
+				len(schema.Fields())-1)
 		}
 		b := array.NewInt64Builder(memory.DefaultAllocator)
 		b.Reserve(int(rec.NumRows()))
@@ -145,8 +147,9 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 	}
 	good := fmt.Sprintf("%s BETWEEN make_timestamp(%d) AND make_timestamp(%d)", col, -timeBound, high)
 	table := duck.QuoteIdent(src.name)
-	rows, err := r.s.conn.Rows(ctx, fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
-		"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
+	rows, err := r.s.conn.Rows(ctx,
+		fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
+			"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
 	if err != nil {
 		return err
 	}
@@ -158,8 +161,9 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 	if integer(rows[0][1]) == 0 {
 		return nil
 	}
-	dead, err := r.s.conn.Rows(ctx, fmt.Sprintf("SELECT %s, CAST(%s AS VARCHAR) FROM %s WHERE NOT (%s) ORDER BY %s",
-		planner.PosColumn, col, table, good, planner.PosColumn))
+	dead, err := r.s.conn.Rows(ctx,
+		fmt.Sprintf("SELECT %s, CAST(%s AS VARCHAR) FROM %s WHERE NOT (%s) ORDER BY %s",
+			planner.PosColumn, col, table, good, planner.PosColumn))
 	if err != nil {
 		return err
 	}
@@ -182,7 +186,8 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 func impossible(column string, value any, ahead time.Duration) string {
 	text := fmt.Sprint(value)
 	if ahead > 0 && !strings.Contains(text, "infinity") {
-		return fmt.Sprintf("event time %s of %q is more than %s ahead of the batch, or out of range", text, column, ahead)
+		return fmt.Sprintf("event time %s of %q is more than %s ahead of the batch, or out of range", text,
+			column, ahead)
 	}
 	return fmt.Sprintf("event time %s of %q is not finite or out of range", text, column)
 }
