@@ -169,6 +169,11 @@ func (q *Query) readAhead(ctx context.Context, w *work) {
 // execute runs the plan's statements in one DuckDB transaction. A fault of single rows is bisected; the rows found
 // are logged before anything is delivered.
 func (q *Query) execute(ctx context.Context, w *work) error {
+	if w.intent.Slot != nil {
+		if err := q.freshSession(ctx); err != nil {
+			return err
+		}
+	}
 	out, err := q.session.Run(ctx, q.call(w))
 	if err != nil && rowFault(err) && w.replay == nil {
 		out, err = q.executePoisoned(ctx, w, err)
@@ -288,8 +293,10 @@ func (q *Query) newCommit(w *work) checkpoint.Commit {
 	c.Inexact = c.Inexact || q.pos.inexact
 	c.Totals.Batches++
 	c.Totals.Out += c.Rows
-	c.Watermarks = q.observe(c.Sources)
-	c.Watermark = q.advance(w.intent.Watermark, c.Watermarks, w.intent.Idle)
+	if w.intent.Slot == nil {
+		c.Watermarks = q.observe(c.Sources)
+		c.Watermark = q.advance(w.intent.Watermark, c.Watermarks, w.intent.Idle)
+	}
 	return c
 }
 
@@ -312,7 +319,9 @@ func (q *Query) count(in *input, r *rows, e *exec.Counts) checkpoint.SourceCount
 func (q *Query) apply(in checkpoint.Intent, c checkpoint.Commit) {
 	q.pos.next = in.Batch + 1
 	for name, rng := range in.Sources {
-		q.pos.offsets[name] = rng.To
+		if in.Slot == nil { // a slot reads all of history, and so does the next one
+			q.pos.offsets[name] = rng.To
+		}
 		q.pos.identities[name] = rng.Identity
 	}
 	q.pos.evicted, q.pos.watermark, q.pos.watermarks = in.Watermark, c.Watermark, c.Watermarks

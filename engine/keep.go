@@ -67,9 +67,9 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 func (q *Query) keep(ctx context.Context) error {
 	s := &q.snapshot
 	var changes []state.Change
-	if q.plan.Stateful() {
+	if q.stateful() {
 		var err error
-		if changes, err = q.session.Snapshot(ctx, false); err != nil {
+		if changes, err = q.session.Snapshot(ctx, q.wantBase()); err != nil {
 			return fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err)
 		}
 	}
@@ -89,6 +89,16 @@ func (q *Query) keep(ctx context.Context) error {
 		done <- kept{batch: batch, duration: clock.Now().Sub(start), err: err}
 	}()
 	return nil
+}
+
+// wantBase reports that the deltas of some table have outgrown its base.
+func (q *Query) wantBase() bool {
+	for _, t := range q.plan.StateTables() {
+		if q.ckpt.WantBase(t.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // kept acknowledges to the sources what the finished state version makes unnecessary.

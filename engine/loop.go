@@ -71,7 +71,6 @@ func (q *Query) wait(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, pause, errWaited)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {})()
 	go func() { // ends with ctx
 		select {
 		case <-q.stop:

@@ -19,7 +19,7 @@ func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Rec
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
 		SQL: q.app.Text.Body, Plan: q.plan.Hash(), Layout: q.layout()}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
-		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.plan.Stateful()}, meta)
+		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // a coded error with its own place
 	}
@@ -196,7 +196,7 @@ func (q *Query) resume(ctx context.Context, r *checkpoint.Recovery) (replayed in
 		q.setPending(r)
 		return 0, nil
 	}
-	if q.plan.Stateful() {
+	if q.stateful() {
 		if err := q.rebuild(ctx, r); err != nil {
 			return 0, err
 		}
@@ -217,12 +217,28 @@ func (q *Query) openSession(ctx context.Context) error {
 	for _, s := range q.plan.Sources {
 		ahead[s.Name] = maxAhead(s)
 	}
-	session, err := exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, MaxAhead: ahead})
+	session, err := exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, MaxAhead: ahead, Batch: q.plan.SlotBound})
 	if err != nil {
 		return fmt.Errorf("prepare the plan: %w", err)
 	}
 	q.session = session
 	return nil
+}
+
+// stateful reports that batches build on one another. A slot is a batch run of its own.
+func (q *Query) stateful() bool { return q.plan.Stateful() && !q.plan.SlotBound }
+
+// freshSession forgets what the slot before left in the session.
+func (q *Query) freshSession(ctx context.Context) error {
+	if err := q.session.Close(); err != nil {
+		return fmt.Errorf("close the session of the last slot: %w", err)
+	}
+	if err := q.openSession(ctx); err != nil {
+		return err
+	}
+	versions := q.tables.versions()
+	q.tables.inUse = map[string]string{}
+	return q.useTables(ctx, versions)
 }
 
 // maxAhead is how far past the batch time an event time may lie; zero for as far as it likes.

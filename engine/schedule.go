@@ -97,7 +97,11 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 	case trigger.AvailableNow:
 		return q.untilEnd(ctx, func() { s.ended = true })
 	case trigger.Cron:
-		return q.cronTurn(ctx, now, force)
+		ran, err := q.cronTurn(ctx, now, force)
+		if err == nil && !ran && q.opt.Trigger != nil { // what was due is done
+			s.ended = true
+		}
+		return ran, err
 	case trigger.Every:
 		s.last = q.trigger.Current(now)
 		return q.attempt(ctx, false, nil)

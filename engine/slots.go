@@ -189,7 +189,8 @@ func Slots(fsys vfs.FS, dataDir, query string) ([]SlotState, error) {
 	return slots, nil
 }
 
-// Backfill runs the slots one after another, each retried as the query's retries option says. It skips none: a slot
+// Backfill runs the slots one after another; faults that a later try may cure are retried as the query's retries option
+// says. It skips none: a slot
 // that is run again gives the same. done is called after each with its state. The query is closed in every case.
 func Backfill(
 	ctx context.Context, opt Options, app *planner.App, name string, slots []trigger.Slot, done func(SlotState),
@@ -202,7 +203,7 @@ func Backfill(
 		if err = context.Cause(ctx); err != nil {
 			break
 		}
-		err = q.retry(ctx, q.pos.next, func() error { return q.RunSlot(ctx, slot) })
+		err = q.RunSlot(ctx, slot)
 		key := checkpoint.Slot{Start: slot.Start, End: slot.End}.Key()
 		s, rerr := readSlot(q.opt.FS, filepath.Join(q.opt.DataDir, name, "slots", key+".json"))
 		if rerr == nil {

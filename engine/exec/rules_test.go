@@ -211,3 +211,27 @@ func TestRetractedRowsLeaveAsDeletes(t *testing.T) {
 	require.Empty(t, r.result())
 	require.True(t, r.out.Result.Op)
 }
+
+// Without snapshots the remembered keys do not grow for ever.
+func TestChangesAreBounded(t *testing.T) {
+	f := newFixture(t)
+	p, err := f.plan(stream.Append, countByWindow)
+	require.NoError(t, err)
+	r := f.replay(p)
+	first, err := r.s.Snapshot(t.Context(), false)
+	require.NoError(t, err)
+	require.True(t, first[0].Base)
+	r.step(map[string][]row{"src": at(10, 11)}, false)
+	delta, err := r.s.Snapshot(t.Context(), false)
+	require.NoError(t, err)
+	require.False(t, delta[0].Base)
+	require.Equal(t, int64(1), delta[0].Records[0].NumRows())
+	delta[0].Release()
+	r.s.tables[0].changes = 200_001
+	r.step(map[string][]row{"src": at(20)}, false)
+	base, err := r.s.Snapshot(t.Context(), false)
+	require.NoError(t, err)
+	require.True(t, base[0].Base)
+	require.Equal(t, int64(2), base[0].Records[0].NumRows())
+	base[0].Release()
+}

@@ -274,12 +274,13 @@ func (r *run) merge(ctx context.Context) error {
 	return nil
 }
 
-// touch remembers keys for the next delta.
+// touch remembers keys for the next delta, if the next Snapshot can be one.
 func (r *run) touch(ctx context.Context, t *stateTable, from string) error {
-	if r.s.batch || len(t.Keys) == 0 {
+	if r.s.batch || len(t.Keys) == 0 || !t.snapshot {
 		return nil
 	}
-	_, err := r.s.conn.Exec(ctx, "INSERT INTO "+t.touched()+" SELECT "+t.keyList()+" FROM "+from)
+	n, err := r.s.conn.Exec(ctx, "INSERT INTO "+t.touched()+" SELECT "+t.keyList()+" FROM "+from)
+	t.changes += n
 	return err
 }
 

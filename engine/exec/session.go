@@ -40,6 +40,7 @@ type stateTable struct {
 	planner.StateTable
 	rows     int64
 	dead     int64 // deleted since the table was last rewritten: DuckDB never reclaims them in memory
+	changes  int64 // keys remembered for the next delta
 	snapshot bool  // a base has been taken or restored: the next Snapshot may be a delta
 }
 
@@ -105,6 +106,7 @@ func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
 	if len(t.Keys) == 0 || s.batch {
 		return nil
 	}
+	t.changes = 0
 	_, err := s.conn.Exec(ctx,
 		"CREATE OR REPLACE TEMP TABLE "+t.touched()+" AS SELECT "+t.keyList()+" FROM "+t.Name+" LIMIT 0")
 	return err

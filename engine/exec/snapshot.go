@@ -169,10 +169,17 @@ func (s *Session) restored(ctx context.Context, t *stateTable) error {
 	return s.forgetTouched(ctx, t)
 }
 
-// compact rewrites tables of which more is dead than alive: DuckDB never reclaims deleted rows in memory.
+// compact forgets changes that are more than a base, and rewrites tables of which more is dead than alive: DuckDB never reclaims deleted rows in memory.
 func (s *Session) compact(ctx context.Context) error {
-	const least = 20_000
+	const least, mostChanges = 20_000, 200_000
 	for _, t := range s.tables {
+		if t.changes > mostChanges && t.changes > 2*t.rows {
+			// A delta would be larger than the table: the next Snapshot takes it whole.
+			if err := s.forgetTouched(ctx, t); err != nil {
+				return fmt.Errorf("forget changes of %s: %w", t.Name, err)
+			}
+			t.snapshot = false
+		}
 		if t.dead < least || t.dead < t.rows {
 			continue
 		}
