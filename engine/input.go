@@ -169,6 +169,9 @@ func (in *input) available(ctx context.Context, from stream.Offset, identity str
 			return a.avail, nil
 		}
 		a.in.Release()
+		if diag.CodeOf(a.err) == diag.Internal { // it panicked, and may be in any state
+			return stream.Available{}, fmt.Errorf("read ahead: %w", a.err)
+		}
 	}
 	avail, err := in.src.Available(ctx, from, identity, limit)
 	if err != nil {
@@ -206,11 +209,14 @@ func (in *input) readAhead(ctx context.Context, from stream.Offset, identity str
 	go func() {
 		defer cancel()
 		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}}
-		a.avail, a.err = in.src.Available(ctx, from, identity, limit)
-		if a.err == nil && a.avail.To != from {
-			a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
-			a.in, a.err = in.src.Read(ctx, a.rng)
-		}
+		a.err = guarded("source "+in.def.Name, func() (err error) {
+			a.avail, err = in.src.Available(ctx, from, identity, limit)
+			if err == nil && a.avail.To != from {
+				a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
+				a.in, err = in.src.Read(ctx, a.rng)
+			}
+			return err
+		})
 		answer <- a
 	}()
 }

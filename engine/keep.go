@@ -48,7 +48,7 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 		case k := <-s.done:
 			s.done = nil
 			if err := q.kept(ctx, k); err != nil {
-				return err
+				return q.fail(err)
 			}
 		default:
 			return nil
@@ -70,7 +70,7 @@ func (q *Query) keep(ctx context.Context) error {
 	if q.stateful() {
 		var err error
 		if changes, err = q.session.Snapshot(ctx, q.wantBase()); err != nil {
-			return fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err)
+			return q.fail(fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err))
 		}
 	}
 	s.batch, s.last, s.bytes, s.done = q.pos.next-1, q.opt.Clock.Now(), 0, make(chan kept, 1)
@@ -82,7 +82,7 @@ func (q *Query) keep(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	batch, start, done, ckpt, clock := s.batch, s.last, s.done, q.ckpt, q.opt.Clock
 	go func() { // ends when the version is written; release waits for it
-		err := ckpt.Snapshot(ctx, batch, changes)
+		err := guarded("state version", func() error { return ckpt.Snapshot(ctx, batch, changes) })
 		for _, c := range changes {
 			c.Release()
 		}

@@ -79,10 +79,9 @@ func (q *Query) wait(ctx context.Context) error {
 		}
 	}()
 	if polling {
-		q.awaitNews(ctx)
-	} else {
-		<-ctx.Done()
+		return q.awaitNews(ctx)
 	}
+	<-ctx.Done()
 	return nil
 }
 
@@ -106,9 +105,9 @@ func (q *Query) quiet(now time.Time) time.Duration {
 }
 
 // awaitNews returns when any source has something new or ctx is done.
-func (q *Query) awaitNews(ctx context.Context) {
+func (q *Query) awaitNews(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{}, len(q.inputs))
+	ended := make(chan error, len(q.inputs))
 	waiting := 0
 	for _, in := range q.inputs {
 		w, ok := in.src.(stream.Waiter)
@@ -118,16 +117,21 @@ func (q *Query) awaitNews(ctx context.Context) {
 		waiting++
 		from := q.pos.offsets[in.def.Name]
 		go func() { // ends with ctx, which this function cancels and waits for
-			_ = w.Wait(ctx, from) // an error shows itself again, with its place, when the source is asked
+			err := guarded("source "+in.def.Name, func() error {
+				_ = w.Wait(ctx, from) // an error shows itself again, with its place, when the source is asked
+				return nil
+			})
 			cancel()
-			ended <- struct{}{}
+			ended <- err
 		}()
 	}
 	<-ctx.Done()
 	cancel()
+	var errs []error
 	for range waiting {
-		<-ended
+		errs = append(errs, <-ended)
 	}
+	return errors.Join(errs...)
 }
 
 // upkeep does what needs no batch: a lone Commit, a state version, acknowledgements.

@@ -33,7 +33,7 @@ func (q *Query) executePoisoned(ctx context.Context, w *work, cause error) (*exe
 		return nil, err
 	}
 	if len(bad) == 0 { // only together do the rows fail, such as a sum that overflows
-		return nil, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows of batch %d together, not on any one of them",
+		return nil, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows up to batch %d together, not on any one of them",
 			q.def.Name, w.intent.Batch).WithHint("guard the expression, for example with TRY_CAST or a wider type")
 	}
 	x := checkpoint.Exclude{Batch: w.intent.Batch, Rows: map[string][]checkpoint.Exclusion{}}
@@ -88,6 +88,9 @@ type badPlace struct {
 // bisect returns the rows among rows that fail by themselves, in order. Each probe runs the plan on a subset and
 // takes the state back.
 func (q *Query) bisect(ctx context.Context, w *work, rows []place) ([]badPlace, error) {
+	if reason, err := q.probe(ctx, w, nil); err != nil || reason != "" {
+		return nil, err // the batch fails without any of its rows, so none of them is to blame
+	}
 	var bad []badPlace
 	stack := [][]place{rows}
 	for len(stack) > 0 {

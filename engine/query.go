@@ -45,6 +45,7 @@ type Query struct {
 	schedule schedule
 	snapshot snapshots
 	flushAt  time.Time // when the buffered Commit is to be written alone; zero: nothing buffered
+	failed   error     // what broke a batch or a state version off: memory may be ahead of the log, so nothing more runs
 
 	stop   chan struct{} // closed by Stop
 	stopOn atomic.Bool
@@ -92,7 +93,7 @@ func openAs(ctx context.Context, opt Options, app *planner.App, name string) (*Q
 	if err != nil {
 		return nil, err
 	}
-	if err := q.open(ctx); err != nil {
+	if err := guarded("query "+name, func() error { return q.open(ctx) }); err != nil {
 		return nil, errors.Join(err, q.release(false))
 	}
 	return q, nil
@@ -274,10 +275,13 @@ func (q *Query) setState(state string, err error) {
 }
 
 // Close ends the query cleanly: the last Commit and a state version become durable, so that the next start runs
-// nothing again. It is idempotent.
+// nothing again. After a failure it writes nothing, as Abandon. It is idempotent.
 func (q *Query) Close(ctx context.Context) error {
 	if q.ckpt == nil {
 		return nil
+	}
+	if q.failed != nil {
+		return q.release(false)
 	}
 	err := q.finalSnapshot(ctx)
 	return errors.Join(err, q.release(err == nil))
@@ -315,12 +319,34 @@ func (q *Query) release(clean bool) error {
 	return errors.Join(errs...)
 }
 
-// guard turns a panic of the query's goroutine into a coded error with the stack, so that other queries live on.
+// guard turns a panic of the query's goroutine into a coded error, so that other queries live on.
 func (q *Query) guard(err *error) {
 	if r := recover(); r != nil {
-		*err = diag.New(diag.Internal, "query %q: %v", q.def.Name, r).WithNote("%s", debug.Stack()).
-			WithHint("this is a fault of Tidemill; nothing was committed by the batch in flight")
+		*err = q.fail(panicError("query "+q.def.Name, r))
 	}
+}
+
+// fail notes that the query can not go on in this life.
+func (q *Query) fail(err error) error {
+	if q.failed == nil {
+		q.failed = err
+	}
+	return err
+}
+
+// guarded runs step for who and turns a panic into a coded error.
+func guarded(who string, step func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = panicError(who, r)
+		}
+	}()
+	return step()
+}
+
+func panicError(who string, r any) error {
+	return diag.New(diag.Internal, "%s: %v", who, r).WithNote("%s", debug.Stack()).
+		WithHint("this is a fault of Tidemill; nothing was committed by the batch in flight")
 }
 
 func tornBytes(r *checkpoint.Recovery) int64 {

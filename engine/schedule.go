@@ -79,6 +79,9 @@ func (q *Query) Ended() bool { return q.schedule.ended && q.pending == nil }
 // turn is one evaluation of the trigger.
 func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 	s := &q.schedule
+	if q.failed != nil {
+		return false, q.failed
+	}
 	if q.pending != nil {
 		return true, q.runPending(ctx)
 	}
@@ -165,7 +168,7 @@ func (q *Query) runPending(ctx context.Context) error {
 // finishBatch runs a batch and keeps a state version if one is due.
 func (q *Query) finishBatch(ctx context.Context, w *work, logged bool) error {
 	if _, err := q.runBatch(ctx, w, logged); err != nil {
-		return err
+		return q.fail(err)
 	}
 	if err := q.hook(AfterState); err != nil {
 		if kerr := q.keep(ctx); kerr != nil {

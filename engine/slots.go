@@ -72,6 +72,9 @@ func (q *Query) cronTurn(ctx context.Context, now time.Time, force bool) (bool, 
 // exactly what the same slot wrote before. A crash leaves the slot's Intent, and the next start runs it first.
 func (q *Query) RunSlot(ctx context.Context, slot trigger.Slot) (err error) {
 	defer q.guard(&err)
+	if q.failed != nil {
+		return q.failed
+	}
 	if err := q.checkSlots(); err != nil {
 		return err
 	}

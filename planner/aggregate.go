@@ -37,7 +37,8 @@ const (
 	outTable   = "__out1"
 )
 
-// aggregate compiles a SELECT with GROUP BY or aggregate functions over a stream into the plan's state operator,
+// aggregate compiles a SELECT with GROUP BY or aggregate functions over a stream into the plan's state
+// operator,
 // and returns the SELECT over its groups that stands in its place.
 func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseGrouping(node, s); err != nil {
@@ -45,7 +46,8 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	}
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
 		a: &Aggregate{Table: stateTable, In: inTable, New: newTable, Out: outTable, OneToOne: s.single}}
-	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls, g.typed,
+	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls,
+		g.typed,
 		g.timeKey, g.partials, g.statements}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -59,19 +61,24 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 func (c *compiler) refuseGrouping(node tree, s *scope) error {
 	switch {
 	case !s.main.pos || c.agg != nil:
-		return c.errAt(diag.ShapeUnsupported, node, "a second aggregate over a stream is not supported yet in output mode %s", c.appMode()).
-			WithHint("write the first result to a sink and read it as a source, or use OUTPUT MODE COMPLETE with one aggregate below the other")
+		return c.errAt(diag.ShapeUnsupported, node,
+			"a second aggregate over a stream is not supported yet in output mode %s", c.appMode()).
+			WithHint("write the first result to a sink and read it as a source, " +
+				"or use OUTPUT MODE COMPLETE with one aggregate below the other")
 	case len(node.list("group_sets")) > 1:
-		return c.errAt(diag.AggregateUnsupported, node, "GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
+		return c.errAt(diag.AggregateUnsupported, node,
+			"GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
 			WithHint("write one query per grouping")
 	}
 	if t := windowFunction(node); t != nil {
-		return c.errAt(diag.ShapeUnsupported, t, "OVER (...) beside an aggregate is not supported on a stream yet (output mode %s)", c.appMode()).
+		return c.errAt(diag.ShapeUnsupported, t,
+			"OVER (...) beside an aggregate is not supported on a stream yet (output mode %s)", c.appMode()).
 			WithHint("aggregate in one query, rank in a batch query over its sink")
 	}
 	for _, m := range node.trees("modifiers") {
 		if m.str("type") == "DISTINCT_MODIFIER" {
-			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "SELECT DISTINCT beside an aggregate is not supported on a stream").
+			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m),
+				"SELECT DISTINCT beside an aggregate is not supported on a stream").
 				WithHint("the groups are distinct already")
 		}
 	}
@@ -134,7 +141,8 @@ func (g *grouping) expandStars() error {
 			return err
 		}
 		if len(item.list("replace_list")) > 0 || item.sub("expr") != nil {
-			return g.c.errAt(diag.ShapeUnsupported, item, "REPLACE and COLUMNS() beside an aggregate are not supported on a stream").
+			return g.c.errAt(diag.ShapeUnsupported, item,
+				"REPLACE and COLUMNS() beside an aggregate are not supported on a stream").
 				WithHint("name the columns")
 		}
 		for _, col := range cols {
@@ -148,7 +156,8 @@ func (g *grouping) expandStars() error {
 			return t.class() != "SUBQUERY"
 		})
 		if found {
-			return g.c.errAt(diag.ShapeUnsupported, item, "COLUMNS() beside an aggregate is not supported on a stream").
+			return g.c.errAt(diag.ShapeUnsupported, item,
+				"COLUMNS() beside an aggregate is not supported on a stream").
 				WithHint("name the columns")
 		}
 	}
@@ -311,7 +320,8 @@ func (g *grouping) typed() error {
 		list = append(list, clone(call))
 	}
 	if len(list) == 0 {
-		return g.c.errAt(diag.AggregateUnsupported, g.node, "the query groups by nothing and aggregates nothing").
+		return g.c.errAt(diag.AggregateUnsupported, g.node,
+			"the query groups by nothing and aggregates nothing").
 			WithHint("add an aggregate such as count(*)")
 	}
 	n := selectNode(list, clone(g.node.sub("from_table")))
@@ -388,12 +398,15 @@ func (g *grouping) timeKey() error {
 
 func (g *grouping) needsWatermark() error {
 	const message = "output mode APPEND can never output this aggregation: it has no watermark on its keys"
-	const hint = "group by window_start or window_end of tumble() or hop() over the watermarked column, or use OUTPUT MODE UPDATE"
+	const hint = "group by window_start or window_end of tumble() or hop() " +
+		"over the watermarked column, or use OUTPUT MODE UPDATE"
 	for _, w := range g.c.windows {
 		if !w.marked {
 			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
-				WithLabel("source %q has no watermark on %q, so no window is ever complete", w.source, w.column).
-				WithHint("add  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'  to CREATE SOURCE %s, or use OUTPUT MODE UPDATE",
+				WithLabel("source %q has no watermark on %q, so no window is ever complete", w.source,
+					w.column).
+				WithHint("add  WATERMARK FOR %s AS %s - INTERVAL '10 seconds'  "+
+					"to CREATE SOURCE %s, or use OUTPUT MODE UPDATE",
 					w.column, w.column, w.source)
 		}
 	}

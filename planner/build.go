@@ -14,7 +14,8 @@ import (
 // Build plans one query of a checked application. Refused shapes come back as *diag.Error with a place in
 // app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
-	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{}, ownMacros: map[string]bool{},
+	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{},
+		ownMacros:   map[string]bool{},
 		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{}}
 	if err := c.prepare(); err != nil {
 		return nil, err
@@ -26,7 +27,8 @@ func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 	if err := c.allowedTables(node, nil); err != nil {
 		return nil, err
 	}
-	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its schema.
+	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its
+	// schema.
 	yes, err := c.streaming(node, nil)
 	if err != nil {
 		return nil, err
@@ -105,20 +107,25 @@ func emptyTable(name string, cols []Column, extra string) string {
 	for i, col := range cols {
 		parts[i] = duck.QuoteIdent(col.Name) + " " + col.Type
 	}
-	return "CREATE OR REPLACE TEMP TABLE " + duck.QuoteIdent(name) + " (" + strings.Join(parts, ", ") + extra + ")"
+	return "CREATE OR REPLACE TEMP TABLE " + duck.QuoteIdent(name) + " (" + strings.Join(parts, ", ") +
+		extra + ")"
 }
 
 // windowMacros are the table macros as a stock shell has them, for binding bodies as they stand.
 func windowMacros() []string {
-	tumble := `SELECT *, time_bucket(size, ts, ` + epoch + `%s) AS window_start, window_start + size AS window_end ` +
+	tumble := `SELECT *, time_bucket(size, ts, ` + epoch +
+		`%s) AS window_start, window_start + size AS window_end ` +
 		`FROM query_table(src) WHERE ts IS NOT NULL`
 	return []string{
 		`CREATE OR REPLACE TEMP MACRO tumble(src, ts, size) AS TABLE (` + fmt.Sprintf(tumble, "") +
 			`), (src, ts, size, "offset") AS TABLE (` + fmt.Sprintf(tumble, ` + "offset"`) + `)`,
-		`CREATE OR REPLACE TEMP MACRO hop(src, ts, slide, size) AS TABLE (SELECT *, window_start + size AS window_end FROM (` +
-			`SELECT *, unnest(generate_series(time_bucket(slide, ts, ` + epoch + `) - size + slide, time_bucket(slide, ts, ` +
+		`CREATE OR REPLACE TEMP MACRO hop(src, ts, slide, size) AS TABLE (` +
+			`SELECT *, window_start + size AS window_end FROM (` +
+			`SELECT *, unnest(generate_series(time_bucket(slide, ts, ` + epoch +
+			`) - size + slide, time_bucket(slide, ts, ` +
 			epoch + `), slide)) AS window_start FROM query_table(src) WHERE ts IS NOT NULL))`,
-		`CREATE OR REPLACE TEMP MACRO session(src, ts, "key", gap) AS TABLE (SELECT *, ts AS window_start, ts + gap AS window_end ` +
+		`CREATE OR REPLACE TEMP MACRO session(src, ts, "key", gap) AS TABLE (` +
+			`SELECT *, ts AS window_start, ts + gap AS window_end ` +
 			`FROM query_table(src) WHERE ts IS NOT NULL AND "key" IS NOT NULL)`,
 	}
 }
@@ -129,7 +136,8 @@ func (c *compiler) prepareTables() error {
 		if cols == nil {
 			described, err := c.db.Describe(c.ctx, t.Body)
 			if err != nil {
-				return diag.Wrap(diag.ReadFailed, err, "the columns of reference table %q are not known", t.Name).
+				return diag.Wrap(diag.ReadFailed, err, "the columns of reference table %q are not known",
+					t.Name).
 					At(c.app.Text, t.Span).WithHint("make sure the files it reads are there")
 			}
 			for _, d := range described {
@@ -159,8 +167,10 @@ func (c *compiler) prepareViews() error {
 			return err
 		}
 		c.views[strings.ToLower(v.Name)] = &definition{name: v.Name, body: node}
-		if _, err := c.db.Exec(c.ctx, "CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
-			return c.bodyFault(shifted(err, len("CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS ")), v.Body, v.At)
+		if _, err := c.db.Exec(c.ctx,
+			"CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
+			return c.bodyFault(shifted(err,
+				len("CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS ")), v.Body, v.At)
 		}
 	}
 	return nil
@@ -209,8 +219,10 @@ func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 	cols, err := c.db.Describe(c.ctx, c.q.Body)
 	if de := asDuckError(err); de != nil && strings.Contains(de.Message, "time_bucket(") {
 		if at := firstWindow(node); at != nil {
-			return nil, c.errAt(diag.WindowInvalid, at, "the time column of %s() must be TIMESTAMP, and its sizes INTERVAL",
-				at.function()).WithNote("%s", firstLine(de.Message)).WithHint("cast it in a computed column of the source")
+			return nil, c.errAt(diag.WindowInvalid, at,
+				"the time column of %s() must be TIMESTAMP, and its sizes INTERVAL",
+				at.function()).WithNote("%s", firstLine(de.Message)).
+				WithHint("cast it in a computed column of the source")
 		}
 	}
 	if err != nil {
@@ -233,14 +245,16 @@ const resultTable = "__result"
 // plan puts the parts together.
 func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
 	if c.agg == nil && c.complete() {
-		return nil, diag.New(diag.CompleteNeedsAgg, "output mode COMPLETE needs an aggregate: without one the result grows for ever").
+		return nil, diag.New(diag.CompleteNeedsAgg,
+			"output mode COMPLETE needs an aggregate: without one the result grows for ever").
 			At(c.app.Text, c.q.ModeSpan).WithHint("use OUTPUT MODE APPEND, or aggregate")
 	}
 	sql, err := c.render(top)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")), Macros: c.app.Macros,
+	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
+		Macros:    c.app.Macros,
 		SlotBound: c.slotBound, Root: rel.node, Agg: c.agg}
 	if p.Policy == "" {
 		p.Policy = PolicyMin
@@ -271,7 +285,8 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	return p, nil
 }
 
-// positioned reads the counted result in the order of its rows' positions. Rows of one position, which a join or
+// positioned reads the counted result in the order of its rows' positions. Rows of one position, which a join
+// or
 // unnest makes, are ordered by their values.
 func (c *compiler) positioned(rel *relation) string {
 	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + resultTable + " ORDER BY " + PosColumn
@@ -316,8 +331,10 @@ func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) e
 	}
 	p.Retracts = rel.filtered
 	if p.Retracts && len(p.Keys) == 0 && len(p.Agg.Keys) > 0 {
-		return diag.New(diag.UpdateUnsupported, "output mode UPDATE may have to take rows of this query back, but they can not be named: "+
-			"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).WithHint("select every GROUP BY column as it is")
+		return diag.New(diag.UpdateUnsupported,
+			"output mode UPDATE may have to take rows of this query back, but they can not be named: "+
+				"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).
+			WithHint("select every GROUP BY column as it is")
 	}
 	return nil
 }

@@ -121,7 +121,8 @@ func isWordByte(b byte) bool {
 	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
 }
 
-// parse returns the query node of a body whose first byte stands at offset at of the text. Clocks are pinned and
+// parse returns the query node of a body whose first byte stands at offset at of the text. Clocks are pinned
+// and
 // macros that matter inlined.
 func (c *compiler) parse(body string, at int) (tree, error) {
 	data, err := c.db.Parse(c.ctx, body)
@@ -134,7 +135,8 @@ func (c *compiler) parse(body string, at int) (tree, error) {
 	}
 	statements := root.trees("statements")
 	if len(statements) != 1 {
-		return nil, diag.New(diag.BodyNotSelect, "the body is not exactly one SELECT").At(c.app.Text, c.q.Span)
+		return nil, diag.New(diag.BodyNotSelect, "the body is not exactly one SELECT").At(c.app.Text,
+			c.q.Span)
 	}
 	node := statements[0].sub("node")
 	shift(node, at)

@@ -7,7 +7,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Explain returns the plan as text: the operators, what is kept and what frees it, and the SQL of a batch, word
+// Explain returns the plan as text: the operators, what is kept and what frees it, and the SQL of a batch,
+// word
 // for word.
 func (p *Plan) Explain() string {
 	var b strings.Builder
@@ -122,10 +123,14 @@ const (
 // Steps returns the statements of a batch in order. Those of a batch without rows are StepOut, StepFree and
 // StepForget.
 func (a *Aggregate) Steps(p *Plan) []Step {
-	create := func(table, sql string) string { return "CREATE OR REPLACE TEMP TABLE " + table + " AS\n" + sql }
+	create := func(table,
+		sql string) string {
+		return "CREATE OR REPLACE TEMP TABLE " + table + " AS\n" + sql
+	}
 	steps := []Step{{Name: StepInput, Title: "what the batch's rows add", SQL: create(a.In, p.Input)}}
 	if p.Retracts {
-		steps = append(steps, Step{Name: StepBefore, Title: "touched groups as they were", SQL: create(a.Out, a.Before)})
+		steps = append(steps, Step{Name: StepBefore, Title: "touched groups as they were",
+			SQL: create(a.Out, a.Before)})
 	}
 	steps = append(steps, Step{Name: StepMerge, Title: "touched groups, merged", SQL: create(a.New, a.Merge)})
 	remove := "DELETE FROM " + a.Table
@@ -136,13 +141,16 @@ func (a *Aggregate) Steps(p *Plan) []Step {
 		Step{Name: StepDelete, Title: "replace them", SQL: remove},
 		Step{Name: StepInsert, Title: "", SQL: "INSERT INTO " + a.Table + " FROM " + a.New})
 	if a.Rows != nil {
-		steps = append(steps, Step{Name: StepRows, Title: "keep the rows", SQL: "INSERT INTO " + a.Rows.Table + " " + a.Rows.Append})
+		steps = append(steps, Step{Name: StepRows, Title: "keep the rows",
+			SQL: "INSERT INTO " + a.Rows.Table + " " + a.Rows.Append})
 	}
 	steps = append(steps, Step{Name: StepOut, Title: "groups to emit", SQL: create(a.Out, a.OutSQL)})
 	if a.Closed != "" {
-		steps = append(steps, Step{Name: StepFree, Title: "free closed groups", SQL: "DELETE FROM " + a.Table + " WHERE " + a.Closed})
+		steps = append(steps, Step{Name: StepFree, Title: "free closed groups",
+			SQL: "DELETE FROM " + a.Table + " WHERE " + a.Closed})
 		if a.Rows != nil {
-			steps = append(steps, Step{Name: StepForget, Title: "and their rows", SQL: "DELETE FROM " + a.Rows.Table + " WHERE " + a.Closed})
+			steps = append(steps, Step{Name: StepForget, Title: "and their rows",
+				SQL: "DELETE FROM " + a.Rows.Table + " WHERE " + a.Closed})
 		}
 	}
 	return steps

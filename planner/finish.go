@@ -325,12 +325,14 @@ func (g *grouping) replace(v any) any {
 	})
 }
 
-// keyBehind returns the key that an item shows one to one, or -1: the key itself, or the seconds of a window's
+// keyBehind returns the key that an item shows one to one, or -1: the key itself, or the seconds of a
+// window's
 // bound if windows are seconds apart.
 func (g *grouping) keyBehind(item tree) int {
 	for t := item; t != nil; {
 		if i := g.keyOf(t); i >= 0 {
-			if m := g.s.mark(g.keys[i]); same(t, item) || (m.kind == markStart || m.kind == markEnd) && m.step >= 1_000_000 {
+			if m := g.s.mark(g.keys[i]); same(t, item) || (m.kind == markStart || m.kind == markEnd) &&
+				m.step >= 1_000_000 {
 				return i
 			}
 			return -1
@@ -348,7 +350,8 @@ func (g *grouping) keyBehind(item tree) int {
 	return -1
 }
 
-// checkFinish binds the SELECT over the groups, which fails where a subquery reads columns of the grouped one.
+// checkFinish binds the SELECT over the groups, which fails where a subquery reads columns of the grouped
+// one.
 func (g *grouping) checkFinish(node tree, rel *relation) error {
 	cols := make([]string, 0, len(g.a.Keys)+len(g.a.Finish))
 	for _, k := range g.a.Keys {
@@ -357,7 +360,8 @@ func (g *grouping) checkFinish(node tree, rel *relation) error {
 	for _, f := range g.a.Finish {
 		cols = append(cols, duck.QuoteIdent(f.Name)+" "+f.Type)
 	}
-	if _, err := g.c.db.Exec(g.c.ctx, "CREATE OR REPLACE TEMP TABLE "+outTable+" ("+strings.Join(cols, ", ")+")"); err != nil {
+	if _, err := g.c.db.Exec(g.c.ctx, "CREATE OR REPLACE TEMP TABLE "+outTable+" ("+strings.Join(cols,
+		", ")+")"); err != nil {
 		return fmt.Errorf("bind groups of query %q: %w", g.c.q.Name, err)
 	}
 	sql, err := g.c.render(node)
@@ -366,7 +370,8 @@ func (g *grouping) checkFinish(node tree, rel *relation) error {
 	}
 	described, err := g.c.describe(sql)
 	if asDuckError(err) != nil {
-		return g.c.errAt(diag.ShapeUnsupported, g.node, "this aggregate is not supported on a stream: %s", firstLine(asDuckError(err).Message)).
+		return g.c.errAt(diag.ShapeUnsupported, g.node, "this aggregate is not supported on a stream: %s",
+			firstLine(asDuckError(err).Message)).
 			WithHint("move subqueries that read columns of the stream into a query of their own")
 	}
 	rel.cols = described

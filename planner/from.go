@@ -8,7 +8,8 @@ import (
 	"github.com/tidemill/tidemill/internal/duck"
 )
 
-// from is what a FROM clause has: the relations that carry rows of sources, with the names they go by. At most
+// from is what a FROM clause has: the relations that carry rows of sources, with the names they go by. At
+// most
 // one of them has positions.
 type from struct {
 	aliases []string // of every visible relation, in order
@@ -75,7 +76,8 @@ func (c *compiler) leaf(t tree, rel *relation, alias string, columns []any) *fro
 	}
 	t["query_location"] = location
 	rel = rel.renamed(columns)
-	return &from{aliases: []string{alias}, streams: map[string]*relation{strings.ToLower(alias): rel}, main: rel,
+	return &from{aliases: []string{alias}, streams: map[string]*relation{strings.ToLower(alias): rel},
+		main:  rel,
 		alias: alias, single: rel.single, ordered: rel.ordered}
 }
 
@@ -133,7 +135,8 @@ func (c *compiler) nameRelation(name string, e *env, at tree) (*relation, error)
 	}
 	def := what.def
 	if def == nil || def.body == nil {
-		return nil, c.errAt(diag.ShapeUnsupported, at, "%q is not a stream", name).WithHint("name a source, view or WITH query")
+		return nil, c.errAt(diag.ShapeUnsupported, at, "%q is not a stream", name).
+			WithHint("name a source, view or WITH query")
 	}
 	if def.rel != nil {
 		return def.rel, nil
@@ -179,7 +182,8 @@ func (c *compiler) named(node tree, rel *relation, hint string) (*relation, erro
 
 func (c *compiler) sourceRelation(s *Source) *relation {
 	c.sources[s.Name] = true
-	rel := &relation{name: s.Name, marks: map[string]mark{}, stream: true, pos: true, single: true, ordered: true,
+	rel := &relation{name: s.Name, marks: map[string]mark{}, stream: true, pos: true, single: true,
+		ordered: true,
 		sources: []string{s.Name}, nulls: []string{s.Name}, node: &Node{Op: "source " + s.Name}}
 	for _, col := range s.Columns {
 		rel.cols = append(rel.cols, duck.Column{Name: col.Name, Type: col.Type})
@@ -210,14 +214,17 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 			return l.plus(r, kind), nil
 		}
 		return nil, c.errAt(diag.JoinUnsupported, t,
-			"a join of two streams is not supported yet, and never in output mode COMPLETE without an aggregate (this is %s)",
-			c.appMode()).WithHint("join the stream with a reference table, or write both into one stream first")
+			"a join of two streams is not supported yet, "+
+				"and never in output mode COMPLETE without an aggregate (this is %s)",
+			c.appMode()).
+			WithHint("join the stream with a reference table, or write both into one stream first")
 	}
 	if l.main == nil && r.main == nil {
 		return l.plus(r, kind), nil
 	}
 	if ref == "POSITIONAL" {
-		return nil, c.errAt(diag.JoinUnsupported, t, "a positional join with a stream has no meaning: its rows have no fixed number").
+		return nil, c.errAt(diag.JoinUnsupported, t,
+			"a positional join with a stream has no meaning: its rows have no fixed number").
 			WithHint("join on a key")
 	}
 	if err := c.checkSides(t, l.main != nil, kind, ref); err != nil {
@@ -244,7 +251,8 @@ func (c *compiler) checkSides(t tree, streamLeft bool, kind, ref string) error {
 		side = "left"
 	}
 	return c.errAt(diag.JoinUnsupported, t,
-		"this %s JOIN would keep or test rows of the reference table on its %s side against the whole stream, which never ends",
+		"this %s JOIN would keep or test rows of the reference table on its %s side "+
+			"against the whole stream, which never ends",
 		kind, side).
 		WithHint("put the stream on the left and use JOIN, LEFT JOIN, SEMI JOIN or ANTI JOIN")
 }
@@ -273,6 +281,7 @@ func (f *from) plus(o *from, kind string) *from {
 
 // star is SELECT *, or relation.*.
 func star(relation string) tree {
-	return tree{"class": "STAR", "type": "STAR", "alias": "", "query_location": synthetic, "relation_name": relation,
-		"exclude_list": []any{}, "replace_list": []any{}, "columns": false, "expr": nil, "unpacked": false}
+	return tree{"class": "STAR", "type": "STAR", "alias": "", "query_location": synthetic,
+		"relation_name": relation,
+		"exclude_list":  []any{}, "replace_list": []any{}, "columns": false, "expr": nil, "unpacked": false}
 }

@@ -43,7 +43,8 @@ func clocks() map[string]string {
 	}
 }
 
-// refused says why a function can not stand in a body. The catalogue's own notion of volatility is added to it,
+// refused says why a function can not stand in a body. The catalogue's own notion of volatility is added to
+// it,
 // but can not replace it: it calls one-argument age and current_setting consistent.
 func refused() map[string]string {
 	const (
@@ -70,7 +71,8 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 	rows, err := db.Rows(ctx, `SELECT DISTINCT lower(function_name), function_type, coalesce(stability, ''),
 		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, '')
 		FROM duckdb_functions()
-		WHERE function_type IN ('aggregate', 'macro', 'table_macro') OR stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
+		WHERE function_type IN ('aggregate', 'macro', 'table_macro')
+			OR stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
 		ORDER BY ALL`)
 	if err != nil {
 		return nil, fmt.Errorf("list functions: %w", err)
@@ -107,7 +109,8 @@ func text(v any) string {
 	return s
 }
 
-// checkFunctions refuses functions that can not stand in a body and pins clocks, in place, everywhere below v. Names
+// checkFunctions refuses functions that can not stand in a body and pins clocks, in place, everywhere below
+// v. Names
 // in columns hide functions that are written without parentheses, such as current_date.
 func (c *compiler) checkFunctions(v any) error {
 	var first error
@@ -147,14 +150,16 @@ func (c *compiler) checkFunctions(v any) error {
 			if why == "" {
 				why = "does not give the same value when a batch runs again"
 			}
-			fail(t, name, why, "compute it before the row enters the source, or use now(), which is the batch's logged time")
+			fail(t, name, why,
+				"compute it before the row enters the source, or use now(), which is the batch's logged time")
 		}
 		return nil, false
 	})
 	return first
 }
 
-// keyword returns the name of a function that is called without parentheses, or "". A column of that name hides it.
+// keyword returns the name of a function that is called without parentheses, or "". A column of that name
+// hides it.
 func (c *compiler) keyword(t tree) string {
 	names := t.names("column_names")
 	if len(names) != 1 {
@@ -205,16 +210,19 @@ func call(name, alias string, args ...any) tree {
 	}
 	return tree{"class": "FUNCTION", "type": "FUNCTION", "alias": alias, "query_location": synthetic,
 		"function_name": name, "schema": "", "children": args, "filter": nil,
-		"order_bys": tree{"type": "ORDER_MODIFIER", "orders": []any{}}, "distinct": false, "is_operator": false,
+		"order_bys": tree{"type": "ORDER_MODIFIER",
+			"orders": []any{}}, "distinct": false, "is_operator": false,
 		"export_state": false, "catalog": ""}
 }
 
 func cast(child tree, duckType string) tree {
-	return tree{"class": "CAST", "type": "OPERATOR_CAST", "alias": "", "query_location": synthetic, "child": child,
+	return tree{"class": "CAST", "type": "OPERATOR_CAST", "alias": "", "query_location": synthetic,
+		"child":     child,
 		"cast_type": tree{"id": duckType, "type_info": nil}, "try_cast": false}
 }
 
-// inlineMacros replaces calls of scalar macros by their bodies where the body holds an aggregate or a clock, so
+// inlineMacros replaces calls of scalar macros by their bodies where the body holds an aggregate or a clock,
+// so
 // that both are seen. Calls with named arguments are left to DuckDB.
 func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
 	var failed error
@@ -229,7 +237,8 @@ func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
 			return nil, false
 		}
 		if depth > 16 {
-			failed = c.errAt(diag.FunctionRefused, t, "macro %q calls itself", t.function()).WithHint("write it without the cycle")
+			failed = c.errAt(diag.FunctionRefused, t, "macro %q calls itself", t.function()).
+				WithHint("write it without the cycle")
 			return nil, false
 		}
 		args := map[string]any{}

@@ -15,7 +15,9 @@ func (g *grouping) partials() error {
 		if err != nil {
 			return err
 		}
-		g.a.Keys = append(g.a.Keys, Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type}, Expr: sql})
+		g.a.Keys = append(g.a.Keys,
+			Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type},
+				Expr: sql})
 	}
 	for i, call := range g.calls {
 		sql, err := g.c.exprSQL(call)
@@ -41,7 +43,8 @@ func (g *grouping) partials() error {
 	return nil
 }
 
-// partial adds a column of the state table, or finds the one that is already there, and returns its reference.
+// partial adds a column of the state table, or finds the one that is already there, and returns its
+// reference.
 // merge has a place for the column.
 func (g *grouping) partial(typ, init, merge string) string {
 	for _, p := range g.a.Partials {
@@ -134,10 +137,12 @@ func (p *partialCall) keep() (bool, error) {
 		if p.ordered {
 			return false, nil
 		}
-		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "product("+p.g.inOrder()+")"))
+		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"),
+			"product("+p.g.inOrder()+")"))
 	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
 		typ := p.f.Type
-		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST("+p.name+"(%s) AS "+typ+")"))
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"),
+			"CAST("+p.name+"(%s) AS "+typ+")"))
 	case "first", "last", "any_value", "arbitrary":
 		if p.ordered || p.filter != "" && p.name != "any_value" {
 			return false, nil
@@ -158,7 +163,8 @@ func (p *partialCall) count(cond string) string {
 	return p.g.partial("BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
 }
 
-// inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their value.
+// inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their
+// value.
 func (g *grouping) inOrder() string {
 	if g.s.single {
 		return "%[1]s ORDER BY \"" + PosColumn + "\""
@@ -204,7 +210,8 @@ func (p *partialCall) avg() (bool, error) {
 	return p.done(fmt.Sprintf("CASE WHEN %s > 0 THEN CAST(%s AS DOUBLE) / %s END", n, sum, n))
 }
 
-// argExtreme keeps the value at the extreme and the extreme. Rows in which either is NULL do not take part, and
+// argExtreme keeps the value at the extreme and the extreme. Rows in which either is NULL do not take part,
+// and
 // of equal extremes the first row counts.
 func (p *partialCall) argExtreme() (bool, error) {
 	extreme := ""
@@ -233,7 +240,8 @@ func (p *partialCall) argExtreme() (bool, error) {
 		"arg_"+extreme+"(%[1]s, "+column+strings.TrimPrefix(p.g.inOrder(), "%[1]s")+")"))
 }
 
-// keepRows keeps the arguments of a call, row by row, and evaluates the call itself when the group is emitted.
+// keepRows keeps the arguments of a call, row by row, and evaluates the call itself when the group is
+// emitted.
 func (g *grouping) keepRows(call tree, f *Finish) error {
 	held := clone(call)
 	distinct := held.flag("distinct")
@@ -284,10 +292,13 @@ func (g *grouping) keepRows(call tree, f *Finish) error {
 	return nil
 }
 
-// orderFree names the aggregates that keep rows but do not depend on their order, so that they need not be sorted.
+// orderFree names the aggregates that keep rows but do not depend on their order, so that they need not be
+// sorted.
 func orderFree(name string) bool {
 	switch name {
-	case "median", "quantile", "quantile_cont", "quantile_disc", "count", "min", "max", "approx_count_distinct", "histogram":
+	case "median", "quantile", "quantile_cont", "quantile_disc", "count", "min", "max",
+		"approx_count_distinct",
+		"histogram":
 		return true
 	}
 	return false
@@ -312,18 +323,21 @@ func (g *grouping) firstOnly(held tree) {
 	for i, o := range over {
 		names[i] = duck.QuoteIdent(asTree(o).names("column_names")[0])
 	}
-	expr := fmt.Sprintf("row_number() OVER (PARTITION BY %s ORDER BY \"%s\") = 1", strings.Join(names, ", "), PosColumn)
+	expr := fmt.Sprintf("row_number() OVER (PARTITION BY %s ORDER BY \"%s\") = 1", strings.Join(names, ", "),
+		PosColumn)
 	column := fmt.Sprintf("__f%d", len(g.a.firsts)+1)
 	g.a.firsts = append(g.a.firsts, expr+" AS "+duck.QuoteIdent(column))
 	cond := columnRef("", column)
 	if t := held.sub("filter"); t != nil {
-		cond = tree{"class": "CONJUNCTION", "type": "CONJUNCTION_AND", "alias": "", "query_location": synthetic,
-			"children": []any{clone(t), cond}}
+		cond = tree{"class": "CONJUNCTION", "type": "CONJUNCTION_AND", "alias": "",
+			"query_location": synthetic,
+			"children":       []any{clone(t), cond}}
 	}
 	held["filter"] = cond
 }
 
-// keepArgument adds a column to the kept rows for an argument that is not constant, and returns what stands for
+// keepArgument adds a column to the kept rows for an argument that is not constant, and returns what stands
+// for
 // it.
 func (g *grouping) keepArgument(arg tree) (tree, error) {
 	varies := false

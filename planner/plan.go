@@ -41,7 +41,7 @@ type Plan struct {
 	Tables    []*Table  // likewise
 	Macros    []*Macro  // all of the application's
 	Schema    []stream.Column
-	Keys      []int // in update mode, the result columns that name a row; empty when the group keys are not all there
+	Keys      []int // in update mode, the result columns that name a row; empty if keys are missing
 	SlotBound bool  // reads slot_start or slot_end
 	UsesNow   bool  // reads the batch's time
 
@@ -50,11 +50,13 @@ type Plan struct {
 	Agg    *Aggregate // nil for a plan without state
 	Result string     // SELECT of the batch's result; over __result if Counted, else over Input's own tables
 
-	// Counted says that the rows that were used are counted by their position, since a row may come out more or
+	// Counted says that the rows that were used are counted by their position, since a row may come out more
+	// or
 	// less than once, or from several sources. Otherwise each row of the result is one used row.
 	Counted bool
 
-	// Retracts says that an update may take a row back (HAVING, or a filter above the aggregate): the result is
+	// Retracts says that an update may take a row back (HAVING, or a filter above the aggregate): the result
+	// is
 	// computed before and after, and rows that are gone leave as deletes.
 	Retracts bool
 
@@ -139,7 +141,8 @@ func (p *Plan) Stateful() bool { return p.Agg != nil }
 // UsesWatermark reports whether a batch without data makes sense when the watermark has moved.
 func (p *Plan) UsesWatermark() bool { return p.Agg != nil && p.Agg.Closed != "" }
 
-// Layout returns what must stay the same while a checkpoint lives, one stable line each: the operators that keep
+// Layout returns what must stay the same while a checkpoint lives, one stable line each: the operators that
+// keep
 // state, with their keys and columns.
 func (p *Plan) Layout() []string {
 	lines := []string{"mode " + p.Mode.String()}
@@ -174,7 +177,8 @@ func (p *Plan) Hash() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// NotComparable returns why this query's stream can not be compared with a batch run over the same rows, or nil.
+// NotComparable returns why this query's stream can not be compared with a batch run over the same rows, or
+// nil.
 func (p *Plan) NotComparable() []string {
 	var why []string
 	if p.UsesNow {

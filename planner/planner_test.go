@@ -35,22 +35,27 @@ func plain(cols []planner.Column) []stream.Column {
 	return out
 }
 
-// testApp declares orders (watermark on ts), clicks (none), users (reference), and what views and macros are given.
+// testApp declares orders (watermark on ts), clicks (none), users (reference), and what views and macros are
+// given.
 func testApp(t *testing.T, body string, views []*planner.View, macros []*planner.Macro) *planner.App {
 	t.Helper()
 	return &planner.App{
 		Text: &diag.Text{Name: "q.sql", Body: body},
 		Sources: []*planner.Source{
-			{Name: "orders", Columns: columns(t, "id BIGINT", "user_id VARCHAR", "amount DOUBLE", "price DECIMAL(10,2)", "ts TIMESTAMP",
-				"tags VARCHAR[]", "day DATE AS ts::DATE"), Watermark: &planner.Watermark{Column: "ts", Delay: 10 * time.Second}},
+			{Name: "orders", Columns: columns(t, "id BIGINT", "user_id VARCHAR", "amount DOUBLE",
+				"price DECIMAL(10,2)", "ts TIMESTAMP",
+				"tags VARCHAR[]", "day DATE AS ts::DATE"),
+				Watermark: &planner.Watermark{Column: "ts", Delay: 10 * time.Second}},
 			{Name: "clicks", Columns: columns(t, "user_id VARCHAR", "ts TIMESTAMP", "value INTEGER")},
 		},
-		Tables: []*planner.Table{{Name: "users", Columns: plain(columns(t, "user_id VARCHAR", "country VARCHAR"))}},
-		Views:  views, Macros: macros,
+		Tables: []*planner.Table{{Name: "users",
+			Columns: plain(columns(t, "user_id VARCHAR", "country VARCHAR"))}},
+		Views: views, Macros: macros,
 	}
 }
 
-// TestGolden plans each body. Commands: plan and error, with mode=append|update|complete; view NAME and macro NAME
+// TestGolden plans each body. Commands: plan and error, with mode=append|update|complete; view NAME and macro
+// NAME
 // declare for the rest of the file.
 func TestGolden(t *testing.T) {
 	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
@@ -67,7 +72,8 @@ func TestGolden(t *testing.T) {
 				prefix += d.Input + "\n"
 				return "ok\n"
 			case "macro":
-				macros = append(macros, &planner.Macro{Name: d.CmdArgs[0].Key, Text: d.Input, At: len(prefix)})
+				macros = append(macros, &planner.Macro{Name: d.CmdArgs[0].Key, Text: d.Input,
+					At: len(prefix)})
 				prefix += d.Input + "\n"
 				return "ok\n"
 			}
@@ -79,8 +85,10 @@ func TestGolden(t *testing.T) {
 				d.ScanArgs(t, "mode", &mode)
 			}
 			text := prefix + d.Input
-			q := &planner.Query{Name: "q", Body: d.Input, At: len(prefix), Span: diag.Span{Start: len(prefix), End: len(prefix) + 1},
-				Mode: map[string]stream.Mode{"append": stream.Append, "update": stream.Update, "complete": stream.Complete}[mode]}
+			q := &planner.Query{Name: "q", Body: d.Input, At: len(prefix), Span: diag.Span{Start: len(prefix),
+				End: len(prefix) + 1},
+				Mode: map[string]stream.Mode{"append": stream.Append, "update": stream.Update,
+					"complete": stream.Complete}[mode]}
 			q.ModeSpan = q.Span
 			p, err := planner.Build(t.Context(), testApp(t, text, views, macros), q, conn)
 			if err != nil {
@@ -104,7 +112,8 @@ func TestHashChangesWithThePlan(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	hash := func(body string) string {
-		p, err := planner.Build(t.Context(), testApp(t, body, nil, nil), &planner.Query{Name: "q", Body: body}, conn)
+		p, err := planner.Build(t.Context(), testApp(t, body, nil, nil), &planner.Query{Name: "q",
+			Body: body}, conn)
 		require.NoError(t, err)
 		return p.Hash()
 	}

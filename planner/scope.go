@@ -127,9 +127,11 @@ func (c *compiler) streamingTree(t tree, e *env) (bool, error) {
 		inner := e
 		for _, entry := range with.list("map") {
 			en := asTree(entry)
-			def := &definition{name: en.str("key"), body: en.sub("value").sub("query").sub("node"), env: inner}
+			def := &definition{name: en.str("key"), body: en.sub("value").sub("query").sub("node"),
+				env: inner}
 			if def.body.class() == "RECURSIVE_CTE_NODE" {
-				own := &env{up: inner, defs: map[string]*definition{strings.ToLower(def.name): {name: def.name}}}
+				own := &env{up: inner,
+					defs: map[string]*definition{strings.ToLower(def.name): {name: def.name}}}
 				if yes, err := c.streaming(def.body, own); yes || err != nil {
 					return yes, err
 				}
@@ -201,12 +203,14 @@ func (c *compiler) referencesTree(t tree, e *env) error {
 			WithHint("put it in CREATE TABLE")
 	}
 	if t.sub("sample") != nil {
-		return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE gives other rows each time").WithHint("filter by a hash of a key instead")
+		return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE gives other rows each time").
+			WithHint("filter by a hash of a key instead")
 	}
 	if with := t.sub("cte_map"); with != nil {
 		for _, entry := range with.list("map") {
 			en := asTree(entry)
-			hidden := &env{up: e, defs: map[string]*definition{strings.ToLower(en.str("key")): {name: en.str("key")}}}
+			hidden := &env{up: e,
+				defs: map[string]*definition{strings.ToLower(en.str("key")): {name: en.str("key")}}}
 			inner := e
 			if en.sub("value").sub("query").sub("node").class() == "RECURSIVE_CTE_NODE" {
 				inner = hidden
@@ -239,7 +243,8 @@ func (c *compiler) referenceName(t tree, e *env) error {
 	}
 	switch {
 	case what.source != nil:
-		return c.errAt(diag.JoinUnsupported, t, "a subquery that reads source %q would join two streams here", name).
+		return c.errAt(diag.JoinUnsupported, t, "a subquery that reads source %q would join two streams here",
+			name).
 			WithHint("read the stream in FROM, or keep what the subquery needs in a reference table")
 	case what.def == nil || what.def.body == nil:
 		return nil
@@ -267,7 +272,8 @@ func (c *compiler) referenceName(t tree, e *env) error {
 
 func (c *compiler) plainName(t tree) error {
 	if t.str("schema_name") != "" || t.str("catalog_name") != "" {
-		return c.errAt(diag.UnknownName, t, "%q has a schema, but sources, tables and views have none", t.str("table_name")).
+		return c.errAt(diag.UnknownName, t, "%q has a schema, but sources, tables and views have none",
+			t.str("table_name")).
 			WithHint("write the bare name")
 	}
 	if t.sub("sample") != nil {
@@ -288,7 +294,8 @@ func (c *compiler) checkTableFunction(t tree, e *env) error {
 	case "range", "generate_series", "unnest":
 		return nil
 	case "tumble", "hop", "session":
-		return c.errAt(diag.ShapeUnsupported, t, "%s() can only stand in the FROM of a query over a stream", name).
+		return c.errAt(diag.ShapeUnsupported, t, "%s() can only stand in the FROM of a query over a stream",
+			name).
 			WithHint("compute time_bucket() of the reference table's column instead")
 	}
 	for _, m := range c.cat.macros[name] {
@@ -298,13 +305,15 @@ func (c *compiler) checkTableFunction(t tree, e *env) error {
 		return c.checkTableMacro(t, m, e)
 	}
 	return c.errAt(diag.FunctionRefused, t, "table function %q can not be used in a query", name).
-		WithHint("read files and other outside data by CREATE SOURCE or CREATE TABLE; range, generate_series and unnest are allowed")
+		WithHint("read files and other outside data by CREATE SOURCE or CREATE TABLE; " +
+			"range, generate_series and unnest are allowed")
 }
 
 func (c *compiler) checkTableMacro(t tree, m macro, e *env) error {
 	data, err := c.db.Parse(c.ctx, m.body)
 	if err != nil {
-		return c.errAt(diag.SQLInvalid, t, "the body of macro %q can not be parsed: %v", t.sub("function").function(), err)
+		return c.errAt(diag.SQLInvalid, t, "the body of macro %q can not be parsed: %v",
+			t.sub("function").function(), err)
 	}
 	body, err := decodeTree(data)
 	if err != nil {

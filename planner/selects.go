@@ -9,7 +9,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// query compiles a query node that reads a stream. It returns the node with its FROM resolved, and what its rows
+// query compiles a query node that reads a stream. It returns the node with its FROM resolved, and what its
+// rows
 // are. While the relation has positions, __pos is the last column of the select list.
 func (c *compiler) query(node tree, e *env) (tree, *relation, error) {
 	switch node.class() {
@@ -36,13 +37,15 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, part := range []string{"select_list", "where_clause", "group_expressions", "having", "qualify", "modifiers"} {
+	for _, part := range []string{"select_list", "where_clause", "group_expressions", "having", "qualify",
+		"modifiers"} {
 		if err := c.subqueries(node[part], e); err != nil {
 			return nil, nil, err
 		}
 	}
 	if f.main == nil {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "this part of the query reads a stream only in a subquery").
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
+			"this part of the query reads a stream only in a subquery").
 			WithHint("read the stream in FROM")
 	}
 	s := &scope{from: f, env: e}
@@ -90,23 +93,28 @@ func (c *compiler) refuseShapes(node tree, plain bool) error {
 	}
 	if t := windowFunction(node); t != nil {
 		return c.errAt(diag.ShapeUnsupported, t,
-			"%s OVER (...) is not supported on a stream yet, and never in output mode append unless it is keyed by a window (this is %s)",
+			"%s OVER (...) is not supported on a stream yet, "+
+				"and never in output mode append unless it is keyed by a window (this is %s)",
 			strings.ToLower(t.str("function_name")), c.appMode()).
 			WithHint("aggregate by a window, for example arg_max(value, time) or max_by")
 	}
 	if node.sub("sample") != nil {
-		return c.errAt(diag.FunctionRefused, node, "TABLESAMPLE gives other rows each time").WithHint("filter by a hash of a key instead")
+		return c.errAt(diag.FunctionRefused, node, "TABLESAMPLE gives other rows each time").
+			WithHint("filter by a hash of a key instead")
 	}
 	for _, m := range node.trees("modifiers") {
 		switch m.str("type") {
 		case "ORDER_MODIFIER":
-			return c.errAt(diag.OrderByUnsupported, m, "ORDER BY can not be used on a stream in output mode %s: rows never stop coming",
+			return c.errAt(diag.OrderByUnsupported, m,
+				"ORDER BY can not be used on a stream in output mode %s: rows never stop coming",
 				c.appMode()).WithHint("drop the ORDER BY, or aggregate and use OUTPUT MODE COMPLETE")
 		case "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER":
-			return c.errAt(diag.LimitUnsupported, m, "LIMIT over a stream is not supported yet in output mode %s", c.appMode()).
+			return c.errAt(diag.LimitUnsupported, m,
+				"LIMIT over a stream is not supported yet in output mode %s", c.appMode()).
 				WithHint("drop the LIMIT, or aggregate and use OUTPUT MODE COMPLETE")
 		case "DISTINCT_MODIFIER":
-			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "DISTINCT over a stream is not supported yet").
+			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m),
+				"DISTINCT over a stream is not supported yet").
 				WithHint("group by the columns in OUTPUT MODE UPDATE or COMPLETE")
 		}
 	}
@@ -158,7 +166,8 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	if s.main.pos {
 		cols = cols[:len(cols)-1]
 	}
-	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources, nulls: s.main.nulls,
+	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources,
+		nulls:  s.main.nulls,
 		single: s.single && !unnests(node), ordered: s.ordered,
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
 	detail := []string{}
@@ -169,7 +178,8 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		}
 		detail = append(detail, "filter "+w)
 	}
-	rel.node = &Node{Op: "project " + strings.Join(rel.columnNames(), ", "), Detail: detail, Below: []*Node{s.main.node}}
+	rel.node = &Node{Op: "project " + strings.Join(rel.columnNames(), ", "), Detail: detail,
+		Below: []*Node{s.main.node}}
 	return node, rel, nil
 }
 
@@ -197,8 +207,10 @@ func (c *compiler) hidePosition(node tree, s *scope) error {
 			first = c.hideStar(t, s)
 		case "COLUMN_REF":
 			names := t.names("column_names")
-			if _, isColumn := s.main.column(names[0]); len(names) == 1 && !isColumn && strings.EqualFold(names[0], s.alias) {
-				first = c.errAt(diag.ShapeUnsupported, t, "%q as one value of all columns is not supported on a stream", names[0]).
+			if _, isColumn := s.main.column(names[0]); len(names) == 1 && !isColumn &&
+				strings.EqualFold(names[0], s.alias) {
+				first = c.errAt(diag.ShapeUnsupported, t,
+					"%q as one value of all columns is not supported on a stream", names[0]).
 					WithHint("write struct_pack() of the columns")
 			}
 		}
@@ -222,7 +234,8 @@ func (c *compiler) hideStar(t tree, s *scope) error {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil || re.MatchString(PosColumn) {
-		return c.errAt(diag.ShapeUnsupported, t, "COLUMNS(%q) also matches the hidden column %s", pattern, PosColumn).
+		return c.errAt(diag.ShapeUnsupported, t, "COLUMNS(%q) also matches the hidden column %s", pattern,
+			PosColumn).
 			WithHint("anchor the pattern, or use COLUMNS(c -> ...)")
 	}
 	return nil
@@ -301,7 +314,8 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = e.within(node)
 	l, r := node.sub("left"), node.sub("right")
 	if kind := node.str("setop_type"); !strings.HasPrefix(kind, "UNION") || !node.flag("setop_all") {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "%s of streams is not supported yet; UNION ALL is",
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
+			"%s of streams is not supported yet; UNION ALL is",
 			strings.ReplaceAll(kind, "_", " ")).WithHint("write UNION ALL")
 	}
 	for _, side := range []tree{l, r} {
@@ -310,7 +324,8 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 			return nil, nil, err
 		}
 		if !yes {
-			return nil, nil, c.errAt(diag.ShapeUnsupported, side, "UNION ALL of a stream and reference data would repeat the data in every batch").
+			return nil, nil, c.errAt(diag.ShapeUnsupported, side,
+				"UNION ALL of a stream and reference data would repeat the data in every batch").
 				WithHint("union streams with streams only")
 		}
 	}
@@ -326,7 +341,8 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	if lr.pos != rr.pos || !lr.pos && !c.complete() {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node, "UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
+			"UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
 			WithHint("write the branches as separate queries")
 	}
 	if err := c.refuseShapes(node, !lr.pos); err != nil {
@@ -392,7 +408,8 @@ func columnsOf(cols []duck.Column) ([]stream.Column, error) {
 	for i, col := range cols {
 		typ, err := duck.ArrowType(col.Type)
 		if err != nil {
-			return nil, diag.New(diag.BadType, "column %q has type %s, which can not leave a query", col.Name, col.Type).
+			return nil, diag.New(diag.BadType, "column %q has type %s, which can not leave a query", col.Name,
+				col.Type).
 				WithHint("cast it to another type")
 		}
 		out[i] = stream.Column{Name: col.Name, Type: col.Type, Arrow: typ}

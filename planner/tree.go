@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// tree is a node of DuckDB's JSON syntax tree. Numbers are json.Number, since synthetic nodes carry the position
+// tree is a node of DuckDB's JSON syntax tree. Numbers are json.Number, since synthetic nodes carry the
+// position
 // 18446744073709551615. Positions are byte offsets in the application's text, not in the body.
 type tree map[string]any
 

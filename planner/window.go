@@ -26,7 +26,8 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 		return nil, err
 	}
 	if !yes {
-		return nil, c.errAt(diag.ShapeUnsupported, args[0], "%s() of %q, which is not a stream, is not supported in a query",
+		return nil, c.errAt(diag.ShapeUnsupported, args[0],
+			"%s() of %q, which is not a stream, is not supported in a query",
 			name, relName).WithHint("compute time_bucket() in CREATE TABLE instead")
 	}
 	rel, err := c.nameRelation(relName, e, args[0])
@@ -39,7 +40,8 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 			WithNote("columns here: %s", strings.Join(rel.columnNames(), ", "))
 	}
 	if ts.Type != "TIMESTAMP" {
-		return nil, c.errAt(diag.WindowInvalid, args[1], "the time column of %s() must be TIMESTAMP, %q is %s", name, tsName, ts.Type).
+		return nil, c.errAt(diag.WindowInvalid, args[1],
+			"the time column of %s() must be TIMESTAMP, %q is %s", name, tsName, ts.Type).
 			WithHint("cast it to TIMESTAMP in a computed column of the source")
 	}
 	out, err := c.windowRelation(fn, rel, ts.Name)
@@ -67,11 +69,13 @@ func (c *compiler) windowArgs(name string, args []tree, at tree) error {
 		least = most
 	}
 	if len(args) < least || len(args) > most {
-		return c.errAt(diag.WindowInvalid, at, "%s() has %d arguments", name, len(args)).WithHint("write %s", usage)
+		return c.errAt(diag.WindowInvalid, at, "%s() has %d arguments", name, len(args)).
+			WithHint("write %s", usage)
 	}
 	for i, what := range []string{"a source, view or WITH query", "its time column"} {
 		if args[i].class() != "COLUMN_REF" || len(args[i].names("column_names")) != 1 {
-			return c.errAt(diag.WindowInvalid, args[i], "argument %d of %s() must be the bare name of %s", i+1, name, what).
+			return c.errAt(diag.WindowInvalid, args[i], "argument %d of %s() must be the bare name of %s",
+				i+1, name, what).
 				WithHint("write %s", usage)
 		}
 	}
@@ -118,7 +122,8 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		return nil, err
 	}
 	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, single: rel.single && name == "tumble",
-		ordered: rel.ordered && name == "tumble", filtered: rel.filtered, sources: rel.sources, marks: map[string]mark{}}
+		ordered: rel.ordered &&
+			name == "tumble", filtered: rel.filtered, sources: rel.sources, marks: map[string]mark{}}
 	c.define(out.name, sql)
 	out.cols = append(append(out.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
 		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
@@ -151,11 +156,14 @@ func (c *compiler) tumbleSQL(rel *relation, ts, size string, offset tree) (strin
 	}
 	col := duck.QuoteIdent(ts)
 	exclude, last := posColumns(rel)
-	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) AS window_start, window_start + %s AS window_end%s\n"+
-		"FROM %s WHERE %s IS NOT NULL", exclude, size, col, origin, size, last, duck.QuoteIdent(rel.name), col), nil
+	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) AS window_start, "+
+		"window_start + %s AS window_end%s\n"+
+		"FROM %s WHERE %s IS NOT NULL",
+		exclude, size, col, origin, size, last, duck.QuoteIdent(rel.name), col), nil
 }
 
-// hopSQL multiplies each row by the windows it is in: a cross join with their numbers is several times faster than
+// hopSQL multiplies each row by the windows it is in: a cross join with their numbers is several times faster
+// than
 // unnesting a series per row.
 func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int64) (string, error) {
 	slideSQL, step, err := c.interval("hop", "slide", slide)
@@ -167,11 +175,13 @@ func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int
 		return "", err
 	}
 	if micros%step != 0 {
-		return "", c.errAt(diag.WindowInvalid, size, "the size of hop() must be a multiple of its slide; %s is not one of %s",
+		return "", c.errAt(diag.WindowInvalid, size,
+			"the size of hop() must be a multiple of its slide; %s is not one of %s",
 			sizeSQL, slideSQL).WithHint("the slide comes first: hop(source, time column, slide, size)")
 	}
 	if micros/step > 10_000 {
-		return "", c.errAt(diag.WindowInvalid, size, "hop() would put each row in %d windows; at most 10000 are allowed", micros/step).
+		return "", c.errAt(diag.WindowInvalid, size,
+			"hop() would put each row in %d windows; at most 10000 are allowed", micros/step).
 			WithHint("use a larger slide")
 	}
 	col := duck.QuoteIdent(ts)
@@ -180,7 +190,8 @@ func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int
 	if exclude == "" {
 		exclude = ` EXCLUDE ("__w")`
 	}
-	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) - to_microseconds(\"__w\" * %d) AS window_start,\n"+
+	return fmt.Sprintf("SELECT *%s, "+
+		"time_bucket(%s, %s, %s) - to_microseconds(\"__w\" * %d) AS window_start,\n"+
 		"  window_start + %s AS window_end%s\n"+
 		"FROM %s CROSS JOIN (SELECT unnest(range(%d)) AS \"__w\") WHERE %s IS NOT NULL",
 		exclude, slideSQL, col, epoch, step, sizeSQL, last, duck.QuoteIdent(rel.name), micros/step, col), nil

@@ -26,13 +26,18 @@ func (e *env) readText(path string) (*diag.Text, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, diag.New(diag.Usage, "%q can not be read: %s", path, err)
+		return nil, diag.New(diag.Usage, "%q can not be read: %s", path, reasonOf(err))
 	}
 	return &diag.Text{Name: path, Body: string(data)}, nil
+}
+
+// reasonOf is what the system says of a file, without the path.
+func reasonOf(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 // load reads and checks a SQL file.
@@ -44,7 +49,7 @@ func (e *env) load(ctx context.Context, path string, reg stream.Registry) (*plan
 	return e.parse(ctx, text, reg)
 }
 
-// parse checks a SQL text. DuckDB types and parses it in a sealed instance of its own.
+// parse checks a SQL text. DuckDB types and parses it in an instance of its own.
 func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {
 	script, err := e.script(ctx, text, reg)
 	if err != nil {
@@ -54,16 +59,26 @@ func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (
 }
 
 func (e *env) script(ctx context.Context, text *diag.Text, reg stream.Registry) (s *sqlfront.Script, err error) {
-	err = withDuck(ctx, func(conn *duck.Conn) error {
+	err = withLoader(ctx, func(conn *duck.Conn) error {
 		s, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: e.getenv, ReadFile: os.ReadFile, Registry: reg, Typer: conn})
 		return err //nolint:wrapcheck // coded errors with their places
 	})
 	return s, err
 }
 
+// withLoader lends a connection to a DuckDB of its own that may look at files: the columns of a reference table are
+// those of the file that its body reads.
+func withLoader(ctx context.Context, use func(*duck.Conn) error) error {
+	return lend(ctx, duck.Options{MemoryLimit: 256 << 20, Threads: 1}, use)
+}
+
 // withDuck lends a connection to a sealed DuckDB of its own.
-func withDuck(ctx context.Context, use func(*duck.Conn) error) (err error) {
-	db, err := duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1})
+func withDuck(ctx context.Context, use func(*duck.Conn) error) error {
+	return lend(ctx, duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1}, use)
+}
+
+func lend(ctx context.Context, opt duck.Options, use func(*duck.Conn) error) (err error) {
+	db, err := duck.Open(ctx, opt)
 	if err != nil {
 		return fmt.Errorf("open DuckDB: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -36,14 +37,16 @@ func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
 		case *form == "":
 			return "jsonl", nil
 		}
-		for _, known := range []string{"table", "json", "jsonl", "csv"} {
+		for _, known := range outputForms() {
 			if *form == known {
 				return known, nil
 			}
 		}
-		return "", diag.New(diag.Usage, "output form %q is not one of table, json, jsonl, csv", *form)
+		return "", diag.New(diag.Usage, "output form %q is not one of %s", *form, strings.Join(outputForms(), ", "))
 	}
 }
+
+func outputForms() []string { return []string{"table", "json", "jsonl", "csv"} }
 
 // print writes the listing to w in one form.
 func (l *listing) print(w io.Writer, form string) error {
@@ -170,4 +173,39 @@ func text(v any) string {
 		return x.String()
 	}
 	return fmt.Sprint(v)
+}
+
+// printRecord writes a listing of fields and values as one object.
+func (l *listing) printRecord(w io.Writer, indent bool) error {
+	var o object
+	for _, row := range l.rows {
+		o.names, o.values = append(o.names, text(row[0])), append(o.values, row[1])
+	}
+	enc := json.NewEncoder(w)
+	if indent {
+		enc.SetIndent("", "  ")
+	}
+	if err := enc.Encode(o); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// set makes a set of names.
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// sortedNames returns the keys of a map in ascending order.
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
 }

@@ -32,15 +32,9 @@ type progressLine struct {
 }
 
 func (e *env) newProgress(form string, app *planner.App) (*progress, error) {
-	switch form {
-	case "auto":
-		form = "jsonl"
-		if e.tty {
-			form = "tty"
-		}
-	case "tty", "jsonl", "off":
-	default:
-		return nil, diag.New(diag.Usage, "progress %q is not auto, tty, jsonl or off", form)
+	form, err := e.progressForm(form)
+	if err != nil {
+		return nil, err
 	}
 	p := &progress{out: e.stdout, err: e.stderr, form: form, now: e.clock.Now, lines: map[string]*progressLine{}}
 	for _, q := range app.Queries {
@@ -51,6 +45,20 @@ func (e *env) newProgress(form string, app *planner.App) (*progress, error) {
 			len(app.Sinks), len(app.Queries))
 	}
 	return p, nil
+}
+
+// progressForm resolves --progress.
+func (e *env) progressForm(form string) (string, error) {
+	switch form {
+	case "auto":
+		if e.tty {
+			return "tty", nil
+		}
+		return "jsonl", nil
+	case "tty", "jsonl", "off":
+		return form, nil
+	}
+	return "", diag.New(diag.Usage, "progress %q is not auto, tty, jsonl or off", form)
 }
 
 func (p *progress) serving(addr string) {

@@ -163,6 +163,12 @@ var errAborted = errors.New("second interrupt") //nolint:gochecknoglobals // a s
 // interrupts turns the first SIGINT or SIGTERM into a closed stop channel and the second into a cancelled context.
 // done ends the goroutine behind it.
 func (e *env) interrupts(parent context.Context) (ctx context.Context, stop chan struct{}, done func()) {
+	return interrupts(parent, func() {
+		fmt.Fprintln(e.stderr, "draining: finishing the batches in flight; interrupt again to stop at once")
+	})
+}
+
+func interrupts(parent context.Context, first func()) (ctx context.Context, stop chan struct{}, done func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	stop = make(chan struct{})
 	signals := make(chan os.Signal, 2)
@@ -177,7 +183,7 @@ func (e *env) interrupts(parent context.Context) (ctx context.Context, stop chan
 			case <-signals:
 			}
 			if count.Add(1) == 1 {
-				fmt.Fprintln(e.stderr, "draining: finishing the batches in flight; interrupt again to stop at once")
+				first()
 				close(stop)
 				continue
 			}

@@ -19,7 +19,7 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// bench is an application by hand: source src(k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v *
+// fixture is an application by hand: source src(k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v *
 // 2))
 // with a watermark of 10 seconds, other without a watermark and the computed column, and table ref(k, name).
 type fixture struct {

@@ -29,7 +29,6 @@ type run struct {
 	c       Call
 	out     *Output
 	sources []*sourceRun
-	began   time.Time
 	saved   []stateTable // counters to put back on failure
 }
 
@@ -120,22 +119,22 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	if !commit {
 		return nil
 	}
-	defer r.phase(PhaseCommit, time.Now())
+	defer r.phase(PhaseCommit, r.s.clock.Now())
 	_, err = r.s.conn.Exec(ctx, "COMMIT")
 	return err
 }
 
-func (r *run) phase(name string, began time.Time) { r.out.Phases[name] += time.Since(began) }
+func (r *run) phase(name string, began time.Time) { r.out.Phases[name] += r.s.clock.Now().Sub(began) }
 
 func (r *run) steps(ctx context.Context) error {
-	began := time.Now()
+	began := r.s.clock.Now()
 	for _, src := range r.sources {
 		if err := r.importSource(ctx, src); err != nil {
 			return err
 		}
 	}
 	r.phase(PhaseImport, began)
-	began = time.Now()
+	began = r.s.clock.Now()
 	emit, err := true, error(nil)
 	if r.s.plan.Agg != nil {
 		emit, err = r.aggregate(ctx)
@@ -146,7 +145,7 @@ func (r *run) steps(ctx context.Context) error {
 		return err
 	}
 	r.phase(PhaseState, began)
-	began = time.Now()
+	began = r.s.clock.Now()
 	if err := r.result(ctx, emit); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
@@ -22,6 +23,8 @@ type Options struct {
 	Batch bool
 	// MaxAhead dead-letters event times further than this past Call.Time, by source. Zero or absent is off.
 	MaxAhead map[string]time.Duration
+	// Clock measures Output.Phases and nothing else; nil is the machine's.
+	Clock clock.Clock
 }
 
 // Session holds the state of one query on one connection. One goroutine uses it.
@@ -30,6 +33,7 @@ type Session struct {
 	conn     *duck.Conn
 	batch    bool
 	maxAhead map[string]time.Duration
+	clock    clock.Clock
 	tables   []*stateTable
 	loaded   map[string]bool
 	steps    map[string]string // the plan's statements by step
@@ -70,7 +74,10 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
-		loaded: map[string]bool{}, steps: map[string]string{}}
+		clock: o.Clock, loaded: map[string]bool{}, steps: map[string]string{}}
+	if s.clock == nil {
+		s.clock = clock.System{}
+	}
 	if o.Plan.Agg != nil {
 		for _, st := range o.Plan.Agg.Steps(o.Plan) {
 			s.steps[st.Name] = st.SQL

@@ -72,8 +72,8 @@ type ipcReader struct {
 	nodesN, bufsN  int
 }
 
-// arrowPayload decodes an Arrow IPC stream. Columns are found by name and must have the declared type. A stream
-// that is damaged is one fault; a row that holds what DuckDB can not is set aside.
+// arrowPayload decodes an Arrow IPC stream. Columns are found by name and must have the declared type. A
+// stream that is damaged is one fault; a row that holds what DuckDB can not is set aside.
 func (d *Decoder) arrowPayload(msg int, b []byte) {
 	m := d.mark()
 	if err := d.arrowStream(m, msg, b); err != nil {

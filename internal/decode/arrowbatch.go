@@ -90,8 +90,8 @@ func (r *ipcReader) readColumn(f *ipcField, least int) error {
 	return nil
 }
 
-// checkOffsets makes sure that offsets ascend up to limit. That also means that no two values share bytes, so that
-// a batch can not unfold to more than it has.
+// checkOffsets makes sure that offsets ascend up to limit. That also means that no two values share bytes, so
+// that a batch can not unfold to more than it has.
 func (f *ipcField) checkOffsets(limit int) error {
 	if f.rows == 0 {
 		return nil

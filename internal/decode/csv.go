@@ -33,8 +33,8 @@ func (d *Decoder) setCSV(o Options) error {
 	return nil
 }
 
-// csvPayload decodes lines as RFC 4180 has them: quotes are doubled within quotes, and a quoted field may hold
-// line breaks. Empty lines are no rows.
+// csvPayload decodes lines as RFC 4180 has them: quotes are doubled within quotes, and a quoted field may
+// hold line breaks. Empty lines are no rows.
 func (d *Decoder) csvPayload(msg int, b []byte) {
 	m := d.mark()
 	p := len(b) - len(skipBOM(b))
@@ -75,8 +75,8 @@ func lineBreak(b []byte, p int) int {
 	return 0
 }
 
-// csvRecord reads one record into the row d.row and returns what follows it. It sets d.reason if the record does
-// not decode.
+// csvRecord reads one record into the row d.row and returns what follows it. It sets d.reason if the record
+// does not decode.
 func (d *Decoder) csvRecord(b []byte, p int) int {
 	reason := ""
 	for k := 0; ; k++ {

@@ -14,8 +14,8 @@ import (
 const (
 	// depthMax is how deep JSON values may nest.
 	depthMax = 64
-	// faultsMax is how many rows of one payload may be set aside on their own; with more, the payload as a whole
-	// is one fault. It bounds what a payload made of nothing but faults can cost.
+	// faultsMax is how many rows of one payload may be set aside on their own; with more, the payload as a
+	// whole is one fault. It bounds what a payload made of nothing but faults can cost.
 	faultsMax = 10_000
 	// wholePayload is the Index of a fault that concerns a payload and not one of its rows.
 	wholePayload = -1
@@ -83,7 +83,8 @@ type Decoder struct {
 	tooBig       bool    // a column outgrew what its offsets can count
 }
 
-// New returns a decoder, or a coded error when a column's type or an option can not be decoded with the format.
+// New returns a decoder, or a coded error when a column's type or an option can not be decoded with the
+// format.
 func New(o Options) (*Decoder, error) {
 	d := &Decoder{alloc: o.Alloc}
 	if d.alloc == nil {
@@ -159,8 +160,8 @@ func (d *Decoder) setFormat(o Options) error {
 // Schema returns the schema of every Result: all columns in declared order.
 func (d *Decoder) Schema() *arrow.Schema { return d.schema }
 
-// Decode decodes all messages. The caller releases the Result, which does not alias the messages. An error means
-// that the batch is too large to be held in Arrow columns; bad input is never an error.
+// Decode decodes all messages. The caller releases the Result, which does not alias the messages. An error
+// means that the batch is too large to be held in Arrow columns; bad input is never an error.
 func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
 	if m.Len() > math.MaxInt32 || (m != nil && len(m.Data) > math.MaxInt32) {
 		return Result{}, tooBig()

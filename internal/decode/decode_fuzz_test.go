@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzDecode feeds any bytes to every format. Nothing may panic, every fault must lie within its message and say
-// why, and rows and faults must be numbered without a hole: each row of a payload is one or the other.
+// FuzzDecode feeds any bytes to every format. Nothing may panic, every fault must lie within its message and
+// say why, and rows and faults must be numbered without a hole: each row of a payload is one or the other.
 func FuzzDecode(f *testing.F) {
 	formats := []string{"json", "ndjson", "csv", "text", "arrow"}
 	for i, seed := range []string{everyJSON, `{"a":1}` + "\n" + `{"a":"x"}`, "a,b\n1,\"x\"\"y\"\n", "text", `[{"a":1},2,{"a":"\ud83d\ude00"}]`,

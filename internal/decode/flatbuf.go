@@ -2,8 +2,9 @@ package decode
 
 import "encoding/binary"
 
-// flat reads a flatbuffer that nobody has checked: every access outside of it gives zero and sets bad. Arrow's own
-// reader trusts lengths and offsets, which a hostile payload could turn into a crash of the process.
+// flat reads a flatbuffer that nobody has checked: every access outside of it gives zero and sets bad.
+// Arrow's own reader trusts lengths and offsets, which a hostile payload could turn into a crash of the
+// process.
 type flat struct {
 	b   []byte
 	bad bool
@@ -70,7 +71,8 @@ func (f *flat) number(table, i, size int, def int64) int64 {
 	return f.i64(p)
 }
 
-// vector returns where the elements of a vector field begin, and how many there are; each lies within the buffer.
+// vector returns where the elements of a vector field begin, and how many there are; each lies within the
+// buffer.
 func (f *flat) vector(table, i, size int) (start, n int) {
 	p := f.sub(table, i)
 	if p < 0 {

@@ -59,8 +59,8 @@ func (d *Decoder) jsonArray(m mark, msg, shift int) bool {
 	}
 }
 
-// jsonRow decodes the value at d.p as row number index of its message. A row that is JSON but does not fit the
-// columns is set aside. It returns false if the text is not JSON, or too much of it is set aside.
+// jsonRow decodes the value at d.p as row number index of its message. A row that is JSON but does not fit
+// the columns is set aside. It returns false if the text is not JSON, or too much of it is set aside.
 func (d *Decoder) jsonRow(m mark, msg, index, shift int) bool {
 	start := d.p
 	if d.jsonObject() {
@@ -132,8 +132,8 @@ func (d *Decoder) textPayload(msg int, b []byte) {
 	d.commit(msg, 0)
 }
 
-// object decodes the object at d.p into value i of each field. Keys must be the fields' names exactly; other keys
-// are skipped, and fields without a key are NULL.
+// object decodes the object at d.p into value i of each field. Keys must be the fields' names exactly; other
+// keys are skipped, and fields without a key are NULL.
 func (d *Decoder) object(o *object, i, depth int) bool {
 	if depth > depthMax {
 		return d.tooDeep()
@@ -188,8 +188,8 @@ func (o *object) fillNulls(i int) bool {
 	return true
 }
 
-// key reads a key and its colon, and returns the field it names or -1. It first compares the bytes with the key
-// that the last object had at this place, then with the one behind that, since keys are often left out.
+// key reads a key and its colon, and returns the field it names or -1. It first compares the bytes with the
+// key that the last object had at this place, then with the one behind that, since keys are often left out.
 func (d *Decoder) key(o *object, place *int) (field int, ok bool) {
 	if d.peek() != '"' {
 		return 0, d.syntax("a key in quotes")

@@ -78,7 +78,8 @@ func (d *Decoder) setName(n *node, row int, names []string, msg int) bool {
 	return true
 }
 
-// setHeaders writes a message's headers in the order of their names, so that a second read gives the same bytes.
+// setHeaders writes a message's headers in the order of their names, so that a second read gives the same
+// bytes.
 func (d *Decoder) setHeaders(n *node, row int, m *stream.Messages, msg int) bool {
 	if msg >= len(m.Headers) || m.Headers[msg] == nil {
 		return false

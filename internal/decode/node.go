@@ -32,8 +32,8 @@ const (
 	kindStruct
 )
 
-// node is one column or a part of a nested one: the rules for its values and the buffers they go to. Value i is
-// written by set methods in ascending order; writing i again replaces it, and everything after it is void.
+// node is one column or a part of a nested one: the rules for its values and the buffers they go to. Value i
+// is written by set methods in ascending order; writing i again replaces it, and everything after it is void.
 type node struct {
 	kind   kind
 	width  int    // bytes of a fixed-width value, 0 else

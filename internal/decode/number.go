@@ -248,7 +248,8 @@ func (d *Decoder) setFloat(n *node, i int) bool {
 	return true
 }
 
-// numberText returns the number as a string that aliases the payload, since a copy for each row would be garbage.
+// numberText returns the number as a string that aliases the payload, since a copy for each row would be
+// garbage.
 func (d *Decoder) numberText() string {
 	return unsafe.String(&d.b[d.num.start], d.num.end-d.num.start)
 }
@@ -258,7 +259,8 @@ func power10(e int) float64 {
 		1e17, 1e18, 1e19, 1e20, 1e21, 1e22}[e]
 }
 
-// setEpoch stores a number of seconds, milliseconds, microseconds or nanoseconds since 1970, cut to microseconds.
+// setEpoch stores a number of seconds, milliseconds, microseconds or nanoseconds since 1970, cut to
+// microseconds.
 func (d *Decoder) setEpoch(n *node, i int) bool {
 	digits := map1e6(d.tsUnit)
 	hi, lo, e := d.scaled(digits)

@@ -39,7 +39,8 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plain returns the end of the run of bytes from p on that are neither quote, backslash, control nor above ASCII.
+// plain returns the end of the run of bytes from p on that are neither quote, backslash, control nor above
+// ASCII.
 func (d *Decoder) plain(p int) int {
 	b := d.b
 	for p+8 <= len(b) {

@@ -33,8 +33,8 @@ const (
 	microsPerSecond = 1_000_000
 	microsPerDay    = 86_400 * microsPerSecond
 
-	// DuckDB keeps the two largest and the smallest int64 for infinity and NULL, and its dates begin in the year
-	// 290309 before Christ.
+	// DuckDB keeps the two largest and the smallest int64 for infinity and NULL, and its dates begin in the
+	// year 290309 before Christ.
 	timestampMin = -9223372022400000000
 	timestampMax = math.MaxInt64 - 1
 	daysMin      = -106_751_991 // the first day whose microseconds fit a timestamp
@@ -84,8 +84,8 @@ func monthDays(year, month int) int {
 	return 31
 }
 
-// civil returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar. The year is counted from
-// March, so that the leap day is its last.
+// civil returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar. The year is counted
+// from March, so that the leap day is its last.
 func civil(year, month, day int) int64 {
 	if month <= 2 {
 		year--
@@ -101,8 +101,8 @@ func civil(year, month, day int) int64 {
 	return int64(era)*146_097 + int64(dayOfEra) - 719_468
 }
 
-// isoTime reads HH:MM[:SS[.fraction]] and returns the microseconds since midnight and what follows. A fraction
-// may have nine digits; what is below a microsecond is cut off.
+// isoTime reads HH:MM[:SS[.fraction]] and returns the microseconds since midnight and what follows. A
+// fraction may have nine digits; what is below a microsecond is cut off.
 func isoTime(s []byte) (micros int64, rest []byte, ok bool) {
 	hour, ok1 := two(s)
 	if !ok1 || len(s) < 5 || s[2] != ':' || hour > 23 {

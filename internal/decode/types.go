@@ -20,15 +20,16 @@ func newColumn(c stream.Column) (*node, error) {
 		return nil, diag.New(diag.BadType, "column %q: type %s can not be read", c.Name, c.Type)
 	}
 	n := &node{path: c.Name, name: c.Name, sql: c.Type, dtype: c.Arrow}
-	if !n.init(t) {
+	if !n.setUp(t) {
 		return nil, diag.New(diag.BadType, "column %q: a payload can not be decoded into type %s", c.Name, c.Type).
 			WithHint("declare it as VARCHAR and convert it in a computed column; there is no decoder for INTERVAL, " +
-				"BIT, UNION, fixed-size arrays, TIMESTAMP_S, _MS and _NS, and MAP keys must be VARCHAR")
+				"BIT, UNION, fixed-size arrays, UHUGEINT, TIMESTAMP_S, _MS and _NS, and MAP keys must be VARCHAR")
 	}
 	return n, nil
 }
 
-// sqlType is a DuckDB type as it is spelled: DECIMAL(10,2), STRUCT(a BIGINT, b VARCHAR[]), MAP(VARCHAR, DOUBLE).
+// sqlType is a DuckDB type as it is spelled: DECIMAL(10,2), STRUCT(a BIGINT, b VARCHAR[]), MAP(VARCHAR,
+// DOUBLE).
 type sqlType struct {
 	base  string    // upper case, without arguments; LIST for T[]
 	args  []string  // numbers of DECIMAL, values of ENUM
@@ -151,8 +152,9 @@ func parseQuoted(s string, quote byte) (text, rest string, ok bool) {
 	return "", s, false
 }
 
-// init sets up the node for a type whose Arrow form is n.dtype. It reports false if there is no decoder for it.
-func (n *node) init(t sqlType) bool {
+// setUp prepares the node for a type whose Arrow form is n.dtype. It reports false if there is no decoder for
+// it.
+func (n *node) setUp(t sqlType) bool {
 	switch dt := n.dtype.(type) {
 	case *arrow.BooleanType:
 		n.kind = kindBool
@@ -166,6 +168,7 @@ func (n *node) init(t sqlType) bool {
 		n.kind, n.width = kindDouble, 8
 	case *arrow.Decimal128Type:
 		n.kind, n.width, n.prec, n.scale = kindDecimal, 16, int(dt.Precision), int(dt.Scale)
+		return t.base != "UHUGEINT"
 	case *arrow.Date32Type:
 		n.kind, n.width = kindDate, 4
 	case *arrow.Time64Type:
@@ -173,7 +176,9 @@ func (n *node) init(t sqlType) bool {
 		return dt.Unit == arrow.Microsecond
 	case *arrow.TimestampType:
 		n.kind, n.width = kindTimestamp, 8
-		return dt.Unit == arrow.Microsecond
+		// TIMESTAMP_NS and its like hold less than microseconds can say, so they would fail later and for a
+		// whole batch.
+		return dt.Unit == arrow.Microsecond && !strings.HasPrefix(t.base, "TIMESTAMP_")
 	case *arrow.StringType:
 		return n.initText(t)
 	case *arrow.BinaryType:
@@ -232,7 +237,7 @@ func (n *node) initStruct(t sqlType, dt *arrow.StructType) bool {
 func (n *node) addKid(path string, dt arrow.DataType, t sqlType) bool {
 	kid := &node{path: n.path + path, sql: t.text, dtype: dt}
 	n.kids = append(n.kids, kid)
-	return kid.init(t)
+	return kid.setUp(t)
 }
 
 // describe is the declared type as it is shown in messages.

@@ -7,7 +7,7 @@
 //	out/country=NO/part-0000000000000007-0001.parquet    with partition_by, in Hive layout
 //	out/_staging/part-0000000000000008-0000.tmp     files of the batch that is being written
 //	out/_log/0000000000000007.commit                the chain: one entry per change, JSON and a CRC
-//	out/_log/0000000000000000.snapshot              the committed set after that entry; older entries go
+//	out/_log/0000000000000005.snapshot              the committed set after that entry; older entries go
 //	out/_old/00001767225600-part-...old             files that compaction replaced, until their grace is over
 //
 // The chain is the truth. Its entries are numbered without gaps; entry v+1 is made by a rename that fails if
@@ -19,7 +19,8 @@
 //  1. Write each file under _staging and sync it; sync _staging.
 //  2. Write the entry under a temporary name, sync it, rename it to its number, sync _log. This is the commit, and
 //     costs the same however many batches there are.
-//  3. Remove what the entry removes, rename the staged files into place, sync their directories.
+//  3. Remove what the entry removes (compaction moves it to _old) and sync, so that no crash brings it back beside
+//     its successor; rename the staged files into place and sync their directories.
 //
 // Open accepts the last entry's marker, publishes an entry with the new epoch (the fence), repeats step 3 of
 // every entry since the snapshot, and empties _staging.

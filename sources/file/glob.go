@@ -11,9 +11,9 @@ import (
 
 const globDepthMax = 32
 
-// glob returns the files that pattern names, in no particular order. A folder stands for the files in it, ** for
-// any number of folders. Names that begin with "." or "_" or end in ".tmp" are not matched by a wildcard. It fails
-// with fs.ErrNotExist when the part of the pattern before the first wildcard does not exist.
+// glob returns the files that pattern names, in no particular order. A folder stands for the files in it, **
+// for any number of folders. Names that begin with "." or "_" or end in ".tmp" are not matched by a wildcard.
+// It fails with fs.ErrNotExist when the part of the pattern before the first wildcard does not exist.
 func glob(fsys vfs.FS, pattern string) ([]string, error) {
 	parts := strings.Split(filepath.ToSlash(filepath.Clean(pattern)), "/")
 	fixed := 0

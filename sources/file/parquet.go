@@ -17,8 +17,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// checkParquetColumns refuses nested columns with fields: the reader reads those on goroutines of its own, where
-// a damaged file would take down the process.
+// checkParquetColumns refuses nested columns with fields: the reader reads those on goroutines of its own,
+// where a damaged file would take down the process.
 func (s *source) checkParquetColumns() error {
 	for _, c := range s.cfg.Columns {
 		dt := c.Arrow
@@ -148,8 +148,8 @@ func addLeaves(f *pqarrow.SchemaField, leaves map[int]bool) {
 	}
 }
 
-// convert makes one array of the declared type out of chunks. Only conversions that keep every value are done,
-// except that times are cut to microseconds.
+// convert makes one array of the declared type out of chunks. Only conversions that keep every value are
+// done, except that times are cut to microseconds.
 func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (arrow.Array, error) {
 	if len(chunked.Chunks()) == 0 {
 		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, 0), nil

@@ -19,8 +19,8 @@ import (
 
 const (
 	formatParquet = "parquet"
-	// chunkBytes is how much of an ndjson file becomes one message, so that one message is never the whole of a
-	// large file.
+	// chunkBytes is how much of an ndjson file becomes one message, so that one message is never the whole of
+	// a large file.
 	chunkBytes = 1 << 20
 	arenaMax   = math.MaxInt32
 )

@@ -1,5 +1,5 @@
-// Package generator is a source of made-up rows. Row n is a pure function of the seed, the time base and n, so any
-// range can be read again at any time and nothing is stored.
+// Package generator is a source of made-up rows. Row n is a pure function of the seed, the time base and n,
+// so any range can be read again at any time and nothing is stored.
 //
 // The option fields says what the columns hold, for example
 //
@@ -16,8 +16,8 @@
 //	uuid()
 //	time(step=1s, start=2024-01-01, jitter=5s, late=1%, late_by=10m)
 //
-// time gives start + n * step, less a random part of jitter (disorder), and for the share late less late_by too.
-// Its step is one second divided by rate unless set, its start the time at which the query began.
+// time gives start + n * step, less a random part of jitter (disorder), and for the share late less late_by
+// too. Its step is one second divided by rate unless set, its start the time at which the query began.
 package generator
 
 import (
@@ -207,7 +207,8 @@ func (s *source) Wait(ctx context.Context, from stream.Offset) error {
 		return context.Cause(ctx)
 	}
 	for s.due(p) <= p.Rows {
-		// At most a second at a time, which keeps the product small; at least a microsecond beyond the due time.
+		// At most a second at a time, which keeps the product small; at least a microsecond beyond the due
+		// time.
 		wait := min(time.Second, time.Duration(1_000_000_000/s.rate)+time.Microsecond)
 		if err := s.cfg.Clock.Sleep(ctx, wait); err != nil {
 			return err

@@ -226,7 +226,7 @@ func reason(state natsconn.StreamState, from, to uint64) string {
 // end at the leader.
 func (d *reading) again(ctx context.Context, end uint64) error {
 	d.tries++
-	d.cfg.Log.Warn("the consumer left out messages that the leader has", "source", d.cfg.Name, "from", d.next, "to", end)
+	d.cfg.Log.Warn("the consumer does not bring messages that the leader has", "source", d.cfg.Name, "from", d.next, "to", end)
 	if d.tries > consumersMax {
 		if err := d.single(ctx, end); err != nil {
 			return err
@@ -235,8 +235,11 @@ func (d *reading) again(ctx context.Context, end uint64) error {
 	return d.fault(d.feed.start(ctx, d.next-1, d.admitNew))
 }
 
-// single reads sequences next to end one by one at the leader.
+// single reads sequences next to end one by one at the leader; on a filtered read, only end.
 func (d *reading) single(ctx context.Context, end uint64) error {
+	if d.filters != nil {
+		d.next = end
+	}
 	for ; d.next <= end; d.next++ {
 		msg, err := d.client.GetMsg(ctx, d.stream, natsconn.MsgGet{Seq: d.next})
 		if err != nil {
@@ -305,8 +308,7 @@ func (d *reading) wait(ctx context.Context, drained bool) error {
 	case !drained || d.quiet >= quietTimes:
 		d.quiet = 0
 		d.restarts++
-		d.cfg.Log.Warn("the consumer is silent and is made again", "source", d.cfg.Name, "offset", d.next)
-		return d.fault(d.feed.start(ctx, d.next-1, d.admitNew))
+		return d.again(ctx, first)
 	}
 	return nil
 }

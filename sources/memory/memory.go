@@ -1,6 +1,6 @@
-// Package memory is a source whose rows a test adds by hand. The rows live in a Hub, which outlives the queries
-// that read it, so that a query can be stopped and started again over the same input. Nothing is durable: with the
-// process the rows are gone, and a query that then asks for them gets DATA_LOSS.
+// Package memory is a source whose rows a test adds by hand. The rows live in a Hub, which outlives the
+// queries that read it, so that a query can be stopped and started again over the same input. Nothing is
+// durable: with the process the rows are gone, and a query that then asks for them gets DATA_LOSS.
 package memory
 
 import (
@@ -43,9 +43,10 @@ func (h *Hub) topic(name string) *topic {
 	return t
 }
 
-// Add appends rows to a source, all of them or none. Each row has a value for every column that is not METADATA,
-// in order: nil, bool, an integer, a float, a string, a list ([]any), or a map (map[string]any), as they come from YAML or JSON.
-// Times are text: 'YYYY-MM-DD HH:MM:SS[.ffffff]'. A reader sees all rows of one Add at once.
+// Add appends rows to a source, all of them or none. Each row has a value for every column that is not
+// METADATA, in order: nil, bool, an integer, a float, a string, a list ([]any), or a map (map[string]any), as
+// they come from YAML or JSON. Times are text: 'YYYY-MM-DD HH:MM:SS[.ffffff]'. A reader sees all rows of one
+// Add at once.
 func (h *Hub) Add(name string, columns []stream.Column, rows [][]any) error {
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c stream.Column) bool { return c.Metadata })
 	rec, err := build(name, columns, rows)
@@ -57,7 +58,8 @@ func (h *Hub) Add(name string, columns []stream.Column, rows [][]any) error {
 	return nil
 }
 
-// AddRecord appends a record to a source; its columns are found by name when they are read. The Hub retains it.
+// AddRecord appends a record to a source; its columns are found by name when they are read. The Hub retains
+// it.
 func (h *Hub) AddRecord(name string, rec arrow.Record) {
 	if rec.NumRows() == 0 {
 		return
@@ -98,7 +100,8 @@ func (t *topic) rows() int64 {
 	return t.ends[len(t.ends)-1]
 }
 
-// slices returns the parts of records that hold the rows from (excluded) to to (included), for the caller to release.
+// slices returns the parts of records that hold the rows from (excluded) to to (included), for the caller to
+// release.
 func (t *topic) slices(from, to int64) []arrow.Record {
 	var parts []arrow.Record
 	for i, r := range t.records {

@@ -1,5 +1,5 @@
-// Package sourcetest is the contract of stream.Source as a test suite. Every source runs it, and says in Features
-// which of the optional parts it claims.
+// Package sourcetest is the contract of stream.Source as a test suite. Every source runs it, and says in
+// Features which of the optional parts it claims.
 package sourcetest
 
 import (

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/trigger"
+)
+
+// slotsMost bounds one backfill, so that a mistyped step does not run for ever.
+const slotsMost = 100_000
+
+// backfillFlags are the flags of backfill.
+type backfillFlags struct {
+	runFlags
+	query           string
+	from, to, every string
+}
+
+func (e *env) backfillCommand() *cobra.Command {
+	var f backfillFlags
+	c := &cobra.Command{
+		Use:   "backfill FILE.sql --from TIME --to TIME --every PERIOD",
+		Short: "run a slot-bound query over a stretch of history, slot by slot",
+		Long: "Each slot is one batch run whose output replaces, in one commit, what the same slot of the same query wrote\n" +
+			"before: running a slot again gives the same. The first Ctrl-C stops after the slot in flight; the next backfill of\n" +
+			"the same range begins with the slot that was cut short.",
+		Example: "  tidemill backfill daily.sql --query daily --from 2026-01-01 --to 2026-02-01 --every 1d",
+		Args:    exactArgs("FILE.sql"),
+		RunE:    func(c *cobra.Command, args []string) error { return e.backfill(c.Context(), args[0], f) },
+	}
+	c.Flags().StringVar(&f.query, "query", "", "the query; needed if the file has several")
+	c.Flags().StringVar(&f.from, "from", "", "start of the first slot")
+	c.Flags().StringVar(&f.to, "to", "", "end of the last slot")
+	c.Flags().StringVar(&f.every, "every", "", "length of a slot, such as 1d, 6h or '15 minutes'")
+	c.Flags().BoolVar(&f.takeOver, "take-over", false, "adopt sinks whatever their markers say")
+	c.Flags().StringVar(&f.progress, "progress", "auto", "progress on standard output: auto, tty, jsonl or off")
+	e.workFlags(c, &f.runFlags)
+	return c
+}
+
+func (e *env) backfill(ctx context.Context, path string, f backfillFlags) error {
+	slots, err := f.slots()
+	if err != nil {
+		return err
+	}
+	app, err := e.load(ctx, path, registry(e))
+	if err != nil {
+		return err
+	}
+	q, err := one(app, f.query)
+	if err != nil {
+		return err
+	}
+	f.queries = []string{q.Name}
+	opt, err := e.engineOptions(f.runFlags, app)
+	if err != nil {
+		return err
+	}
+	show, err := e.newBars(f.progress, len(slots))
+	if err != nil {
+		return err
+	}
+	ctx, stop, done := e.interrupts(ctx)
+	defer done()
+	err = e.fill(ctx, opt, fillJob{app, q.Name, slots, show}, stop)
+	show.end()
+	if errors.Is(context.Cause(ctx), errAborted) {
+		fmt.Fprintln(e.stderr, "aborted; run the same command again to go on")
+		return exitError{diag.ExitAborted}
+	}
+	return err
+}
+
+// slots cuts the range of the flags.
+func (f backfillFlags) slots() ([]trigger.Slot, error) {
+	for _, flag := range []struct{ name, value string }{{"from", f.from}, {"to", f.to}, {"every", f.every}} {
+		if flag.value == "" {
+			return nil, diag.New(diag.Usage, "backfill needs --%s", flag.name).
+				WithHint("for example --from 2026-01-01 --to 2026-02-01 --every 1d")
+		}
+	}
+	from, to, err := parseRange(f.from, f.to)
+	if err != nil {
+		return nil, err
+	}
+	every, err := parsePeriod("every", f.every, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	if n := to.Sub(from) / every; n > slotsMost {
+		return nil, diag.New(diag.Usage, "--every %s cuts the range into %s slots, more than %s", f.every, count(int64(n)), count(slotsMost)).
+			WithHint("choose a longer --every or a shorter range")
+	}
+	return trigger.Steps(from, to, every), nil
+}
+
+// bars shows a line with a bar per slot on a terminal, one JSON object per slot otherwise.
+type bars struct {
+	e     *env
+	form  string
+	slots int
+	width int
+
+	mu    sync.Mutex // guards what follows: the ticker draws beside the query's goroutine
+	done  int
+	now   *trigger.Slot
+	since time.Time
+	quit  chan struct{}
+	ended chan struct{}
+}
+
+func (e *env) newBars(form string, slots int) (*bars, error) {
+	form, err := e.progressForm(form)
+	if err != nil {
+		return nil, err
+	}
+	b := &bars{e: e, form: form, slots: slots, width: e.width()}
+	if form == "tty" {
+		b.quit, b.ended = make(chan struct{}), make(chan struct{})
+		go b.tick() // ends with end
+	}
+	return b, nil
+}
+
+// tick redraws the running slot's line, so that one sees that it lives.
+func (b *bars) tick() {
+	defer close(b.ended)
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-b.quit:
+			return
+		case <-ticker.C:
+		}
+		b.mu.Lock()
+		if b.now != nil {
+			seconds := b.e.clock.Now().Sub(b.since).Seconds()
+			fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s", b.head(b.now.Start, b.now.End), b.bar("▒"), seconds)
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *bars) begin(s trigger.Slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now, b.since = &s, b.e.clock.Now()
+}
+
+// slot notes what became of a slot.
+func (b *bars) slot(s engine.SlotState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done++
+	b.now = nil
+	switch b.form {
+	case "jsonl":
+		_ = json.NewEncoder(b.e.stdout).Encode(s) // standard output is gone
+	case "tty":
+		mark, fill := "ok", "█"
+		if s.State == engine.SlotFailed {
+			mark, fill = "FAILED", "░"
+		}
+		fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s  %s  %s\n", b.head(s.Start, s.End), b.bar(fill), s.Millis/1000,
+			plural(s.Rows, "row"), mark)
+	}
+}
+
+// head names a slot and how far the backfill has come.
+func (b *bars) head(start, end time.Time) string {
+	layout := "2006-01-02 15:04:05"
+	switch {
+	case start.Truncate(24*time.Hour).Equal(start) && end.Truncate(24*time.Hour).Equal(end):
+		layout = time.DateOnly
+	case start.Second() == 0 && end.Second() == 0:
+		layout = "2006-01-02 15:04"
+	}
+	return fmt.Sprintf("%*d/%d  %s .. %s", len(fmt.Sprint(b.slots)), min(b.slots, b.done+map[bool]int{true: 1}[b.now != nil]), b.slots,
+		start.Format(layout), end.Format(layout))
+}
+
+// bar is as long as the share of the slots that are done.
+func (b *bars) bar(fill string) string {
+	const longest = 30
+	width := max(10, min(longest, b.width-70))
+	n := width * b.done / max(1, b.slots)
+	return strings.Repeat("█", max(0, n-1)) + fill + strings.Repeat("·", max(0, width-max(1, n)))
+}
+
+func (b *bars) end() {
+	if b.quit == nil {
+		return
+	}
+	close(b.quit)
+	<-b.ended
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now != nil {
+		fmt.Fprint(b.e.stdout, "\r\x1b[K")
+	}
+}
+
+// width of the terminal, or 100.
+func (e *env) width() int {
+	type fd interface{ Fd() uintptr }
+	if f, ok := e.stdout.(fd); ok && e.tty {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 100
+}
+
+// fillJob is what fill works on.
+type fillJob struct {
+	app   *planner.App
+	query string
+	slots []trigger.Slot
+	show  *bars
+}
+
+// fill runs the slots until one fails, stop is closed or ctx is done. What was written stays in every case.
+func (e *env) fill(ctx context.Context, opt engine.Options, job fillJob, stop <-chan struct{}) error {
+	q, err := engine.Open(ctx, opt, job.app, job.query)
+	if err != nil {
+		return err //nolint:wrapcheck // coded
+	}
+	for i, slot := range job.slots {
+		select {
+		case <-stop:
+			fmt.Fprintf(e.stderr, "stopped after %d of %d slots; run the same command with --from %s to go on\n", i, len(job.slots),
+				stamp(slot.Start))
+			return q.Close(context.WithoutCancel(ctx)) //nolint:wrapcheck // coded
+		default:
+		}
+		job.show.begin(slot)
+		began := e.clock.Now()
+		err := q.RunSlot(ctx, slot)
+		s := engine.SlotState{Start: slot.Start, End: slot.End, State: engine.SlotDone, Began: began, Attempts: 1,
+			Millis: float64(e.clock.Now().Sub(began).Microseconds()) / 1000}
+		if last := q.Status().Last; last != nil && err == nil {
+			s.Batch, s.Rows = last.BatchID, last.Sink.NumOutputRows
+		}
+		if err != nil {
+			s.State, s.Error = engine.SlotFailed, err.Error()
+		}
+		job.show.slot(s)
+		if err != nil {
+			return errors.Join(err, q.Abandon())
+		}
+	}
+	return q.Close(context.WithoutCancel(ctx)) //nolint:wrapcheck // coded
+}

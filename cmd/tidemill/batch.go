@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// batchFlags are the flags of batch.
+type batchFlags struct {
+	runFlags
+	query    string
+	from, to string
+	form     func() (string, error)
+}
+
+func (e *env) batchCommand() *cobra.Command {
+	var f batchFlags
+	c := &cobra.Command{
+		Use:   "batch FILE.sql",
+		Short: "run a query's SELECT once over all of history and print the rows",
+		Long: "Batch runs the same SELECT as run does, once, over all that the sources hold now. It writes to no sink and\n" +
+			"touches no checkpoint, so it may run beside the stream.",
+		Args: exactArgs("FILE.sql"),
+		RunE: func(c *cobra.Command, args []string) error { return e.batch(c.Context(), args[0], f) },
+	}
+	c.Flags().StringVar(&f.query, "query", "", "the query; needed if the file has several")
+	c.Flags().StringVar(&f.from, "from", "", "only rows whose event time is not before this")
+	c.Flags().StringVar(&f.to, "to", "", "only rows whose event time is before this")
+	e.workFlags(c, &f.runFlags)
+	f.form = e.outputFlags(c)
+	return c
+}
+
+// workFlags are the flags of every command that runs a query.
+func (e *env) workFlags(c *cobra.Command, f *runFlags) {
+	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
+	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the whole process, such as '2 GiB' (default: half of the machine's)")
+	c.Flags().IntVar(&f.threads, "threads", 0, "DuckDB threads of each query; 0 for all cores")
+	c.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; the log goes to standard error")
+}
+
+func (e *env) batch(ctx context.Context, path string, f batchFlags) error {
+	form, err := f.form()
+	if err != nil {
+		return err
+	}
+	from, to, err := parseRange(f.from, f.to)
+	if err != nil {
+		return err
+	}
+	app, err := e.load(ctx, path, registry(e))
+	if err != nil {
+		return err
+	}
+	q, err := one(app, f.query)
+	if err != nil {
+		return err
+	}
+	f.queries = []string{q.Name}
+	opt, err := e.engineOptions(f.runFlags, app)
+	if err != nil {
+		return err
+	}
+	ctx, done := e.cancelled(ctx)
+	defer done()
+	bo := engine.BatchOptions{From: from, To: to}
+	if !from.IsZero() && !to.IsZero() {
+		bo.Slot = &[2]time.Time{from, to}
+	}
+	res, err := engine.Batch(ctx, opt, app, q.Name, bo)
+	if err != nil {
+		return aborted(ctx, err)
+	}
+	defer res.Release()
+	schema, records := visible(res.Result)
+	if err := printRows(e.stdout, form, schema, records); err != nil {
+		return err
+	}
+	if form == "table" || res.Faults > 0 {
+		e.tellCounts(res)
+	}
+	return nil
+}
+
+// one returns the named query, or the only one.
+func one(app *planner.App, name string) (*planner.Query, error) {
+	queries, err := pick(app, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(queries) > 1 {
+		e := diag.New(diag.Usage, "%s defines %d queries", app.Text.Name, len(queries))
+		for _, q := range queries {
+			e.WithNote("--query %s", q.Name)
+		}
+		return nil, e.WithHint("choose one with --query")
+	}
+	return queries[0], nil
+}
+
+// visible is what a result shows: the op column of an update stands last.
+func visible(b stream.Batch) (*arrow.Schema, []arrow.Record) {
+	if !b.Op {
+		return b.Schema, b.Records
+	}
+	fields := append(append([]arrow.Field(nil), b.Schema.Fields()...), arrow.Field{Name: stream.OpColumn, Type: arrow.BinaryTypes.String})
+	return arrow.NewSchema(fields, nil), b.Records
+}
+
+// tellCounts says what became of the rows that were read.
+func (e *env) tellCounts(res *engine.BatchResult) {
+	for _, name := range sortedNames(res.Sources) {
+		n := res.Sources[name]
+		fmt.Fprintf(e.stderr, "%s: %s in, %s used, %s filtered, %s without event time, %s dead\n", name, count(n.In), count(n.Used),
+			count(n.Filtered), count(n.NullTime), count(n.Dead))
+	}
+	if res.Faults > 0 {
+		fmt.Fprintf(e.stderr, "%s did not decode and %s left out; look with tidemill tail\n", plural(res.Faults, "payload or row"),
+			map[bool]string{true: "was", false: "were"}[res.Faults == 1])
+	}
+}
+
+// cancelled returns a context that the first interrupt cancels: for commands that leave nothing to finish.
+func (e *env) cancelled(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	_, stop, done := interrupts(parent, func() {})
+	quit := make(chan struct{})
+	go func() { // ends with the returned function
+		select {
+		case <-stop:
+			cancel(errAborted)
+		case <-quit:
+		}
+	}()
+	return ctx, func() {
+		close(quit)
+		done()
+		cancel(nil)
+	}
+}
+
+// aborted turns the error of an interrupted command into its exit code.
+func aborted(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errAborted) {
+		return exitError{diag.ExitAborted}
+	}
+	return err
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/sinks/letters"
+)
+
+// letterDir is where a query keeps its dead letters.
+const letterDir = "dead_letters"
+
+func (e *env) dlqCommand() *cobra.Command {
+	parent := &cobra.Command{Use: "dlq", Short: "look at dead letters and late rows, and send them again", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	parent.AddCommand(e.dlqLsCommand(), e.dlqShowCommand(), e.dlqReplayCommand())
+	return parent
+}
+
+// letterFilter says which letters of a query a command is about.
+type letterFilter struct {
+	batch  int64
+	source string
+	kind   string
+}
+
+func (f *letterFilter) flags(c *cobra.Command) {
+	c.Flags().Int64Var(&f.batch, "batch", -1, "only letters of this batch")
+	c.Flags().StringVar(&f.source, "source", "", "only letters of this source")
+	c.Flags().StringVar(&f.kind, "kind", "all", "dead, late or all")
+}
+
+func (f *letterFilter) check() error {
+	if f.kind != "all" && f.kind != string(letters.Dead) && f.kind != string(letters.Late) {
+		return diag.New(diag.Usage, "--kind %q is not dead, late or all", f.kind)
+	}
+	return nil
+}
+
+func (f *letterFilter) takes(l letters.Letter) bool {
+	return (f.source == "" || l.Source == f.source) && (f.kind == "all" || string(l.Kind) == f.kind)
+}
+
+// each hands the letters of a query that the filter takes to use, oldest first.
+func (f *letterFilter) each(dir string, use func(letters.Letter) (more bool, err error)) error {
+	box := filepath.Join(dir, letterDir)
+	files, err := letters.List(vfs.OS{}, box)
+	if err != nil {
+		return err //nolint:wrapcheck // names what it did
+	}
+	for _, file := range files {
+		if f.batch >= 0 && file.Batch != f.batch {
+			continue
+		}
+		list, err := letters.Read(vfs.OS{}, box, file.Batch)
+		if err != nil {
+			return err //nolint:wrapcheck // names what it did
+		}
+		for _, l := range list {
+			if !f.takes(l) {
+				continue
+			}
+			if more, err := use(l); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *env) dlqLsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "ls [QUERY]", Short: "count letters by query, batch, source and kind",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return nil
+			}
+			return exactArgs("at most one QUERY")(c, args)
+		}}
+	dataDir, form := e.reading(c)
+	filter := &letterFilter{}
+	filter.flags(c)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		chosen, err := form()
+		if err != nil {
+			return err
+		}
+		if err := filter.check(); err != nil {
+			return err
+		}
+		return e.dlqLs(*dataDir, args, filter, chosen)
+	}
+	return c
+}
+
+func (e *env) dlqLs(dataDir string, args []string, filter *letterFilter, form string) error {
+	names, err := queriesOf(dataDir)
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		if _, err := queryDir(dataDir, args[0]); err != nil {
+			return err
+		}
+		names = args
+	}
+	l := listing{columns: []string{"query", "batch", "source", "kind", "letters", "replayed", "first_reason"},
+		right: set("batch", "letters", "replayed")}
+	for _, name := range names {
+		dir := filepath.Join(dataDir, name)
+		replayed, err := readReplayed(dir)
+		if err != nil {
+			return err
+		}
+		var row []any // of the group that is being counted
+		err = filter.each(dir, func(x letters.Letter) (bool, error) {
+			again := 0
+			if replayed.anywhere(x) {
+				again = 1
+			}
+			if row != nil && row[1] == x.Batch && row[2] == x.Source && row[3] == string(x.Kind) {
+				row[4], row[5] = row[4].(int)+1, row[5].(int)+again //nolint:forcetypeassert // put there below
+				return true, nil
+			}
+			row = []any{name, x.Batch, x.Source, string(x.Kind), 1, again, x.Reason}
+			l.add(row...)
+			l.rows[len(l.rows)-1] = row
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return l.print(e.stdout, form)
+}
+
+func (e *env) dlqShowCommand() *cobra.Command {
+	c := &cobra.Command{Use: "show QUERY", Short: "print letters: where, why, and the original bytes", Args: exactArgs("QUERY")}
+	dataDir, form := e.reading(c)
+	filter := &letterFilter{}
+	filter.flags(c)
+	limit := c.Flags().Int("limit", 0, "most letters to print; 0 for all")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		chosen, err := form()
+		if err != nil {
+			return err
+		}
+		if err := filter.check(); err != nil {
+			return err
+		}
+		dir, err := queryDir(*dataDir, args[0])
+		if err != nil {
+			return err
+		}
+		return e.dlqShow(dir, filter, *limit, chosen)
+	}
+	return c
+}
+
+func (e *env) dlqShow(dir string, filter *letterFilter, limit int, form string) error {
+	l := listing{columns: []string{"batch", "source", "sequence", "row", "kind", "reason", "payload"}, right: set("batch", "sequence", "row")}
+	var objects []json.RawMessage
+	err := filter.each(dir, func(x letters.Letter) (bool, error) {
+		data, err := json.Marshal(x)
+		if err != nil {
+			return false, fmt.Errorf("write letter: %w", err)
+		}
+		objects = append(objects, data)
+		l.add(x.Batch, x.Source, x.Sequence, x.Index, string(x.Kind), x.Reason, preview(x, form))
+		return limit == 0 || len(l.rows) < limit, nil
+	})
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(e.stdout)
+	enc.SetEscapeHTML(false)
+	switch form {
+	case "json":
+		enc.SetIndent("", "  ")
+		if objects == nil {
+			objects = []json.RawMessage{}
+		}
+		err = enc.Encode(objects)
+	case "jsonl":
+		for _, o := range objects {
+			if err == nil {
+				err = enc.Encode(o)
+			}
+		}
+	default:
+		return l.print(e.stdout, form)
+	}
+	if err != nil {
+		return fmt.Errorf("write letters: %w", err)
+	}
+	return nil
+}
+
+// preview is the payload, or the row where the source gives rows; cut short in a table.
+func preview(l letters.Letter, form string) string {
+	const shown = 60
+	body := string(l.Payload)
+	if l.Payload == nil {
+		body = string(l.Row)
+	}
+	body = strings.ToValidUTF8(body, "\ufffd")
+	if form == "table" && utf8.RuneCountInString(body) > shown {
+		body = string([]rune(body)[:shown-1]) + "…"
+	}
+	return body
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/sinks/letters"
+)
+
+// replayedName is the durable note of what was sent again, beside the letters.
+const replayedName = "replayed.jsonl"
+
+// replayFlags are the flags of dlq replay.
+type replayFlags struct {
+	letterFilter
+	natsFlags
+	to     string
+	again  bool
+	dryRun bool
+}
+
+func (e *env) dlqReplayCommand() *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:   "replay QUERY --to SUBJECT|FILE",
+		Short: "send the original bytes of letters again, to a JetStream subject or to the end of a file",
+		Long: "Replay is at least once: what it has sent is noted after it is stored, so a replay that was cut short may send a\n" +
+			"letter twice. To JetStream each has a Nats-Msg-Id of its own, by which the stream drops the second within its\n" +
+			"duplicate window. Of a message with many rows only the row of the letter is sent, where rows can be told apart.\n" +
+			"What was sent to the same place before is left out, unless --again.",
+		Example: "  tidemill dlq replay orders --kind dead --to orders.retry\n  tidemill dlq replay orders --to ./letters.ndjson",
+		Args:    exactArgs("QUERY"),
+	}
+	dataDir := c.Flags().String("data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
+	f.letterFilter.flags(c)
+	f.natsFlags.flags(c, e)
+	c.Flags().StringVar(&f.to, "to", "", "a subject, or a file if it has a slash or ends in .ndjson, .jsonl, .json or .txt")
+	c.Flags().BoolVar(&f.again, "again", false, "send letters that were sent there before, too")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be sent")
+	c.RunE = func(c *cobra.Command, args []string) error { return e.dlqReplay(c.Context(), *dataDir, args[0], f) }
+	return c
+}
+
+// sender takes payloads, each under an id, and says when all are stored.
+type sender interface {
+	send(ctx context.Context, id string, payload []byte) error
+	flush(ctx context.Context) error
+	close() error
+}
+
+func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlags) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.to == "" {
+		return diag.New(diag.Usage, "replay needs --to").WithHint("name a JetStream subject or a file")
+	}
+	dir, err := queryDir(dataDir, query)
+	if err != nil {
+		return err
+	}
+	s, err := checkpoint.Inspect(vfs.OS{}, dir)
+	if err != nil {
+		return err //nolint:wrapcheck // coded
+	}
+	replayed, err := readReplayed(dir)
+	if err != nil {
+		return err
+	}
+	ctx, done := e.cancelled(ctx)
+	defer done()
+	job := replayJob{uuid: s.Meta.UUID, dir: dir, target: f.to, now: e.clock.Now}
+	todo, skipped, err := pickLetters(dir, f, replayed)
+	if err != nil {
+		return err
+	}
+	if !f.dryRun && len(todo) > 0 {
+		if job.out, err = e.openSender(ctx, f.to, f.natsFlags); err != nil {
+			return err
+		}
+		defer func() {
+			if cerr := job.out.close(); err == nil {
+				err = cerr
+			}
+		}()
+		if err := job.run(ctx, todo); err != nil {
+			return aborted(ctx, err)
+		}
+	}
+	verb := "sent"
+	if f.dryRun {
+		verb = "would send"
+	}
+	fmt.Fprintf(e.stdout, "%s %s to %s (at least once)\n", verb, plural(int64(len(todo)), "letter"), f.to)
+	if skipped > 0 {
+		fmt.Fprintf(e.stdout, "%s left out: sent there before, or without bytes to send\n", plural(int64(skipped), "letter"))
+	}
+	return nil
+}
+
+// pickLetters returns what is to be sent. Letters of one message that can only be sent whole are sent once.
+func pickLetters(dir string, f replayFlags, replayed replayNotes) (todo []letters.Letter, skipped int, err error) {
+	whole := map[string]bool{}
+	err = f.each(dir, func(l letters.Letter) (bool, error) {
+		body, all := letterBytes(l)
+		key := fmt.Sprintf("%s %d", l.Source, l.Sequence)
+		if body == nil || !f.again && replayed[noteKey{f.to, letterID(l)}] || all && whole[key] {
+			skipped++
+			return true, nil
+		}
+		whole[key] = whole[key] || all
+		todo = append(todo, l)
+		return true, nil
+	})
+	return todo, skipped, err
+}
+
+// letterBytes returns what to send for a letter, and whether it is a whole message. A letter that is one row of
+// several in its message is cut out of JSON lines and JSON arrays.
+func letterBytes(l letters.Letter) (body []byte, whole bool) {
+	if l.Payload == nil {
+		return l.Row, false
+	}
+	trimmed := bytes.TrimSpace(l.Payload)
+	if l.Index < 0 || len(trimmed) == 0 {
+		return l.Payload, true
+	}
+	if trimmed[0] == '[' {
+		var rows []json.RawMessage
+		if err := json.Unmarshal(trimmed, &rows); err == nil && l.Index < int64(len(rows)) {
+			return rows[l.Index], false
+		}
+		return l.Payload, true
+	}
+	if trimmed[0] != '{' {
+		return l.Payload, true
+	}
+	at := int64(0)
+	lines := 0
+	var found []byte
+	for line := range bytes.Lines(l.Payload) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		lines++
+		if at == l.Index {
+			found = line
+		}
+		at++
+	}
+	if lines > 1 && found != nil {
+		return found, false
+	}
+	return l.Payload, true
+}
+
+func letterID(l letters.Letter) string {
+	return fmt.Sprintf("%s-%d-%d-%d", l.Source, l.Batch, l.Sequence, l.Index)
+}
+
+// replayJob sends letters and notes what was stored.
+type replayJob struct {
+	uuid   string
+	dir    string
+	target string
+	now    func() time.Time
+	out    sender
+}
+
+// replayChunk is how many letters are sent before they are noted.
+const replayChunk = 500
+
+func (j replayJob) run(ctx context.Context, todo []letters.Letter) error {
+	for len(todo) > 0 {
+		part := todo[:min(replayChunk, len(todo))]
+		todo = todo[len(part):]
+		for _, l := range part {
+			body, _ := letterBytes(l)
+			if err := j.out.send(ctx, "tidemill-dlq-"+j.uuid+"-"+letterID(l), body); err != nil {
+				return err
+			}
+		}
+		if err := j.out.flush(ctx); err != nil {
+			return err
+		}
+		if err := j.note(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note makes durable that the letters were sent.
+func (j replayJob) note(part []letters.Letter) error {
+	var lines bytes.Buffer
+	for _, l := range part {
+		data, err := json.Marshal(replayNote{To: j.target, Letter: letterID(l), At: j.now()})
+		if err != nil {
+			return fmt.Errorf("note what was sent: %w", err)
+		}
+		lines.Write(append(data, '\n'))
+	}
+	f, err := os.OpenFile(filepath.Join(j.dir, letterDir, replayedName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what was sent: %w", err)
+	}
+	_, err = f.Write(lines.Bytes())
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("note what was sent: %w", err)
+	}
+	return nil
+}
+
+// replayNote is one line of the note.
+type replayNote struct {
+	To     string    `json:"to"`
+	Letter string    `json:"letter"`
+	At     time.Time `json:"at"`
+}
+
+type noteKey struct{ to, letter string }
+
+// replayNotes are the letters that were sent, by where to.
+type replayNotes map[noteKey]bool
+
+func (n replayNotes) anywhere(l letters.Letter) bool {
+	return n[noteKey{"", letterID(l)}]
+}
+
+// readReplayed reads the note. A torn last line is a letter that may be sent again.
+func readReplayed(dir string) (replayNotes, error) {
+	notes := replayNotes{}
+	data, err := os.ReadFile(filepath.Join(dir, letterDir, replayedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return notes, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what was replayed: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var n replayNote
+		if err := json.Unmarshal([]byte(line), &n); err != nil {
+			continue
+		}
+		notes[noteKey{n.To, n.Letter}] = true
+		notes[noteKey{"", n.Letter}] = true
+	}
+	return notes, nil
+}
