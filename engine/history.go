@@ -138,7 +138,7 @@ func (q *Query) loadTablesOnce(ctx context.Context) error {
 // readHistory reads every source from its start to where it ends now.
 func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, int64, error) {
 	call := exec.Call{Time: q.opt.Clock.Now().Truncate(time.Microsecond), Final: true, Slot: bo.Slot,
-		Inputs: map[string]exec.Input{}}
+		From: bound(bo.From), To: bound(bo.To), Inputs: map[string]exec.Input{}}
 	var faults int64
 	for _, s := range q.plan.Sources {
 		in, err := openInput(ctx, q.opt, s, filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name))
@@ -175,6 +175,15 @@ func (q *Query) readAll(ctx context.Context, in *input, bo BatchOptions) (*rows,
 		return r, err
 	}
 	return r, q.bound(ctx, r, in.def.Name, bo)
+}
+
+// bound is t in microseconds, or nil for no bound.
+func bound(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	us := t.UnixMicro()
+	return &us
 }
 
 func releaseInputs(inputs map[string]exec.Input) {

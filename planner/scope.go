@@ -325,8 +325,17 @@ func (c *compiler) checkTableMacro(t tree, m macro, e *env) error {
 		}
 		return true
 	})
-	if err := c.checkFunctions(clone(body)); err != nil {
+	before := c.usesNow
+	c.usesNow = false
+	err = c.checkFunctions(clone(body))
+	clock := c.usesNow
+	c.usesNow = before
+	if err != nil {
 		return err
+	}
+	if clock { // DuckDB expands the macro's own text, in which the batch's time can not be put
+		return c.errAt(diag.FunctionRefused, t, "a table macro can not read the clock").
+			WithHint("pass now() to it as an argument")
 	}
 	yes, err := c.streaming(body, nil)
 	if err != nil {

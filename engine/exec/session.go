@@ -170,6 +170,7 @@ type Call struct {
 	Late      *int64    // drops late rows; nil: not known yet
 	Final     bool      // the watermark is infinity: everything is emitted
 	Slot      *[2]time.Time
+	From, To  *int64                      // bound the event time of what is read, [From, To), microseconds; nil: no bound
 	Inputs    map[string]Input            // by source; absent: no rows
 	Excluded  map[string]map[int64]string // by source and ordinal in the batch: the reason
 }

@@ -158,6 +158,9 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 		m := integer(rows[0][2])
 		src.counts.MaxTime = &m
 	}
+	if err := r.boundTime(ctx, src); err != nil {
+		return err
+	}
 	if integer(rows[0][1]) == 0 {
 		return nil
 	}
@@ -181,6 +184,26 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 	src.left -= int64(len(dead))
 	_, err = r.s.conn.Exec(ctx, "DELETE FROM "+table+" WHERE NOT ("+good+")")
 	return err
+}
+
+// boundTime takes the rows out whose event time is not asked for. They count as filtered.
+func (r *run) boundTime(ctx context.Context, src *sourceRun) error {
+	col := duck.QuoteIdent(src.in.EventTime)
+	for _, out := range []struct {
+		op string
+		at *int64
+	}{{"<", r.c.From}, {">=", r.c.To}} {
+		if out.at == nil {
+			continue
+		}
+		n, err := r.s.conn.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s %s make_timestamp(%d)",
+			duck.QuoteIdent(src.name), col, out.op, *out.at))
+		if err != nil {
+			return err
+		}
+		src.left -= n
+	}
+	return nil
 }
 
 func impossible(column string, value any, ahead time.Duration) string {
