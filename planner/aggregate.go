@@ -376,7 +376,7 @@ func (g *grouping) timeKey() error {
 		}
 	}
 	if at < 0 {
-		if g.c.q.Mode == stream.Append {
+		if g.c.mode() == stream.Append {
 			return g.needsWatermark()
 		}
 		return nil

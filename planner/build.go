@@ -244,7 +244,7 @@ const resultTable = "__result"
 
 // plan puts the parts together.
 func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
-	if c.agg == nil && c.complete() {
+	if c.agg == nil && c.q.Mode == stream.Complete {
 		return nil, diag.New(diag.CompleteNeedsAgg,
 			"output mode COMPLETE needs an aggregate: without one the result grows for ever").
 			At(c.app.Text, c.q.ModeSpan).WithHint("use OUTPUT MODE APPEND, or aggregate")
@@ -256,6 +256,9 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
 		Macros:    c.app.Macros,
 		SlotBound: c.slotBound, Root: rel.node, Agg: c.agg}
+	if c.agg != nil {
+		p.Mode = c.mode()
+	}
 	if p.Policy == "" {
 		p.Policy = PolicyMin
 	}

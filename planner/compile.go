@@ -272,4 +272,12 @@ func (c *compiler) subqueries(v any, e *env) error {
 // appMode is the output mode in capitals, as users write it.
 func (c *compiler) appMode() string { return strings.ToUpper(c.q.Mode.String()) }
 
-func (c *compiler) complete() bool { return c.q.Mode == stream.Complete }
+// mode is the output mode to plan for. A slot is a batch run of its own, whose result is complete by nature.
+func (c *compiler) mode() stream.Mode {
+	if c.slotBound && c.q.Mode == stream.Append {
+		return stream.Complete
+	}
+	return c.q.Mode
+}
+
+func (c *compiler) complete() bool { return c.mode() == stream.Complete }

@@ -43,12 +43,12 @@ func getVariable(name string) string { return "getvariable('" + name + "')" }
 // statements writes the SQL of the operator.
 func (g *grouping) statements() error {
 	a := g.a
-	if a.Time != nil && g.c.q.Mode != stream.Complete {
+	if a.Time != nil && !g.c.complete() {
 		a.Null = duck.QuoteIdent(a.Time.Key) + " IS NULL"
 		a.Late = a.Time.End + " <= " + getVariable(VarLate)
 		a.Closed = a.Time.End + " <= " + getVariable(VarWatermark)
 	}
-	switch g.c.q.Mode {
+	switch g.c.mode() {
 	case stream.Append:
 		a.Groups = "closed"
 	case stream.Update:
