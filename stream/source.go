@@ -14,7 +14,7 @@ type Offset string
 // Limit bounds what one batch takes from a source. Zero means no bound. A source may take one message or file
 // more than Bytes allows, so that a single large one can not stop it.
 type Limit struct {
-	Rows  int64 // messages for jetstream and lines for file, rows for typed sources
+	Rows  int64 // messages for jetstream, rows for typed sources; the file source cuts between files only
 	Bytes int64
 	Files int64
 	Until Offset // a batch never ends past this position; "" for no bound. It is an offset the same source gave
