@@ -4,6 +4,9 @@ GO       ?= go
 BIN      := bin
 FUZZTIME ?= 30s
 COUNT    ?= 5
+KILLS    ?= 200
+PROP_CHECKS ?= 1000
+PROP_SEED   ?= 0
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
@@ -24,8 +27,14 @@ test: ## every test, with the race detector where it pays
 short: ## the tests that take seconds
 	$(GO) test -short ./...
 
-crash: ## the crash tests alone, longer
-	$(GO) test -timeout 60m -run 'Crash' ./wal ./state ./checkpoint ./engine/... ./sinks/...
+crash: ## the crash tests alone, at every point
+	TIDEMILL_CRASH=all $(GO) test -timeout 60m -run 'Crash' ./wal ./state ./checkpoint ./engine/... ./sinks/...
+
+prop: ## random queries over random rows and accidents against the batch run: PROP_CHECKS=1000 PROP_SEED=0 (random)
+	PROP_CHECKS=$(PROP_CHECKS) PROP_SEED=$(PROP_SEED) $(GO) test -timeout 120m -run '^TestStreamEqualsBatch$$' ./engine
+
+e2e: ## the program itself, killed KILLS times while rows arrive
+	TIDEMILL_E2E_KILLS=$(KILLS) $(GO) test -timeout 120m -v ./internal/e2e
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz || true); do \
@@ -50,4 +59,4 @@ ci: lint test ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test short crash fuzz lint fmt bench generate ci clean
+.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench generate ci clean

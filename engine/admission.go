@@ -28,7 +28,7 @@ func (q *Query) admit(ctx context.Context, unlimited bool, until map[string]stre
 	in.Idle = q.idleSources(now)
 	in.Late = q.pos.evicted
 	in.Watermark = q.advance(q.pos.watermark, q.pos.watermarks, in.Idle)
-	if !fresh && !(q.plan.UsesWatermark() && moved(q.pos.evicted, in.Watermark)) {
+	if !fresh && (!q.plan.UsesWatermark() || !moved(q.pos.evicted, in.Watermark)) {
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
 	return in, nil

@@ -106,12 +106,10 @@ func (q *Query) fetch(ctx context.Context, w *work) error {
 		if !ok {
 			continue
 		}
-		r := &rows{}
-		w.data[in.def.Name] = r
 		if err := q.fetchSource(ctx, w, in, rng); err != nil {
 			return err
 		}
-		if err := q.sameAsBefore(w, in.def.Name, r); err != nil {
+		if err := q.sameAsBefore(w, in.def.Name, w.data[in.def.Name]); err != nil {
 			return err
 		}
 	}
@@ -119,19 +117,18 @@ func (q *Query) fetch(ctx context.Context, w *work) error {
 }
 
 func (q *Query) fetchSource(ctx context.Context, w *work, in *input, rng stream.Range) error {
-	r := w.data[in.def.Name]
 	if w.intent.Slot != nil {
+		r := &rows{}
+		w.data[in.def.Name] = r
 		return in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, w.intent.Batch, step) })
 	}
-	var raw *stream.Input
-	err := q.retry(ctx, w.intent.Batch, func() (err error) {
-		raw, err = in.read(ctx, rng)
+	return q.retry(ctx, w.intent.Batch, func() error {
+		got, err := in.read(ctx, rng)
+		if err == nil {
+			w.data[in.def.Name] = got
+		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return in.decode(r, raw)
 }
 
 // sameAsBefore refuses a replay that reads other rows than the committed run of the batch did.
@@ -154,15 +151,21 @@ func (q *Query) sameAsBefore(w *work, source string, r *rows) error {
 		WithHint("the source's history was changed; start the query anew under another name or data dir")
 }
 
-// readAhead starts on the next range of every source while this batch runs.
+// readAhead starts on the next range of every source while this batch runs. A source that the batch has emptied is
+// left alone: what it has by now would make the next batch a tiny one, and what comes meanwhile would wait for the
+// batch after that.
 func (q *Query) readAhead(ctx context.Context, w *work) {
 	if w.replay != nil || q.schedule.ending() {
 		return
 	}
 	for _, in := range q.inputs {
-		if rng, ok := w.intent.Sources[in.def.Name]; ok && in.ahead == nil && rng.From != rng.To {
-			in.readAhead(ctx, rng.To, rng.Identity, in.limit)
+		rng, ok := w.intent.Sources[in.def.Name]
+		if !ok || in.ahead != nil || rng.From == rng.To || in.behind == 0 {
+			continue
 		}
+		limit := in.limit
+		limit.Until = q.schedule.until[in.def.Name]
+		in.readAhead(ctx, rng.To, rng.Identity, limit)
 	}
 }
 

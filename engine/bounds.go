@@ -72,7 +72,8 @@ func boundsCondition(column string, bo BatchOptions) string {
 }
 
 // within returns the stretches of rec whose rows fulfil the condition.
-func within(ctx context.Context, conn *duck.Conn, in *planner.Input, rec arrow.Record, where string) ([]arrow.Record, error) {
+func within(ctx context.Context, conn *duck.Conn, in *planner.Input, rec arrow.Record,
+	where string) ([]arrow.Record, error) {
 	numbers := array.NewInt64Builder(memory.DefaultAllocator)
 	defer numbers.Release()
 	for i := range rec.NumRows() {
@@ -85,10 +86,12 @@ func within(ctx context.Context, conn *duck.Conn, in *planner.Input, rec arrow.R
 	columns := append(append([]arrow.Array(nil), rec.Columns()...), column)
 	numbered := array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows())
 	defer numbered.Release()
-	if err := conn.Import(ctx, boundsTable, in.Select, []arrow.Record{numbered}, numbered.Schema()); err != nil {
+	if err := conn.Import(ctx, boundsTable, in.Select, []arrow.Record{numbered},
+		numbered.Schema()); err != nil {
 		return nil, err //nolint:wrapcheck // bound names the source
 	}
-	t, err := conn.Select(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY 1", planner.PosColumn, boundsTable, where))
+	t, err := conn.Select(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY 1", planner.PosColumn,
+		boundsTable, where))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // bound names the source
 	}

@@ -7,4 +7,7 @@
 //
 // A query is owned by one goroutine; Status is an immutable snapshot that anyone may read. Queries of one process
 // share nothing but the process: one that fails leaves the others running.
+//
+// The package is the whole of Tidemill as a library: Parse reads SQL against a registry of connectors, Run drives
+// its queries, a Listener hears of every batch. The example shows a program that does.
 package engine

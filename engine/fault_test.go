@@ -299,14 +299,16 @@ func TestSnapshotFault(t *testing.T) {
 	mem := w.disk
 	w.disk = vfs.NewFault(mem, vfs.Rule{Op: vfs.OpCreate, Path: "/state/", Nth: 1, Err: errStop})
 	q := w.mustOpen(app)
+	var err error
 	for i := range 2 {
 		w.manual.Advance(11 * time.Second)
 		w.add(app, "src", []any{i, "a", 1, at(i)})
-		require.NoError(t, q.Idle(t.Context()))
+		err = errors.Join(err, q.Idle(t.Context()))
 	}
-	require.ErrorIs(t, q.Close(t.Context()), errStop)
+	require.ErrorIs(t, errors.Join(err, q.Close(t.Context())), errStop)
 	w.disk = mem
 	q = w.mustOpen(app)
+	require.NoError(t, q.Idle(t.Context()))
 	w.add(app, "src", []any{3, "a", 1, at(3)})
 	require.NoError(t, q.Idle(t.Context()))
 	require.NoError(t, q.Close(t.Context()))

@@ -56,7 +56,8 @@ func (in *input) history(ctx context.Context, r *rows, rng stream.Range, retry f
 // BatchOptions say what a batch run reads.
 type BatchOptions struct {
 	// From and To bound the event time of the rows that are read, [From, To), where a source has a watermark column;
-	// zero for no bound. A source without one is read whole.
+	// zero for no bound. A source without one is read whole. For a source with history_time = 'published' they bound
+	// the time at which it stored the rows instead, and only that stretch is read.
 	From, To time.Time
 	// Slot binds getvariable('slot_start') and ('slot_end'); nil for none.
 	Slot *[2]time.Time
@@ -141,7 +142,7 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 		From: bound(bo.From), To: bound(bo.To), Inputs: map[string]exec.Input{}}
 	var faults int64
 	for _, s := range q.plan.Sources {
-		in, err := openInput(ctx, q.opt, s, filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name))
+		in, err := openInput(ctx, q.opt, s, filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name), "")
 		if err != nil {
 			return call, faults, err
 		}
@@ -171,8 +172,18 @@ func (q *Query) readAll(ctx context.Context, in *input, bo BatchOptions) (*rows,
 		return r, fmt.Errorf("start source %q: %w", in.def.Name, err)
 	}
 	rng := stream.Range{From: start, To: avail.To, Identity: avail.Identity}
+	err = q.retryStart(ctx, func() (err error) {
+		rng, err = in.stretch(ctx, rng, bo.From, bo.To)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
 	if err := in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) }); err != nil {
 		return r, err
+	}
+	if in.published() {
+		return r, nil
 	}
 	return r, q.bound(ctx, r, in.def.Name, bo)
 }

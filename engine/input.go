@@ -27,11 +27,12 @@ type input struct {
 	behind  int64
 }
 
-// ahead is the next range of a source, read while the batch before it runs.
+// ahead is the next range of a source, read and decoded while the batch before it runs.
 type ahead struct {
 	rng   stream.Range
+	limit stream.Limit
 	avail stream.Available
-	in    *stream.Input
+	rows  *rows
 	err   error
 }
 
@@ -43,6 +44,7 @@ type rows struct {
 	count   int64 // messages, or rows of sources that give rows
 	crc     uint32
 	lost    int64
+	lines   lines // of the message that dead letters were cut from last
 }
 
 // chunk says where the rows of one Read come from.
@@ -114,21 +116,27 @@ func limitOf(s *planner.Source) stream.Limit {
 		Bytes: s.Options.Int("max_bytes_per_batch"),
 		Files: s.Options.Int("max_files_per_batch"),
 	}
-	if l.Rows == 0 && s.Connector == "jetstream" {
-		l.Rows = 100_000
+	if s.Connector != "jetstream" {
+		return l
+	}
+	if l.Rows == 0 {
+		l.Rows = batchMessages
+	}
+	if l.Bytes == 0 {
+		l.Bytes = batchBytes
 	}
 	return l
 }
 
-// openInput opens a source by its connector.
-func openInput(ctx context.Context, opt Options, s *planner.Source, dir string) (*input, error) {
+// openInput opens a source by its connector. query is the uuid of the query that consumes it, empty for a look at it.
+func openInput(ctx context.Context, opt Options, s *planner.Source, dir, query string) (*input, error) {
 	connector, ok := opt.Registry.Sources[s.Connector]
 	if !ok {
 		return nil, diag.New(diag.UnknownConnector, "source %q: connector %q is not in this build", s.Name, s.Connector)
 	}
 	cols := declared(s)
 	src, err := connector.Open(ctx, stream.SourceConfig{Name: s.Name, Columns: cols, Options: s.Options,
-		Clock: opt.Clock, FS: opt.FS, Dir: dir, Log: opt.Log.With("source", s.Name)})
+		Clock: opt.Clock, FS: opt.FS, Dir: dir, Log: opt.Log.With("source", s.Name), Query: query})
 	if err != nil {
 		return nil, fmt.Errorf("open source %q: %w", s.Name, err)
 	}
@@ -163,12 +171,12 @@ func (in *input) available(ctx context.Context, from stream.Offset, identity str
 	if in.ahead != nil {
 		a := <-in.ahead
 		in.ahead = nil
-		if a.err == nil && a.rng.From == from && a.avail.To != from && limit.Until == "" {
+		if a.err == nil && a.rng.From == from && a.avail.To != from && a.limit == limit {
 			in.ahead = make(chan ahead, 1)
 			in.ahead <- a
 			return a.avail, nil
 		}
-		a.in.Release()
+		a.rows.release()
 		if diag.CodeOf(a.err) == diag.Internal { // it panicked, and may be in any state
 			return stream.Available{}, fmt.Errorf("read ahead: %w", a.err)
 		}
@@ -180,40 +188,49 @@ func (in *input) available(ctx context.Context, from stream.Offset, identity str
 	return avail, nil
 }
 
-// read returns the rows of rng, from what has been read ahead if that is the same range.
-func (in *input) read(ctx context.Context, rng stream.Range) (*stream.Input, error) {
+// read returns the decoded rows of rng, from what has been read ahead if that is the same range.
+func (in *input) read(ctx context.Context, rng stream.Range) (*rows, error) {
 	if in.ahead != nil {
 		a := <-in.ahead
 		in.ahead = nil
 		if a.err == nil && a.rng == rng {
-			return a.in, nil
+			return a.rows, nil
 		}
-		a.in.Release()
+		a.rows.release()
 	}
 	if rng.From == rng.To {
-		return &stream.Input{}, nil
+		return &rows{}, nil
 	}
+	return in.readNow(ctx, rng)
+}
+
+func (in *input) readNow(ctx context.Context, rng stream.Range) (*rows, error) {
 	got, err := in.src.Read(ctx, rng)
 	if err != nil {
 		return nil, fmt.Errorf("read source %q: %w", in.def.Name, err)
 	}
-	return got, nil
+	r := &rows{}
+	if err := in.decode(r, got); err != nil {
+		r.release()
+		return nil, err
+	}
+	return r, nil
 }
 
-// readAhead starts reading the range after from in the background. The goroutine ends when it has answered or ctx
-// is done; dropAhead waits for it.
+// readAhead starts reading and decoding the range after from in the background, so that decoding has a core of its
+// own. The goroutine ends when it has answered or ctx is done; dropAhead waits for it.
 func (in *input) readAhead(ctx context.Context, from stream.Offset, identity string, limit stream.Limit) {
 	ctx, cancel := context.WithCancel(ctx)
 	answer := make(chan ahead, 1)
 	in.ahead, in.cancel = answer, cancel
 	go func() {
 		defer cancel()
-		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}}
+		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}, limit: limit}
 		a.err = guarded("source "+in.def.Name, func() (err error) {
 			a.avail, err = in.src.Available(ctx, from, identity, limit)
 			if err == nil && a.avail.To != from {
 				a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
-				a.in, err = in.src.Read(ctx, a.rng)
+				a.rows, err = in.readNow(ctx, a.rng)
 			}
 			return err
 		})
@@ -238,7 +255,7 @@ func (in *input) dropAhead() {
 	}
 	a := <-in.ahead
 	in.ahead = nil
-	a.in.Release()
+	a.rows.release()
 }
 
 // decode adds what the source gave for one Read to r. It takes over raw.

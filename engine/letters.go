@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sort"
@@ -23,7 +24,7 @@ func (q *Query) deliverLetters(ctx context.Context, w *work) error {
 		}
 		for _, f := range r.faults {
 			l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead, Reason: f.Reason}
-			all = append(all, transport(l, f.messages, f.Message))
+			all = append(all, f.letter(l))
 		}
 	}
 	for _, d := range w.out.Dead {
@@ -80,6 +81,9 @@ func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, 
 	if c, i := r.origin(ordinal); c.messages != nil {
 		l.Index = int64(c.index[i])
 		l = transport(l, c.messages, int(c.message[i]))
+		if r.packed(c, i) {
+			l.Payload = r.lines.line(l, in.def.Options.String("format"))
+		}
 	} else {
 		l.Sequence = uint64(ordinal)
 	}
@@ -92,6 +96,56 @@ func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, 
 		at -= rec.NumRows()
 	}
 	return l
+}
+
+// letter completes l with the bytes that the fault concerns: the row's own where it is one of several in its message,
+// which may be a whole file.
+func (f fault) letter(l letters.Letter) letters.Letter {
+	l = transport(l, f.messages, f.Message)
+	if f.Index >= 0 && l.Payload != nil && f.Start < f.End && f.End <= len(l.Payload) {
+		l.Payload = l.Payload[f.Start:f.End]
+	}
+	return l
+}
+
+// packed reports whether row i of a chunk shares its message with other rows.
+func (r *rows) packed(c chunk, i int64) bool {
+	message := c.message[i]
+	if c.index[i] > 0 || i > 0 && c.message[i-1] == message || int(i)+1 < len(c.message) && c.message[i+1] == message {
+		return true
+	}
+	for _, f := range r.faults {
+		if f.messages == c.messages && f.Message == int(message) {
+			return true
+		}
+	}
+	return false
+}
+
+// lines are those of the message that was asked for last, so that many letters of one file cost one look at it.
+type lines struct {
+	of   []byte
+	list [][]byte
+}
+
+// line returns the bytes of the letter's row in a message with a JSON object per line. Of other packed messages the
+// letter has the row alone.
+func (x *lines) line(l letters.Letter, format string) []byte {
+	if format != "ndjson" || len(l.Payload) == 0 {
+		return nil
+	}
+	if len(x.of) != len(l.Payload) || &x.of[0] != &l.Payload[0] {
+		x.of, x.list = l.Payload, nil
+		for line := range bytes.Lines(l.Payload) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				x.list = append(x.list, line)
+			}
+		}
+	}
+	if l.Index < 0 || l.Index >= int64(len(x.list)) {
+		return nil
+	}
+	return x.list[l.Index]
 }
 
 // transport fills in what the source says of the message.

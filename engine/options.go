@@ -76,6 +76,8 @@ const (
 	pollInterval    = 10 * time.Millisecond // between looks at sources that can not wait, as in Spark
 	backoffFirst    = 100 * time.Millisecond
 	backoffMax      = 10 * time.Second
+	batchMessages   = 100_000  // of a jetstream source in one batch, unless it says otherwise
+	batchBytes      = 32 << 20 // likewise: packed messages hold many rows
 	changedBytesMax = 64 << 20 // a state version is due when this much has been read since the last
 	excludedMax     = 1000     // more poison rows than this in one batch is not poison but a wrong query
 )

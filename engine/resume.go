@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -17,7 +19,7 @@ import (
 // openCheckpoint takes the query's directory and checks that what it holds fits the plan.
 func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Recovery, error) {
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
-		SQL: q.app.Text.Body, Plan: q.plan.Hash(), Layout: q.layout()}
+		SQL: q.app.Text.Body, Plan: q.fingerprint(), Layout: q.layout()}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
 		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
@@ -36,13 +38,13 @@ func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Rec
 // takeEffect lets a changed text of the query replace the one in the checkpoint, which is right only where no batch
 // of the old text must run again.
 func (q *Query) takeEffect(r *checkpoint.Recovery) error {
-	if r.Meta.Plan == q.plan.Hash() {
+	if r.Meta.Plan == q.fingerprint() {
 		return nil
 	}
 	if r.Pending != nil || len(r.Rerun) > 0 {
 		return &otherPlanError{r.Meta}
 	}
-	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.plan.Hash(), q.app.Text.Body, q.opt.Version
+	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.fingerprint(), q.app.Text.Body, q.opt.Version
 	if err := q.ckpt.SaveMeta(r.Meta); err != nil {
 		return fmt.Errorf("keep the changed text: %w", err)
 	}
@@ -58,15 +60,34 @@ func (q *Query) layout() []string {
 	return lines
 }
 
-func sourceLayout(reg stream.Registry, s *planner.Source) []string {
-	line := fmt.Sprintf("source %s: connector %s", s.Name, s.Connector)
-	fields := append(stream.SourceFields(s.Typed), reg.Sources[s.Connector].Spec.Fields...)
-	for _, f := range fields {
-		if f.Fixed && f.Type != stream.Secret && s.Options.Has(f.Name) {
-			line += fmt.Sprintf(", %s = %v", f.Name, s.Options[f.Name])
+// fingerprint names what a batch does: the plan, and where its result goes. A batch that was begun is finished by the
+// text whose fingerprint the checkpoint has.
+func (q *Query) fingerprint() string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, q.plan.Hash())
+	for _, name := range q.def.Sinks {
+		if s := findSink(q.app, name); s != nil {
+			fmt.Fprintf(sum, "sink %s: connector %s%s\n", s.Name, s.Connector,
+				fixed(q.opt.Registry.Sinks[s.Connector].Spec.Fields, s.Options))
 		}
 	}
-	lines := []string{line}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// fixed lists the options that make another thing of a source or sink.
+func fixed(fields []stream.Field, options stream.Options) string {
+	list := ""
+	for _, f := range fields {
+		if f.Fixed && f.Type != stream.Secret && options.Has(f.Name) {
+			list += fmt.Sprintf(", %s = %v", f.Name, options[f.Name])
+		}
+	}
+	return list
+}
+
+func sourceLayout(reg stream.Registry, s *planner.Source) []string {
+	fields := append(stream.SourceFields(s.Typed), reg.Sources[s.Connector].Spec.Fields...)
+	lines := []string{fmt.Sprintf("source %s: connector %s%s", s.Name, s.Connector, fixed(fields, s.Options))}
 	if w := s.Watermark; w != nil {
 		lines = append(lines, fmt.Sprintf("source %s: watermark on %s", s.Name, w.Column))
 	}
@@ -77,7 +98,7 @@ func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recove
 	q.pos = position{offsets: map[string]stream.Offset{}, identities: map[string]string{},
 		watermarks: map[string]int64{}, delivered: map[string]stream.Marker{}, began: q.opt.Clock.Now()}
 	for _, s := range q.plan.Sources {
-		in, err := openInput(ctx, q.opt, s, filepath.Join(dir, "sources", s.Name))
+		in, err := openInput(ctx, q.opt, s, filepath.Join(dir, "sources", s.Name), q.uuid)
 		if err != nil {
 			return err
 		}

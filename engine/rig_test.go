@@ -31,7 +31,7 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// parser reads SQL for tests. DuckDB takes its time to open, so tests share one through newParser.
+// parser reads SQL for tests, on a DuckDB that may look at files for the columns of reference tables. DuckDB takes its time to open, so tests share one through newParser.
 type parser struct {
 	mu   sync.Mutex
 	conn *duck.Conn
@@ -39,7 +39,7 @@ type parser struct {
 
 func newParser(t testing.TB) *parser {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1})
+	db, err := duck.Open(t.Context(), duck.Options{MemoryLimit: 256 << 20, Threads: 1})
 	require.NoError(t, err)
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
@@ -60,10 +60,21 @@ func (p *parser) parse(ctx context.Context, text *diag.Text, reg stream.Registry
 	return s.App, nil
 }
 
+// tester is what testing.TB and rapid.T have in common.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	FailNow()
+	Context() context.Context
+	Cleanup(fn func())
+}
+
 // world is everything outside a query that outlives it: the disk, the clock, the rows of the sources and what the
 // sinks hold.
 type world struct {
-	t       testing.TB
+	t       tester
 	parser  *parser
 	disk    vfs.FS
 	dir     string
@@ -79,7 +90,11 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobal
 
 func newWorld(t testing.TB, p *parser) *world {
 	t.Helper()
-	w := &world{t: t, parser: p, disk: vfs.NewMem(), dir: filepath.Join(t.TempDir(), "data"),
+	return newWorldIn(t, p, filepath.Join(t.TempDir(), "data"))
+}
+
+func newWorldIn(t tester, p *parser, dir string) *world {
+	w := &world{t: t, parser: p, disk: vfs.NewMem(), dir: dir,
 		manual: clock.NewManual(start), sources: sourcemem.NewHub(), sinks: sinkmem.NewHub()}
 	w.clock = w.manual
 	t.Cleanup(w.sources.Release)
@@ -194,7 +209,7 @@ func sorted(lines []string) []string {
 }
 
 // glob returns the lines of every committed file of a json sink, as a reader sees them who knows only the folder.
-func glob(t testing.TB, disk vfs.FS, dir string) []string {
+func glob(t tester, disk vfs.FS, dir string) []string {
 	t.Helper()
 	names, err := disk.List(dir)
 	require.NoError(t, err)
@@ -230,7 +245,7 @@ func (w *world) deadLetters(query string) []string {
 }
 
 // code asks that err carries a code and returns its text for closer looks.
-func code(t testing.TB, want diag.Code, err error) string {
+func code(t tester, want diag.Code, err error) string {
 	t.Helper()
 	require.Error(t, err)
 	require.Equal(t, want, diag.CodeOf(err), "%v", err)

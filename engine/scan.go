@@ -34,14 +34,15 @@ const scanPause = 100 * time.Millisecond
 // has no more (unless Follow), or ctx is done. Pieces are borrowed. Nothing is acknowledged and no position is kept;
 // opt.DataDir is scratch space that the caller removes.
 func Scan(
-	ctx context.Context, opt Options, app *planner.App, source string, so ScanOptions, use func(Piece) (bool, error),
+	ctx context.Context, opt Options, app *planner.App, source string, so ScanOptions, use func(Piece) (bool,
+		error),
 ) error {
 	opt = opt.withDefaults()
 	def, err := findSource(app, source)
 	if err != nil {
 		return err
 	}
-	in, err := openInput(ctx, opt, lenient(def), opt.DataDir)
+	in, err := openInput(ctx, opt, lenient(def), opt.DataDir, "")
 	if err != nil {
 		return err
 	}
@@ -148,14 +149,16 @@ func (in *input) piece(ctx context.Context, rng stream.Range, use func(Piece) (b
 	}
 	p := Piece{Records: r.records}
 	for _, f := range r.faults {
-		l := letters.Letter{Source: in.def.Name, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead, Reason: f.Reason}
-		p.Faults = append(p.Faults, transport(l, f.messages, f.Message))
+		l := letters.Letter{Source: in.def.Name, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead,
+			Reason: f.Reason}
+		p.Faults = append(p.Faults, f.letter(l))
 	}
 	return use(p)
 }
 
 // LoadTables runs the body of every reference table of app in order, each of which may read the ones before it, and
 // lends its rows to use. memory bounds DuckDB, in bytes.
-func LoadTables(ctx context.Context, memory int64, app *planner.App, use func(*planner.Table, *duck.Table) error) error {
+func LoadTables(ctx context.Context, memory int64, app *planner.App, use func(*planner.Table,
+	*duck.Table) error) error {
 	return eachTable(ctx, memory, app, use)
 }

@@ -41,7 +41,7 @@ func (s *schedule) applied(in checkpoint.Intent) {
 
 // ending reports that reading ahead is of no use.
 func (s *schedule) ending() bool {
-	return s.ended || s.until != nil || s.query == nil || s.query.trigger.Spec().Kind == trigger.Once
+	return s.ended || s.query == nil || s.query.trigger.Spec().Kind == trigger.Once
 }
 
 // due returns how long to wait until the next turn; zero means now.

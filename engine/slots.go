@@ -68,7 +68,8 @@ func (q *Query) cronTurn(ctx context.Context, now time.Time, force bool) (bool, 
 	return q.untilEnd(ctx, func() { s.last, s.tick = *s.tick, nil })
 }
 
-// RunSlot runs one slot as a batch of its own over all that the sources hold now. Its output replaces, in one commit,
+// RunSlot runs one slot as a batch of its own over all that the sources hold now, or over what they stored during the
+// slot where history_time = 'published'. Its output replaces, in one commit,
 // exactly what the same slot wrote before. A crash leaves the slot's Intent, and the next start runs it first.
 func (q *Query) RunSlot(ctx context.Context, slot trigger.Slot) (err error) {
 	defer q.guard(&err)
@@ -95,7 +96,15 @@ func (q *Query) RunSlot(ctx context.Context, slot trigger.Slot) (err error) {
 		Slot: &checkpoint.Slot{Start: slot.Start, End: slot.End}, Tick: q.schedule.tick}
 	for _, s := range q.inputs {
 		name := s.def.Name
-		in.Sources[name] = stream.Range{From: q.pos.offsets[name], To: until[name], Identity: q.pos.identities[name]}
+		rng := stream.Range{From: q.pos.offsets[name], To: until[name], Identity: q.pos.identities[name]}
+		err := q.retry(ctx, in.Batch, func() (err error) {
+			rng, err = s.stretch(ctx, rng, slot.Start, slot.End)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		in.Sources[name] = rng
 	}
 	w := q.newWork(in)
 	if err := q.noteSlot(w, SlotRunning, nil); err != nil {

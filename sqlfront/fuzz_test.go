@@ -95,7 +95,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		var list diag.List
-		require.True(t, errors.As(err, &list), "%v", err)
+		require.ErrorAs(t, err, &list)
 		require.NotContains(t, diag.Render(err), canary)
 		for _, e := range list {
 			require.NotEmpty(t, e.Message)

@@ -116,7 +116,7 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 func (p *parser) queryClauses(h *queryHead) bool {
 	for {
 		t := p.peek()
-		ok, seen := true, false
+		var ok, seen bool
 		switch {
 		case p.word(0, "AS"):
 			return true

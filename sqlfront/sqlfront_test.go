@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
@@ -327,9 +328,9 @@ func TestQuerySpecDefaults(t *testing.T) {
 	require.NoError(t, err)
 	o := s.App.Queries[0].Options
 	require.Equal(t, "min", o.String("watermark_policy"))
-	require.EqualValues(t, 10e9, o.Duration("checkpoint_interval"))
+	require.Equal(t, 10*time.Second, o.Duration("checkpoint_interval"))
 	require.EqualValues(t, 10, o.Int("retries"))
 	require.EqualValues(t, 64<<20, o.Int("checkpoint_bytes"))
 	require.False(t, o.Has("idle_timeout"))
-	var _ *planner.App = s.App
+	require.IsType(t, &planner.App{}, s.App)
 }

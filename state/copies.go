@@ -134,7 +134,10 @@ func (c *Copies) get(
 	if err == nil {
 		_, err = io.Copy(io.Discard, in) // what Arrow does not read is hashed, too
 	}
+	var disk *callError // the function above never fails
 	switch {
+	case errors.As(err, &disk):
+		err = fmt.Errorf("read table copy %s: %w", path, disk.err)
 	case err != nil:
 		err = corrupt(path, 0, "%v", err)
 	case len(records) == 0 || hex.EncodeToString(sum.Sum(nil)) != hash:

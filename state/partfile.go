@@ -239,9 +239,10 @@ const groupRows = 64 << 10
 
 // readStream gives the records of an IPC stream in groups and returns how many rows there were.
 func readStream(r io.Reader, mem memory.Allocator, fn func([]arrow.Record) error) (rows int64, err error) {
-	in, err := ipc.NewReader(r, ipc.WithAllocator(mem))
+	disk := &diskReader{r: r}
+	in, err := ipc.NewReader(disk, ipc.WithAllocator(mem))
 	if err != nil {
-		return 0, fmt.Errorf("read schema: %w", err)
+		return 0, disk.fault(fmt.Errorf("read schema: %w", err))
 	}
 	defer in.Release()
 	var group []arrow.Record
@@ -266,7 +267,7 @@ func readStream(r io.Reader, mem memory.Allocator, fn func([]arrow.Record) error
 		release()
 	}
 	if err := in.Err(); err != nil {
-		return rows, fmt.Errorf("read records: %w", err)
+		return rows, disk.fault(fmt.Errorf("read records: %w", err))
 	}
 	if len(group) > 0 {
 		if err := fn(group); err != nil {
@@ -276,7 +277,29 @@ func readStream(r io.Reader, mem memory.Allocator, fn func([]arrow.Record) error
 	return rows, nil
 }
 
-// callError tells a fault of the caller's function from one of the file.
+// diskReader remembers a fault of the disk, which Arrow's reader words anew and does not pass on.
+type diskReader struct {
+	r   io.Reader
+	err error
+}
+
+func (d *diskReader) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		d.err = err
+	}
+	return n, err
+}
+
+// fault returns what the disk failed with if it did, else err, which then speaks of damage.
+func (d *diskReader) fault(err error) error {
+	if d.err != nil {
+		return &callError{fmt.Errorf("read state: %w", d.err)}
+	}
+	return err
+}
+
+// callError tells a fault of the caller's function or of the disk from damage of the file.
 type callError struct{ err error }
 
 func (e *callError) Error() string { return e.err.Error() }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 )
@@ -65,6 +66,13 @@ type Source interface {
 type Waiter interface {
 	// Wait returns nil when something after from may be there, or the context's error. Spurious returns are fine.
 	Wait(ctx context.Context, from Offset) error
+}
+
+// TimeBound is a Source that knows when its rows were stored, so that a stretch of its history can be read alone.
+type TimeBound interface {
+	// At returns the offset before the first row that was stored at or after t by the clock of the source, which is
+	// the offset of the newest row when none was. It may lie before the position that Start gives; Limit.Until takes it.
+	At(ctx context.Context, t time.Time) (Offset, error)
 }
 
 // Input is what a source gave for one range. Exactly one of Messages and Rows is set; both are nil when the

@@ -100,6 +100,7 @@ type SourceConfig struct {
 	FS      vfs.FS
 	Dir     string // a directory of the source's own under the query's data dir, for spools and seen-file logs
 	Log     *slog.Logger
+	Query   string // uuid of the query that consumes the source; empty for readers that must leave nothing behind
 }
 
 // SourceConnector is a kind of source.

@@ -1,7 +1,6 @@
 package wal_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,7 +40,7 @@ func FuzzOpen(f *testing.F) {
 		l, r, err := wal.Open(options(m))
 		if err != nil {
 			var d *diag.Error
-			require.True(t, errors.As(err, &d), "%v", err)
+			require.ErrorAs(t, err, &d)
 			require.True(t, d.Code == diag.LogCorrupt || d.Code == diag.CheckpointUnusable)
 			return
 		}

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/trigger"
 )
@@ -26,6 +30,7 @@ type backfillFlags struct {
 	runFlags
 	query           string
 	from, to, every string
+	restart         bool
 }
 
 func (e *env) backfillCommand() *cobra.Command {
@@ -34,8 +39,8 @@ func (e *env) backfillCommand() *cobra.Command {
 		Use:   "backfill FILE.sql --from TIME --to TIME --every PERIOD",
 		Short: "run a slot-bound query over a stretch of history, slot by slot",
 		Long: "Each slot is one batch run whose output replaces, in one commit, what the same slot of the same query wrote\n" +
-			"before: running a slot again gives the same. The first Ctrl-C stops after the slot in flight; the next backfill of\n" +
-			"the same range begins with the slot that was cut short.",
+			"before: running a slot again gives the same. A backfill that was stopped, failed or killed goes on with the slot\n" +
+			"it was in when the same command is given again; one that was finished begins anew, as with --restart.",
 		Example: "  tidemill backfill daily.sql --query daily --from 2026-01-01 --to 2026-02-01 --every 1d",
 		Args:    exactArgs("FILE.sql"),
 		RunE:    func(c *cobra.Command, args []string) error { return e.backfill(c.Context(), args[0], f) },
@@ -44,8 +49,10 @@ func (e *env) backfillCommand() *cobra.Command {
 	c.Flags().StringVar(&f.from, "from", "", "start of the first slot")
 	c.Flags().StringVar(&f.to, "to", "", "end of the last slot")
 	c.Flags().StringVar(&f.every, "every", "", "length of a slot, such as 1d, 6h or '15 minutes'")
+	c.Flags().BoolVar(&f.restart, "restart", false, "begin with the first slot, whatever was done before")
 	c.Flags().BoolVar(&f.takeOver, "take-over", false, "adopt sinks whatever their markers say")
-	c.Flags().StringVar(&f.progress, "progress", "auto", "progress on standard output: auto, tty, jsonl or off")
+	c.Flags().StringVar(&f.progress, "progress", "auto",
+		"progress on standard output: auto, tty, jsonl or off")
 	e.workFlags(c, &f.runFlags)
 	return c
 }
@@ -74,7 +81,10 @@ func (e *env) backfill(ctx context.Context, path string, f backfillFlags) error 
 	}
 	ctx, stop, done := e.interrupts(ctx)
 	defer done()
-	err = e.fill(ctx, opt, fillJob{app, q.Name, slots, show}, stop)
+	job := fillJob{app: app, query: q.Name, slots: slots, show: show, restart: f.restart,
+		note: filepath.Join(engine.DataDirOf(f.dataDir, q.Name), "backfill.json"),
+		plan: fillNote{Every: f.every, From: slots[0].Start, To: slots[len(slots)-1].End, Query: q.Text}}
+	err = e.fill(ctx, opt, job, stop)
 	show.end()
 	if errors.Is(context.Cause(ctx), errAborted) {
 		fmt.Fprintln(e.stderr, "aborted; run the same command again to go on")
@@ -100,7 +110,8 @@ func (f backfillFlags) slots() ([]trigger.Slot, error) {
 		return nil, err
 	}
 	if n := to.Sub(from) / every; n > slotsMost {
-		return nil, diag.New(diag.Usage, "--every %s cuts the range into %s slots, more than %s", f.every, count(int64(n)), count(slotsMost)).
+		return nil, diag.New(diag.Usage, "--every %s cuts the range into %s slots, more than %s", f.every,
+			count(int64(n)), count(slotsMost)).
 			WithHint("choose a longer --every or a shorter range")
 	}
 	return trigger.Steps(from, to, every), nil
@@ -148,10 +159,18 @@ func (b *bars) tick() {
 		b.mu.Lock()
 		if b.now != nil {
 			seconds := b.e.clock.Now().Sub(b.since).Seconds()
-			fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s", b.head(b.now.Start, b.now.End), b.bar("▒"), seconds)
+			fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s", b.head(b.now.Start, b.now.End), b.bar("▒"),
+				seconds)
 		}
 		b.mu.Unlock()
 	}
+}
+
+// skip counts slots that were done before.
+func (b *bars) skip(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done = n
 }
 
 func (b *bars) begin(s trigger.Slot) {
@@ -174,7 +193,8 @@ func (b *bars) slot(s engine.SlotState) {
 		if s.State == engine.SlotFailed {
 			mark, fill = "FAILED", "░"
 		}
-		fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s  %s  %s\n", b.head(s.Start, s.End), b.bar(fill), s.Millis/1000,
+		fmt.Fprintf(b.e.stdout, "\r\x1b[K%s %s %6.1f s  %s  %s\n", b.head(s.Start, s.End), b.bar(fill),
+			s.Millis/1000,
 			plural(s.Rows, "row"), mark)
 	}
 }
@@ -188,7 +208,8 @@ func (b *bars) head(start, end time.Time) string {
 	case start.Second() == 0 && end.Second() == 0:
 		layout = "2006-01-02 15:04"
 	}
-	return fmt.Sprintf("%*d/%d  %s .. %s", len(fmt.Sprint(b.slots)), min(b.slots, b.done+map[bool]int{true: 1}[b.now != nil]), b.slots,
+	return fmt.Sprintf("%*d/%d  %s .. %s", len(fmt.Sprint(b.slots)), min(b.slots,
+		b.done+map[bool]int{true: 1}[b.now != nil]), b.slots,
 		start.Format(layout), end.Format(layout))
 }
 
@@ -226,10 +247,54 @@ func (e *env) width() int {
 
 // fillJob is what fill works on.
 type fillJob struct {
-	app   *planner.App
-	query string
-	slots []trigger.Slot
-	show  *bars
+	app     *planner.App
+	query   string
+	slots   []trigger.Slot
+	show    *bars
+	restart bool
+	note    string // path of the note of how far it has come
+	plan    fillNote
+}
+
+// fillNote says how far a backfill has come. It is there from its first slot to its last.
+type fillNote struct {
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Every string    `json:"every"`
+	Query string    `json:"query"` // its text: another text is another backfill
+	Done  int       `json:"done"`  // slots
+}
+
+// resume returns how many slots an unfinished backfill of the same range and query has done.
+func (j fillJob) resume() int {
+	data, err := os.ReadFile(j.note)
+	var n fillNote
+	if j.restart || err != nil || json.Unmarshal(data, &n) != nil {
+		return 0
+	}
+	if !n.From.Equal(j.plan.From) || !n.To.Equal(j.plan.To) || n.Every != j.plan.Every || n.Query != j.plan.Query {
+		return 0
+	}
+	return min(max(0, n.Done), len(j.slots))
+}
+
+// keep notes that so many slots are done, or takes the note away when all are.
+func (j fillJob) keep(done int) error {
+	if done == len(j.slots) {
+		if err := os.Remove(j.note); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the note of the backfill: %w", err)
+		}
+		return nil
+	}
+	j.plan.Done = done
+	data, err := json.Marshal(j.plan)
+	if err == nil {
+		err = vfs.WriteFile(vfs.OS{}, j.note, data)
+	}
+	if err != nil {
+		return fmt.Errorf("note how far the backfill has come: %w", err)
+	}
+	return nil
 }
 
 // fill runs the slots until one fails, stop is closed or ctx is done. What was written stays in every case.
@@ -238,29 +303,44 @@ func (e *env) fill(ctx context.Context, opt engine.Options, job fillJob, stop <-
 	if err != nil {
 		return err //nolint:wrapcheck // coded
 	}
-	for i, slot := range job.slots {
+	first := job.resume()
+	if first > 0 {
+		fmt.Fprintf(e.stderr, "going on after %d of %d slots; --restart begins with the first\n", first,
+			len(job.slots))
+	}
+	job.show.skip(first)
+	for i := first; i < len(job.slots); i++ {
+		err := job.keep(i)
 		select {
 		case <-stop:
-			fmt.Fprintf(e.stderr, "stopped after %d of %d slots; run the same command with --from %s to go on\n", i, len(job.slots),
-				stamp(slot.Start))
-			return q.Close(context.WithoutCancel(ctx)) //nolint:wrapcheck // coded
+			fmt.Fprintf(e.stderr, "stopped after %d of %d slots; the same command goes on\n", i,
+				len(job.slots))
+			return errors.Join(err, q.Close(context.WithoutCancel(ctx)))
 		default:
 		}
-		job.show.begin(slot)
-		began := e.clock.Now()
-		err := q.RunSlot(ctx, slot)
-		s := engine.SlotState{Start: slot.Start, End: slot.End, State: engine.SlotDone, Began: began, Attempts: 1,
-			Millis: float64(e.clock.Now().Sub(began).Microseconds()) / 1000}
-		if last := q.Status().Last; last != nil && err == nil {
-			s.Batch, s.Rows = last.BatchID, last.Sink.NumOutputRows
+		if err == nil {
+			err = e.fillSlot(ctx, q, job.slots[i], job.show)
 		}
-		if err != nil {
-			s.State, s.Error = engine.SlotFailed, err.Error()
-		}
-		job.show.slot(s)
 		if err != nil {
 			return errors.Join(err, q.Abandon())
 		}
 	}
-	return q.Close(context.WithoutCancel(ctx)) //nolint:wrapcheck // coded
+	return errors.Join(job.keep(len(job.slots)), q.Close(context.WithoutCancel(ctx)))
+}
+
+// fillSlot runs one slot and shows what became of it.
+func (e *env) fillSlot(ctx context.Context, q *engine.Query, slot trigger.Slot, show *bars) error {
+	show.begin(slot)
+	began := e.clock.Now()
+	err := q.RunSlot(ctx, slot)
+	s := engine.SlotState{Start: slot.Start, End: slot.End, State: engine.SlotDone, Began: began, Attempts: 1,
+		Millis: float64(e.clock.Now().Sub(began).Microseconds()) / 1000}
+	if last := q.Status().Last; last != nil && err == nil {
+		s.Batch, s.Rows = last.BatchID, last.Sink.NumOutputRows
+	}
+	if err != nil {
+		s.State, s.Error = engine.SlotFailed, err.Error()
+	}
+	show.slot(s)
+	return err //nolint:wrapcheck // coded
 }

@@ -43,10 +43,13 @@ func (e *env) batchCommand() *cobra.Command {
 
 // workFlags are the flags of every command that runs a query.
 func (e *env) workFlags(c *cobra.Command, f *runFlags) {
-	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
-	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the whole process, such as '2 GiB' (default: half of the machine's)")
+	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(),
+		"directory of logs, checkpoints and dead letters")
+	c.Flags().StringVar(&f.memory, "memory-limit", "",
+		"memory of the whole process, such as '2 GiB' (default: half of the machine's)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "DuckDB threads of each query; 0 for all cores")
-	c.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; the log goes to standard error")
+	c.Flags().StringVar(&f.logLevel, "log-level", "warn",
+		"debug, info, warn or error; the log goes to standard error")
 }
 
 func (e *env) batch(ctx context.Context, path string, f batchFlags) error {
@@ -113,7 +116,8 @@ func visible(b stream.Batch) (*arrow.Schema, []arrow.Record) {
 	if !b.Op {
 		return b.Schema, b.Records
 	}
-	fields := append(append([]arrow.Field(nil), b.Schema.Fields()...), arrow.Field{Name: stream.OpColumn, Type: arrow.BinaryTypes.String})
+	fields := append(append([]arrow.Field(nil), b.Schema.Fields()...), arrow.Field{Name: stream.OpColumn,
+		Type: arrow.BinaryTypes.String})
 	return arrow.NewSchema(fields, nil), b.Records
 }
 
@@ -121,11 +125,13 @@ func visible(b stream.Batch) (*arrow.Schema, []arrow.Record) {
 func (e *env) tellCounts(res *engine.BatchResult) {
 	for _, name := range sortedNames(res.Sources) {
 		n := res.Sources[name]
-		fmt.Fprintf(e.stderr, "%s: %s in, %s used, %s filtered, %s without event time, %s dead\n", name, count(n.In), count(n.Used),
+		fmt.Fprintf(e.stderr, "%s: %s in, %s used, %s filtered, %s without event time, %s dead\n", name,
+			count(n.In), count(n.Used),
 			count(n.Filtered), count(n.NullTime), count(n.Dead))
 	}
 	if res.Faults > 0 {
-		fmt.Fprintf(e.stderr, "%s did not decode and %s left out; look with tidemill tail\n", plural(res.Faults, "payload or row"),
+		fmt.Fprintf(e.stderr, "%s did not decode and %s left out; look with tidemill tail\n",
+			plural(res.Faults, "payload or row"),
 			map[bool]string{true: "was", false: "were"}[res.Faults == 1])
 	}
 }

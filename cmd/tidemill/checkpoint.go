@@ -14,7 +14,8 @@ import (
 )
 
 func (e *env) checkpointCommand() *cobra.Command {
-	parent := &cobra.Command{Use: "checkpoint", Short: "look into a query's directory without changing it", Args: noArgs,
+	parent := &cobra.Command{Use: "checkpoint", Short: "look into a query's directory without changing it",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	for _, sub := range []struct {
 		name, short string
@@ -64,7 +65,8 @@ func (e *env) checkpointInspect(_ context.Context, dir, form string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // coded
 	}
-	l := listing{columns: []string{"kind", "name", "first", "last", "entries", "rows", "bytes"}, right: set("first", "last", "entries", "rows", "bytes")}
+	l := listing{columns: []string{"kind", "name", "first", "last", "entries", "rows", "bytes"},
+		right: set("first", "last", "entries", "rows", "bytes")}
 	for _, seg := range report.Segments {
 		l.add("log", filepath.Base(seg.Path), seg.First, seg.Last, seg.Entries, nil, seg.Bytes)
 	}
@@ -98,7 +100,8 @@ func (e *env) checkpointVerify(ctx context.Context, dir, form string) error {
 	if report.Torn != nil && held == nil {
 		torn = report.Torn.Bytes
 	}
-	l := listing{columns: []string{"directory", "ok", "log_entries", "log_bytes", "torn_bytes", "batches", "state_versions", "table_copies"},
+	l := listing{columns: []string{"directory", "ok", "log_entries", "log_bytes", "torn_bytes", "batches",
+		"state_versions", "table_copies"},
 		right: set("log_entries", "log_bytes", "torn_bytes", "batches", "state_versions", "table_copies")}
 	l.add(dir, true, report.Entries, report.Bytes, torn, v.Batches, v.Versions, v.Copies)
 	return l.print(e.stdout, form)

@@ -20,7 +20,12 @@ func (e *env) commands() []*cobra.Command {
 		e.tailCommand(),
 		e.backfillCommand(),
 		e.dlqCommand(),
+		e.generateCommand(),
+		e.doctorCommand(),
+		e.docsCommand(),
 		e.demoCommand(),
+		e.benchCommand(),
+		e.brokerCommand(),
 		e.versionCommand(),
 	}
 }

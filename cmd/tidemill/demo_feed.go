@@ -66,7 +66,7 @@ func (f *feed) run(ctx context.Context, url string) (err error) {
 	const step = 20 * time.Millisecond
 	tick := time.NewTicker(step)
 	defer tick.Stop()
-	began := time.Now() //nolint:forbidigo // the demo paces itself by the machine's clock
+	began := time.Now()
 	for {
 		due := int64(time.Since(began).Seconds() * float64(f.rate))
 		for ; f.sent < due; f.sent++ {

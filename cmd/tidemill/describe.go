@@ -89,7 +89,8 @@ func (s *session) explain(ctx context.Context, st sqlfront.Statement) error {
 		return err //nolint:wrapcheck // coded errors with their places
 	}
 	if st.Batch {
-		_, err = fmt.Fprintf(s.e.stdout, "batch run of %s: the plan below once, over all rows, with the watermark at infinity\n%s\n",
+		_, err = fmt.Fprintf(s.e.stdout,
+			"batch run of %s: the plan below once, over all rows, with the watermark at infinity\n%s\n",
 			plan.Query, plan.Explain())
 	} else {
 		_, err = fmt.Fprintln(s.e.stdout, plan.Explain())
@@ -106,7 +107,8 @@ func numberedSchema(columns []stream.Column) *arrow.Schema {
 	for _, c := range columns {
 		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true})
 	}
-	return arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
+	return arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn,
+		Type: arrow.PrimitiveTypes.Int64}), nil)
 }
 
 // number adds the position that plans expect. Nothing here looks at it, so each record counts from 0.

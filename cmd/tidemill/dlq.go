@@ -18,7 +18,8 @@ import (
 const letterDir = "dead_letters"
 
 func (e *env) dlqCommand() *cobra.Command {
-	parent := &cobra.Command{Use: "dlq", Short: "look at dead letters and late rows, and send them again", Args: noArgs,
+	parent := &cobra.Command{Use: "dlq", Short: "look at dead letters and late rows, and send them again",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	parent.AddCommand(e.dlqLsCommand(), e.dlqShowCommand(), e.dlqReplayCommand())
 	return parent
@@ -141,7 +142,8 @@ func (e *env) dlqLs(dataDir string, args []string, filter *letterFilter, form st
 }
 
 func (e *env) dlqShowCommand() *cobra.Command {
-	c := &cobra.Command{Use: "show QUERY", Short: "print letters: where, why, and the original bytes", Args: exactArgs("QUERY")}
+	c := &cobra.Command{Use: "show QUERY", Short: "print letters: where, why, and the original bytes",
+		Args: exactArgs("QUERY")}
 	dataDir, form := e.reading(c)
 	filter := &letterFilter{}
 	filter.flags(c)
@@ -164,7 +166,8 @@ func (e *env) dlqShowCommand() *cobra.Command {
 }
 
 func (e *env) dlqShow(dir string, filter *letterFilter, limit int, form string) error {
-	l := listing{columns: []string{"batch", "source", "sequence", "row", "kind", "reason", "payload"}, right: set("batch", "sequence", "row")}
+	l := listing{columns: []string{"batch", "source", "sequence", "row", "kind", "reason", "payload"},
+		right: set("batch", "sequence", "row")}
 	var objects []json.RawMessage
 	err := filter.each(dir, func(x letters.Letter) (bool, error) {
 		data, err := json.Marshal(x)

@@ -21,7 +21,8 @@ func (e *env) filesCommand() *cobra.Command {
 			if len(args) == 1 || len(args) == 2 {
 				return nil
 			}
-			return diag.New(diag.Usage, "%s takes PATH, or SINK FILE.sql, not %d words", c.CommandPath(), len(args)).
+			return diag.New(diag.Usage, "%s takes PATH, or SINK FILE.sql, not %d words", c.CommandPath(),
+				len(args)).
 				WithHint("see %s --help", c.CommandPath())
 		},
 	}
@@ -69,7 +70,8 @@ func (e *env) files(root, form string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // coded
 	}
-	l := listing{columns: []string{"path", "rows", "bytes", "batch", "slot"}, right: set("rows", "bytes", "batch")}
+	l := listing{columns: []string{"path", "rows", "bytes", "batch", "slot"}, right: set("rows", "bytes",
+		"batch")}
 	for _, f := range list {
 		var slot any
 		if f.Slot != "" {

@@ -20,7 +20,8 @@ const metaFile = "meta.json"
 
 // reading adds what every command has that only looks at a data dir.
 func (e *env) reading(c *cobra.Command) (dataDir *string, form func() (string, error)) {
-	dataDir = c.Flags().String("data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
+	dataDir = c.Flags().String("data-dir", e.defaultDataDir(),
+		"directory of logs, checkpoints and dead letters")
 	return dataDir, e.outputFlags(c)
 }
 
@@ -43,7 +44,8 @@ func (e *env) ls(dataDir, form string) error {
 	if err != nil {
 		return err
 	}
-	l := listing{columns: []string{"query", "state", "batches", "rows_in", "rows_out", "late", "dead", "watermark", "last_batch", "log_bytes"},
+	l := listing{columns: []string{"query", "state", "batches", "rows_in", "rows_out", "late", "dead",
+		"watermark", "last_batch", "log_bytes"},
 		right: set("batches", "rows_in", "rows_out", "late", "dead", "log_bytes")}
 	var faults []error
 	for _, name := range names {
@@ -116,7 +118,8 @@ func stateOf(dir string, s *checkpoint.Summary) (state, holder string, err error
 }
 
 func (e *env) showCommand() *cobra.Command {
-	c := &cobra.Command{Use: "show QUERY", Short: "show where a query stands: offsets, totals, watermarks, state, SQL", Args: exactArgs("QUERY")}
+	c := &cobra.Command{Use: "show QUERY",
+		Short: "show where a query stands: offsets, totals, watermarks, state, SQL", Args: exactArgs("QUERY")}
 	dataDir, form := e.reading(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		chosen, err := form()
@@ -202,7 +205,8 @@ func addPosition(add func(string, any), s *checkpoint.Summary) {
 }
 
 func (e *env) batchesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "batches QUERY", Short: "list the batches that a query's log still has, newest first", Args: exactArgs("QUERY")}
+	c := &cobra.Command{Use: "batches QUERY",
+		Short: "list the batches that a query's log still has, newest first", Args: exactArgs("QUERY")}
 	dataDir, form := e.reading(c)
 	limit := c.Flags().Int("limit", 20, "most batches to list; 0 for all")
 	c.RunE = func(_ *cobra.Command, args []string) error {
@@ -227,19 +231,22 @@ func (e *env) batches(dataDir, query string, limit int, form string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // coded
 	}
-	l := listing{columns: []string{"batch", "time", "result", "rows_in", "used", "late", "dead", "rows_out", "state_rows", "watermark", "ms", "offsets"},
+	l := listing{columns: []string{"batch", "time", "result", "rows_in", "used", "late", "dead", "rows_out",
+		"state_rows", "watermark", "ms", "offsets"},
 		right: set("batch", "rows_in", "used", "late", "dead", "rows_out", "state_rows", "ms")}
 	for i := len(s.Batches) - 1; i >= 0 && (limit == 0 || len(l.rows) < limit); i-- {
 		b := s.Batches[i]
 		if b.Commit == nil {
-			l.add(b.Intent.Batch, stamp(b.Intent.Time), "unfinished", nil, nil, nil, nil, nil, nil, micros(b.Intent.Watermark), nil, offsets(b))
+			l.add(b.Intent.Batch, stamp(b.Intent.Time), "unfinished", nil, nil, nil, nil, nil, nil,
+				micros(b.Intent.Watermark), nil, offsets(b))
 			continue
 		}
 		var n checkpoint.SourceCount
 		for _, c := range b.Commit.Sources {
 			n.In, n.Used, n.Late, n.Dead = n.In+c.In, n.Used+c.Used, n.Late+c.Late, n.Dead+c.Dead
 		}
-		l.add(b.Intent.Batch, stamp(b.Intent.Time), "ok", n.In, n.Used, n.Late, n.Dead, b.Commit.Rows, b.Commit.State.Rows,
+		l.add(b.Intent.Batch, stamp(b.Intent.Time), "ok", n.In, n.Used, n.Late, n.Dead, b.Commit.Rows,
+			b.Commit.State.Rows,
 			micros(b.Commit.Watermark), b.Commit.Millis, offsets(b))
 	}
 	return l.print(e.stdout, form)
@@ -259,7 +266,8 @@ func offsets(b checkpoint.Replay) string {
 }
 
 func (e *env) slotsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "slots QUERY", Short: "list the slots of a cron or backfill query with their states", Args: exactArgs("QUERY")}
+	c := &cobra.Command{Use: "slots QUERY",
+		Short: "list the slots of a cron or backfill query with their states", Args: exactArgs("QUERY")}
 	dataDir, form := e.reading(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		chosen, err := form()
@@ -284,14 +292,16 @@ func (e *env) slots(dataDir, query, form string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // names the lock
 	}
-	l := listing{columns: []string{"start", "end", "state", "rows", "attempts", "ms", "batch", "began", "error"},
+	l := listing{columns: []string{"start", "end", "state", "rows", "attempts", "ms", "batch", "began",
+		"error"},
 		right: set("rows", "attempts", "ms", "batch")}
 	for _, s := range slots {
 		state := s.State
 		if state == engine.SlotRunning && held == nil {
 			state = "interrupted"
 		}
-		l.add(stamp(s.Start), stamp(s.End), state, s.Rows, s.Attempts, s.Millis, s.Batch, stamp(s.Began), s.Error)
+		l.add(stamp(s.Start), stamp(s.End), state, s.Rows, s.Attempts, s.Millis, s.Batch, stamp(s.Began),
+			s.Error)
 	}
 	return l.print(e.stdout, form)
 }

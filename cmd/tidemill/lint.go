@@ -27,17 +27,16 @@ func (e *env) lint(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	plans, err := e.plans(ctx, app, app.Queries)
-	if err != nil {
+	if _, err := e.plans(ctx, app, app.Queries); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "ok  %d sources, %d tables, %d sinks, %d queries\n", len(app.Sources), len(app.Tables),
-		len(app.Sinks), len(plans))
+	fmt.Fprintf(e.stdout, "ok  %s\n", summary(app))
 	return nil
 }
 
 // plans plans the queries and returns all their faults together.
-func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan, error) {
+func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan,
+	error) {
 	var plans []*planner.Plan
 	var faults diag.List
 	err := withDuck(ctx, func(conn *duck.Conn) error {

@@ -58,9 +58,11 @@ func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (
 	return script.App, nil
 }
 
-func (e *env) script(ctx context.Context, text *diag.Text, reg stream.Registry) (s *sqlfront.Script, err error) {
+func (e *env) script(ctx context.Context, text *diag.Text, reg stream.Registry) (s *sqlfront.Script,
+	err error) {
 	err = withLoader(ctx, func(conn *duck.Conn) error {
-		s, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: e.getenv, ReadFile: os.ReadFile, Registry: reg, Typer: conn})
+		s, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: e.getenv, ReadFile: os.ReadFile,
+			Registry: reg, Typer: conn})
 		return err //nolint:wrapcheck // coded errors with their places
 	})
 	return s, err

@@ -26,7 +26,8 @@ func memoryLimit(text string) (int64, error) {
 	}
 	v, err := sqlfront.Value(stream.Field{Type: stream.Bytes, Min: memoryMin, Max: memoryMax}, text)
 	if err != nil {
-		return 0, diag.New(diag.Usage, "--memory-limit %q %s", text, err).WithHint("write it like '512 MiB', '2 GiB' or 2147483648")
+		return 0, diag.New(diag.Usage, "--memory-limit %q %s", text, err).
+			WithHint("write it like '512 MiB', '2 GiB' or 2147483648")
 	}
 	n, _ := v.(int64)
 	return n, nil

@@ -26,7 +26,8 @@ func (l *listing) add(values ...any) { l.rows = append(l.rows, values) }
 
 // outputFlags adds -o and --json to a command and returns the chosen form: table on a terminal, jsonl otherwise.
 func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
-	form := c.Flags().StringP("output", "o", "", "table, json, jsonl or csv (default: table on a terminal, else jsonl)")
+	form := c.Flags().StringP("output", "o", "",
+		"table, json, jsonl or csv (default: table on a terminal, else jsonl)")
 	asJSON := c.Flags().Bool("json", false, "the same as -o json")
 	return func() (string, error) {
 		switch {
@@ -42,7 +43,8 @@ func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
 				return known, nil
 			}
 		}
-		return "", diag.New(diag.Usage, "output form %q is not one of %s", *form, strings.Join(outputForms(), ", "))
+		return "", diag.New(diag.Usage, "output form %q is not one of %s", *form, strings.Join(outputForms(),
+			", "))
 	}
 }
 

@@ -18,6 +18,7 @@ type progress struct {
 	out, err io.Writer
 	form     string
 	now      func() time.Time
+	width    int // of the terminal
 
 	mu    sync.Mutex // guards what follows: queries report from their own goroutines
 	order []string
@@ -36,13 +37,13 @@ func (e *env) newProgress(form string, app *planner.App) (*progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &progress{out: e.stdout, err: e.stderr, form: form, now: e.clock.Now, lines: map[string]*progressLine{}}
+	p := &progress{out: e.stdout, err: e.stderr, form: form, now: e.clock.Now, width: e.width(),
+		lines: map[string]*progressLine{}}
 	for _, q := range app.Queries {
 		p.order = append(p.order, q.Name)
 	}
 	if form == "tty" {
-		fmt.Fprintf(p.out, "ok  %d sources · %d tables · %d sinks · %d queries\n", len(app.Sources), len(app.Tables),
-			len(app.Sinks), len(app.Queries))
+		fmt.Fprintf(p.out, "ok  %s\n", summary(app))
 	}
 	return p, nil
 }
@@ -128,27 +129,69 @@ func (p *progress) done() {
 	if p.form == "tty" {
 		p.draw()
 	}
+	p.drawn = 0
+}
+
+// Write puts lines of the log above the table.
+func (p *progress) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	n, err := p.err.Write(line)
+	if p.form == "tty" && len(p.lines) > 0 {
+		p.draw()
+	}
+	return n, err //nolint:wrapcheck // the log ignores it
+}
+
+// erase takes the table off the screen. The caller holds mu.
+func (p *progress) erase() {
+	if p.drawn > 0 {
+		fmt.Fprintf(p.out, "\r\x1b[%dA\x1b[J", p.drawn)
+	}
+	p.drawn = 0
 }
 
 // draw writes the table over the one before. The caller holds mu.
 func (p *progress) draw() {
-	l := listing{columns: []string{"query", "state", "batch", "rows_in", "rows/s", "behind", "watermark", "late", "dead", "out", "ms"},
-		right: map[string]bool{"batch": true, "rows_in": true, "rows/s": true, "behind": true, "late": true, "dead": true, "out": true, "ms": true}}
+	l := listing{columns: []string{"query", "state", "batch", "rows_in", "rows/s", "behind", "watermark",
+		"late", "dead", "out", "ms"},
+		right: set("batch", "rows_in", "rows/s", "behind", "late", "dead", "out", "ms")}
 	for _, name := range p.order {
 		line := p.lines[name]
 		if line == nil {
 			continue
 		}
 		b := line.last
-		l.add(name, line.state, b.BatchID, count(b.Totals.In), count(int64(b.ProcessedPerSec)), behind(b), watermark(b),
-			count(b.Totals.Late), count(b.Totals.Dead), count(b.Totals.Out), fmt.Sprintf("%.1f", b.BatchDuration))
+		l.add(name, line.state, b.BatchID, count(b.Totals.In), count(int64(b.ProcessedPerSec)), behind(b),
+			watermark(b),
+			count(b.Totals.Late), count(b.Totals.Dead), count(b.Totals.Out), fmt.Sprintf("%.1f",
+				b.BatchDuration))
 	}
-	table := l.table()
-	if p.drawn > 0 {
-		fmt.Fprintf(p.out, "\x1b[%dA\x1b[J", p.drawn)
+	p.erase()
+	for line := range strings.Lines(l.table()) {
+		line = strings.TrimSuffix(line, "\n")
+		if runes := []rune(line); len(runes) >= p.width { // a line that wraps could not be drawn over
+			line = string(runes[:p.width-1])
+		}
+		fmt.Fprintln(p.out, line)
+		p.drawn++
 	}
-	fmt.Fprint(p.out, table)
-	p.drawn, p.last = strings.Count(table, "\n"), p.now()
+	p.last = p.now()
+}
+
+// summary counts what an application declares.
+func summary(app *planner.App) string {
+	return strings.Join([]string{plural(int64(len(app.Sources)), "source"), plural(int64(len(app.Tables)),
+		"table"),
+		plural(int64(len(app.Sinks)), "sink"), queriesText(len(app.Queries))}, " · ")
+}
+
+func queriesText(n int) string {
+	if n == 1 {
+		return "1 query"
+	}
+	return count(int64(n)) + " queries"
 }
 
 func behind(b engine.Progress) string {

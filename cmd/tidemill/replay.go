@@ -39,18 +39,23 @@ func (e *env) dlqReplayCommand() *cobra.Command {
 		Short: "send the original bytes of letters again, to a JetStream subject or to the end of a file",
 		Long: "Replay is at least once: what it has sent is noted after it is stored, so a replay that was cut short may send a\n" +
 			"letter twice. To JetStream each has a Nats-Msg-Id of its own, by which the stream drops the second within its\n" +
-			"duplicate window. Of a message with many rows only the row of the letter is sent, where rows can be told apart.\n" +
+			"duplicate window. Of a message with many rows only the letter's own row is sent.\n" +
 			"What was sent to the same place before is left out, unless --again.",
 		Example: "  tidemill dlq replay orders --kind dead --to orders.retry\n  tidemill dlq replay orders --to ./letters.ndjson",
 		Args:    exactArgs("QUERY"),
 	}
-	dataDir := c.Flags().String("data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
+	dataDir := c.Flags().String("data-dir", e.defaultDataDir(),
+		"directory of logs, checkpoints and dead letters")
 	f.letterFilter.flags(c)
 	f.natsFlags.flags(c, e)
-	c.Flags().StringVar(&f.to, "to", "", "a subject, or a file if it has a slash or ends in .ndjson, .jsonl, .json or .txt")
+	c.Flags().StringVar(&f.to, "to", "",
+		"a subject, or a file if it has a slash or ends in .ndjson, .jsonl, .json or .txt")
 	c.Flags().BoolVar(&f.again, "again", false, "send letters that were sent there before, too")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be sent")
-	c.RunE = func(c *cobra.Command, args []string) error { return e.dlqReplay(c.Context(), *dataDir, args[0], f) }
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return e.dlqReplay(c.Context(), *dataDir, args[0],
+			f)
+	}
 	return c
 }
 
@@ -106,66 +111,37 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 	}
 	fmt.Fprintf(e.stdout, "%s %s to %s (at least once)\n", verb, plural(int64(len(todo)), "letter"), f.to)
 	if skipped > 0 {
-		fmt.Fprintf(e.stdout, "%s left out: sent there before, or without bytes to send\n", plural(int64(skipped), "letter"))
+		fmt.Fprintf(e.stdout, "%s left out: sent there before, or without bytes to send\n",
+			plural(int64(skipped), "letter"))
 	}
 	return nil
 }
 
-// pickLetters returns what is to be sent. Letters of one message that can only be sent whole are sent once.
-func pickLetters(dir string, f replayFlags, replayed replayNotes) (todo []letters.Letter, skipped int, err error) {
-	whole := map[string]bool{}
+// pickLetters returns what is to be sent. Several letters with the same bytes of one message are sent once.
+func pickLetters(dir string, f replayFlags, replayed replayNotes) (todo []letters.Letter, skipped int,
+	err error) {
+	seen := map[string]bool{}
 	err = f.each(dir, func(l letters.Letter) (bool, error) {
-		body, all := letterBytes(l)
-		key := fmt.Sprintf("%s %d", l.Source, l.Sequence)
-		if body == nil || !f.again && replayed[noteKey{f.to, letterID(l)}] || all && whole[key] {
+		body := letterBytes(l)
+		key := fmt.Sprintf("%s %d %d %s", l.Source, l.Batch, l.Sequence, body)
+		if body == nil || seen[key] || !f.again && replayed[noteKey{f.to, letterID(l)}] {
 			skipped++
 			return true, nil
 		}
-		whole[key] = whole[key] || all
+		seen[key] = true
 		todo = append(todo, l)
 		return true, nil
 	})
 	return todo, skipped, err
 }
 
-// letterBytes returns what to send for a letter, and whether it is a whole message. A letter that is one row of
-// several in its message is cut out of JSON lines and JSON arrays.
-func letterBytes(l letters.Letter) (body []byte, whole bool) {
-	if l.Payload == nil {
-		return l.Row, false
+// letterBytes returns the original bytes of a letter: its message, or its own row of a message with several. Where the
+// source gives rows, or they can not be cut out of the message, it is the decoded row as JSON.
+func letterBytes(l letters.Letter) []byte {
+	if l.Payload != nil {
+		return l.Payload
 	}
-	trimmed := bytes.TrimSpace(l.Payload)
-	if l.Index < 0 || len(trimmed) == 0 {
-		return l.Payload, true
-	}
-	if trimmed[0] == '[' {
-		var rows []json.RawMessage
-		if err := json.Unmarshal(trimmed, &rows); err == nil && l.Index < int64(len(rows)) {
-			return rows[l.Index], false
-		}
-		return l.Payload, true
-	}
-	if trimmed[0] != '{' {
-		return l.Payload, true
-	}
-	at := int64(0)
-	lines := 0
-	var found []byte
-	for line := range bytes.Lines(l.Payload) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
-			continue
-		}
-		lines++
-		if at == l.Index {
-			found = line
-		}
-		at++
-	}
-	if lines > 1 && found != nil {
-		return found, false
-	}
-	return l.Payload, true
+	return l.Row
 }
 
 func letterID(l letters.Letter) string {
@@ -189,8 +165,7 @@ func (j replayJob) run(ctx context.Context, todo []letters.Letter) error {
 		part := todo[:min(replayChunk, len(todo))]
 		todo = todo[len(part):]
 		for _, l := range part {
-			body, _ := letterBytes(l)
-			if err := j.out.send(ctx, "tidemill-dlq-"+j.uuid+"-"+letterID(l), body); err != nil {
+			if err := j.out.send(ctx, "tidemill-dlq-"+j.uuid+"-"+letterID(l), letterBytes(l)); err != nil {
 				return err
 			}
 		}
@@ -214,7 +189,8 @@ func (j replayJob) note(part []letters.Letter) error {
 		}
 		lines.Write(append(data, '\n'))
 	}
-	f, err := os.OpenFile(filepath.Join(j.dir, letterDir, replayedName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(j.dir, letterDir, replayedName), os.O_CREATE|os.O_APPEND|os.O_WRONLY,
+		0o600)
 	if err != nil {
 		return fmt.Errorf("note what was sent: %w", err)
 	}

@@ -75,7 +75,8 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return diag.New(diag.Usage, "%s takes %s, not %d words", c.CommandPath(), strings.Join(names, " "), len(args)).
+		return diag.New(diag.Usage, "%s takes %s, not %d words", c.CommandPath(), strings.Join(names, " "),
+			len(args)).
 			WithHint("see %s --help", c.CommandPath())
 	}
 }

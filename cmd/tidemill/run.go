@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -35,6 +36,7 @@ type runFlags struct {
 	memory       string
 	threads      int
 	logLevel     string
+	profiles     profiles
 }
 
 func (e *env) runCommand() *cobra.Command {
@@ -47,19 +49,21 @@ func (e *env) runCommand() *cobra.Command {
 		Args: exactArgs("FILE.sql"),
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c.Context(), args[0], f) },
 	}
-	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(), "directory of logs, checkpoints and dead letters")
 	c.Flags().StringSliceVar(&f.queries, "query", nil, "run only these queries")
-	c.Flags().BoolVar(&f.availableNow, "available-now", false, "take what is there now, in batches, then stop")
+	c.Flags().BoolVar(&f.availableNow, "available-now", false,
+		"take what is there now, in batches, then stop")
 	c.Flags().BoolVar(&f.once, "once", false, "run one batch with all that is there, then stop")
-	c.Flags().BoolVar(&f.embedded, "embedded-nats", false, "start a NATS server with JetStream in this process, kept under the data dir")
-	c.Flags().IntVar(&f.natsPort, "nats-port", 4222, "port of the embedded NATS server on 127.0.0.1; 0 for any")
-	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8088", "address of /metrics, /livez and /readyz; 'off' for none")
-	c.Flags().StringVar(&f.progress, "progress", "auto", "progress on standard output: auto, tty, jsonl or off")
+	c.Flags().BoolVar(&f.embedded, "embedded-nats", false,
+		"start a NATS server with JetStream in this process, kept under the data dir")
+	c.Flags().IntVar(&f.natsPort, "nats-port", 4222,
+		"port of the embedded NATS server on 127.0.0.1; 0 for any")
+	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8088",
+		"address of /metrics, /livez and /readyz; 'off' for none")
+	c.Flags().StringVar(&f.progress, "progress", "auto",
+		"progress on standard output: auto, tty, jsonl or off")
 	c.Flags().BoolVar(&f.takeOver, "take-over", false, "adopt sinks whatever their markers say")
-	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the whole process, such as '2 GiB'; shared by its queries")
-	c.Flags().IntVar(&f.threads, "threads", 0, "DuckDB threads of each query; 0 for all cores")
-	c.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; the log goes to standard error")
-	c.MarkFlagsMutuallyExclusive("available-now", "once")
+	e.workFlags(c, &f)
+	f.profiles.flags(c)
 	return c
 }
 
@@ -71,6 +75,14 @@ func (e *env) defaultDataDir() string {
 }
 
 func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
+	if f.availableNow && f.once {
+		return diag.New(diag.Usage, "--available-now and --once exclude each other")
+	}
+	profiled, err := f.profiles.start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	if f.embedded {
 		stop, err := e.embedNATS(f)
 		if err != nil {
@@ -90,6 +102,7 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	opt.Log = e.log(show, f.logLevel)
 	api := httpapi.New()
 	if f.listen != "off" {
 		if err := api.Start(ctx, f.listen); err != nil {
@@ -103,7 +116,10 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 		show.serving(api.Addr())
 	}
 	opt.Listener = engine.Join(api.Listener(), show.listener())
-	ctx, stop, done := e.interrupts(ctx)
+	ctx, stop, done := interrupts(ctx, func() {
+		_,
+			_ = show.Write([]byte(drainingText))
+	}) // standard error is gone
 	defer done()
 	err = engine.Run(ctx, opt, app, f.queries, stop)
 	show.done()
@@ -117,7 +133,11 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return engine.Options{}, diag.New(diag.Usage, "log level %q is not debug, info, warn or error", f.logLevel)
+		return engine.Options{}, diag.New(diag.Usage, "log level %q is not debug, info, warn or error",
+			f.logLevel)
+	}
+	if f.threads < 0 {
+		return engine.Options{}, diag.New(diag.Usage, "--threads is %d, expected 0 or more", f.threads)
 	}
 	total, err := memoryLimit(f.memory)
 	if err != nil {
@@ -128,9 +148,10 @@ func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error
 	if n == 0 {
 		n = max(1, len(app.Queries))
 	}
-	opt := engine.Options{DataDir: f.dataDir, Clock: e.clock, Registry: registry(e), Parse: e.parser(), TakeOver: f.takeOver,
+	opt := engine.Options{DataDir: f.dataDir, Clock: e.clock, Registry: registry(e), Parse: e.parser(),
+		TakeOver:    f.takeOver,
 		MemoryLimit: total / int64(n), Threads: f.threads, Version: version(),
-		Log: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))}
+		Log: e.log(e.stderr, f.logLevel)}
 	override := engine.OverrideOnce
 	if f.availableNow {
 		override = engine.OverrideAvailableNow
@@ -139,6 +160,15 @@ func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error
 		opt.Trigger = &override
 	}
 	return opt, nil
+}
+
+// log writes to w what is at least of the level, which engineOptions has checked.
+func (e *env) log(w io.Writer, text string) *slog.Logger {
+	level := slog.LevelWarn
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		level = slog.LevelWarn
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // embedNATS starts the embedded broker and points NATS_URL at it, unless that is set.
@@ -164,9 +194,11 @@ var errAborted = errors.New("second interrupt") //nolint:gochecknoglobals // a s
 // done ends the goroutine behind it.
 func (e *env) interrupts(parent context.Context) (ctx context.Context, stop chan struct{}, done func()) {
 	return interrupts(parent, func() {
-		fmt.Fprintln(e.stderr, "draining: finishing the batches in flight; interrupt again to stop at once")
+		fmt.Fprint(e.stderr, drainingText)
 	})
 }
+
+const drainingText = "draining: finishing the batches in flight; interrupt again to stop at once\n"
 
 func interrupts(parent context.Context, first func()) (ctx context.Context, stop chan struct{}, done func()) {
 	ctx, cancel := context.WithCancelCause(parent)

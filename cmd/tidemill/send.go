@@ -66,7 +66,8 @@ func (e *env) secret(flag, ref string) (string, error) {
 		if v, found := e.getenv(name); found {
 			return v, nil
 		}
-		return "", diag.New(diag.SecretUnavailable, "--%s: the environment variable %s is not set", flag, name)
+		return "", diag.New(diag.SecretUnavailable, "--%s: the environment variable %s is not set", flag,
+			name)
 	}
 	if path, ok := strings.CutPrefix(ref, "file:"); ok {
 		data, err := os.ReadFile(path)
@@ -75,7 +76,8 @@ func (e *env) secret(flag, ref string) (string, error) {
 		}
 		return strings.TrimRight(string(data), "\r\n"), nil
 	}
-	return "", diag.New(diag.Usage, "--%s is written out", flag).WithHint("write env:NAME or file:PATH, so that it stays secret")
+	return "", diag.New(diag.Usage, "--%s is written out", flag).
+		WithHint("write env:NAME or file:PATH, so that it stays secret")
 }
 
 // connect connects to the server of the flags. The caller closes the client.
@@ -220,10 +222,12 @@ func (s *subjectSender) fault(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-		return diag.New(diag.SinkFailed, "no stream takes messages on %q at %s", s.subject, s.client.Address()).
+		return diag.New(diag.SinkFailed, "no stream takes messages on %q at %s", s.subject,
+			s.client.Address()).
 			WithHint("create one (nats stream add), or name another subject")
 	case errors.Is(err, nats.ErrMaxPayload):
-		return diag.New(diag.SinkFailed, "a message is larger than the server at %s takes", s.client.Address()).
+		return diag.New(diag.SinkFailed, "a message is larger than the server at %s takes",
+			s.client.Address()).
 			WithHint("raise max_payload of the server, or send fewer rows in one message")
 	}
 	return diag.Wrap(diag.SinkFailed, err, "publish to %q at %s", s.subject, s.client.Address())

@@ -47,13 +47,15 @@ type input struct {
 }
 
 func (e *env) openSession(ctx context.Context, app *planner.App, o sessionOptions) (s *session, err error) {
-	s = &session{e: e, app: app, opt: o, tables: map[*planner.Table]bool{}, inputs: map[*planner.Source]input{}}
+	s = &session{e: e, app: app, opt: o, tables: map[*planner.Table]bool{},
+		inputs: map[*planner.Source]input{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	s.db, err = duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: o.memory * 3 / 5, TempDir: filepath.Join(o.dir, "spill")})
+	s.db, err = duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: o.memory * 3 / 5,
+		TempDir: filepath.Join(o.dir, "spill")})
 	if err != nil {
 		return s, fmt.Errorf("open DuckDB: %w", err)
 	}
@@ -86,8 +88,9 @@ func (s *session) close() error {
 func (s *session) exec(ctx context.Context, text *diag.Text) error {
 	var script *sqlfront.Script
 	err := withLoader(ctx, func(conn *duck.Conn) (err error) {
-		script, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: s.e.getenv, ReadFile: os.ReadFile, Registry: registry(s.e),
-			Typer: conn, Base: s.app})
+		script, err = sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: s.e.getenv, ReadFile: os.ReadFile,
+			Registry: registry(s.e),
+			Typer:    conn, Base: s.app})
 		return err //nolint:wrapcheck // coded errors with their places
 	})
 	if err != nil {
@@ -100,7 +103,8 @@ func (s *session) exec(ctx context.Context, text *diag.Text) error {
 			return err
 		}
 		if s.timing {
-			fmt.Fprintf(s.e.stderr, "time: %.1f ms\n", float64(s.e.clock.Now().Sub(start).Microseconds())/1000)
+			fmt.Fprintf(s.e.stderr, "time: %.1f ms\n",
+				float64(s.e.clock.Now().Sub(start).Microseconds())/1000)
 		}
 	}
 	return nil
@@ -198,7 +202,8 @@ func (s *session) prepare(ctx context.Context, sql string) error {
 		if !used[strings.ToLower(v.Name)] {
 			continue
 		}
-		if _, err := s.work.Exec(ctx, "CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
+		if _, err := s.work.Exec(ctx,
+			"CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
 			return fmt.Errorf("make view %q: %w", v.Name, err)
 		}
 	}
@@ -265,7 +270,8 @@ func (s *session) loadSource(ctx context.Context, src *planner.Source) error {
 		return err //nolint:wrapcheck // coded errors that name the source
 	}
 	if faults > 0 {
-		fmt.Fprintf(s.e.stderr, "%s of source %q did not decode; look with tidemill tail\n", plural(faults, "payload or row"), src.Name)
+		fmt.Fprintf(s.e.stderr, "%s of source %q did not decode; look with tidemill tail\n", plural(faults,
+			"payload or row"), src.Name)
 	}
 	if err := s.work.Import(ctx, src.Name, in.sel, records, in.schema); err != nil {
 		return fmt.Errorf("load source %q: %w", src.Name, err)
@@ -283,7 +289,8 @@ func (s *session) input(ctx context.Context, src *planner.Source) (input, error)
 		return in, nil
 	}
 	body := "SELECT * FROM " + duck.QuoteIdent(src.Name)
-	q := &planner.Query{Name: "__sql", Body: body, Text: body, Options: stream.Options{"watermark_policy": "min"}}
+	q := &planner.Query{Name: "__sql", Body: body, Text: body,
+		Options: stream.Options{"watermark_policy": "min"}}
 	plan, err := planner.Build(ctx, s.app, q, s.plan)
 	if err != nil {
 		return input{}, fmt.Errorf("read source %q: %w", src.Name, err)
@@ -332,7 +339,8 @@ func (s *session) show(object sqlfront.Object) *listing {
 		add(sqlfront.SinkObject, d.Name, d.Connector)
 	}
 	for _, d := range s.app.Queries {
-		add(sqlfront.QueryObject, d.Name, fmt.Sprintf("%s, %s, into %s", d.Trigger, d.Mode, strings.Join(d.Sinks, ", ")))
+		add(sqlfront.QueryObject, d.Name, fmt.Sprintf("%s, %s, into %s", d.Trigger, d.Mode,
+			strings.Join(d.Sinks, ", ")))
 	}
 	sort.SliceStable(l.rows, func(i, j int) bool { return text(l.rows[i][0]) < text(l.rows[j][0]) })
 	return l

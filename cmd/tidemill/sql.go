@@ -22,12 +22,14 @@ func (e *env) sqlCommand() *cobra.Command {
 			if len(args) < 2 {
 				return nil
 			}
-			return diag.New(diag.Usage, "%s takes at most one FILE.sql, not %d words", c.CommandPath(), len(args)).
+			return diag.New(diag.Usage, "%s takes at most one FILE.sql, not %d words", c.CommandPath(),
+				len(args)).
 				WithHint("see %s --help", c.CommandPath())
 		},
 	}
 	c.Flags().StringVarP(&command, "command", "c", "", "run these statements and end")
-	c.Flags().StringVar(&memory, "memory-limit", "", "memory of the whole process, such as '2 GiB' (default: half of the machine's)")
+	c.Flags().StringVar(&memory, "memory-limit", "",
+		"memory of the whole process, such as '2 GiB' (default: half of the machine's)")
 	form := e.outputFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		chosen, err := form()

@@ -65,7 +65,8 @@ func (e *env) tail(ctx context.Context, source, path string, f tailFlags) error 
 	left := f.limit
 	more := func() bool { left--; return left != 0 } // a limit of 0 never comes by
 	so := engine.ScanOptions{Latest: f.from == "latest", Follow: f.follow, Rows: f.limit}
-	err = engine.Scan(ctx, engine.Options{DataDir: dir, Registry: registry(e), Clock: e.clock}, app, source, so,
+	err = engine.Scan(ctx, engine.Options{DataDir: dir, Registry: registry(e), Clock: e.clock}, app, source,
+		so,
 		func(p engine.Piece) (bool, error) { return e.tailPiece(p, more) })
 	if err != nil && ctx.Err() != nil && f.follow {
 		return nil // an interrupt is how a follower ends

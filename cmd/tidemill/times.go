@@ -43,9 +43,11 @@ func parseRange(fromText, toText string) (from, to time.Time, err error) {
 // parsePeriod reads a length of time such as 1d, 6h or '1 day'.
 func parsePeriod(flag, text string, least time.Duration) (time.Duration, error) {
 	const longest = 200 * 365 * 24 * time.Hour
-	v, err := sqlfront.Value(stream.Field{Type: stream.Duration, Min: int64(least), Max: int64(longest)}, text)
+	v, err := sqlfront.Value(stream.Field{Type: stream.Duration, Min: int64(least), Max: int64(longest)},
+		text)
 	if err != nil {
-		return 0, diag.New(diag.BadTime, "--%s %q %s", flag, text, err).WithHint("write it like 1d, 6h, '1 day' or '90 minutes'")
+		return 0, diag.New(diag.BadTime, "--%s %q %s", flag, text, err).
+			WithHint("write it like 1d, 6h, '1 day' or '90 minutes'")
 	}
 	d, _ := v.(time.Duration)
 	return d, nil

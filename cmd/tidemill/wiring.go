@@ -48,8 +48,9 @@ func version() string {
 
 // libraries lists the versions that matter for what Tidemill answers.
 func libraries() map[string]string {
-	want := map[string]string{"github.com/marcboeker/go-duckdb": "go-duckdb", "github.com/apache/arrow/go/v17": "arrow",
-		"github.com/nats-io/nats.go": "nats.go", "github.com/nats-io/nats-server/v2": "nats-server"}
+	want := map[string]string{"github.com/marcboeker/go-duckdb": "go-duckdb",
+		"github.com/apache/arrow/go/v17": "arrow",
+		"github.com/nats-io/nats.go":     "nats.go", "github.com/nats-io/nats-server/v2": "nats-server"}
 	found := map[string]string{"go": strings.TrimPrefix(runtime.Version(), "go")}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {

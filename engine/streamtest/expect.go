@@ -74,11 +74,11 @@ func (r *rig) lastBatch(sink string) table {
 	return delivered(nil, all)
 }
 
-// delivered joins the rows of some deliveries; types come from any.
-func delivered(some, any []sinkmem.Delivered) table {
+// delivered joins the rows of some deliveries; types come from all.
+func delivered(some, all []sinkmem.Delivered) table {
 	var t table
-	if len(any) > 0 {
-		t.names, t.types = any[0].Columns, any[0].Types
+	if len(all) > 0 {
+		t.names, t.types = all[0].Columns, all[0].Types
 	}
 	for _, d := range some {
 		for _, row := range d.Rows {

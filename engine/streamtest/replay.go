@@ -23,8 +23,8 @@ func replay(ctx context.Context, c Case, o Options) (int, error) {
 			return 0, nil
 		}
 	}
-	want, comparable, err := batchAnswer(ctx, c, o)
-	if err != nil || !comparable {
+	want, meant, err := batchAnswer(ctx, c, o)
+	if err != nil || !meant {
 		return 0, err
 	}
 	compared := 0

@@ -42,7 +42,7 @@ type Result struct {
 
 // Run runs one case, and then its replays.
 func Run(ctx context.Context, c Case, o Options) Result {
-	start := time.Now() //nolint:forbidigo // for people only
+	start := time.Now()
 	res := Result{Name: c.Name, Path: c.Path}
 	step, err := runCase(ctx, c, o)
 	if err == nil && !o.NoReplay {

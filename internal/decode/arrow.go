@@ -239,11 +239,11 @@ func (r *ipcReader) readField(f *ipcField, table, depth int) error {
 		f.bits = 1
 	case typeNull, typeBinary, typeUtf8, typeList, typeStruct, typeMap:
 	default:
-		return fmt.Errorf("Arrow field %q has a type that is not supported (large, view, union or run-end encoded)",
+		return fmt.Errorf("field %q of the Arrow stream has a type that is not supported (large, view, union or run-end encoded)",
 			show([]byte(f.name), 80))
 	}
 	if f.bits < 0 || f.dict {
-		return fmt.Errorf("Arrow field %q is dictionary-encoded, which is not supported: send plain columns",
+		return fmt.Errorf("field %q of the Arrow stream is dictionary-encoded, which is not supported: send plain columns",
 			show([]byte(f.name), 80))
 	}
 	var err error

@@ -51,8 +51,8 @@ func IsAPI(err error, codes ...int) bool {
 	return false
 }
 
-// API sends a JetStream request and decodes its answer into response, which may be nil. The subject has no prefix.
-// A refusal is an *APIError in the chain; silence and broken connections are temporary errors.
+// API sends a JetStream request and decodes its answer into response, which may be nil. The subject has no
+// prefix. A refusal is an *APIError in the chain; silence and broken connections are temporary errors.
 func (c *Client) API(ctx context.Context, subject string, request, response any) error {
 	body := []byte(nil)
 	if request != nil {
@@ -105,8 +105,8 @@ func (c *Client) Request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) 
 	return answer, nil
 }
 
-// Silent turns the error of a publish or request that got no answer into a coded one, temporary unless the server
-// has never answered for want of JetStream.
+// Silent turns the error of a publish or request that got no answer into a coded one, temporary unless the
+// server has never answered for want of JetStream.
 func (c *Client) Silent(conn *nats.Conn, err error) error {
 	wrong := diag.New(c.cfg.Code, "the server at %s does not answer %s: %s", c.Address(), c.cfg.What, err)
 	wrong.Err = err
@@ -193,16 +193,16 @@ type StoredMsg struct {
 	Time    time.Time `json:"time"`
 }
 
-// MsgGet names the message that GetMsg reads: Seq alone, the last of a subject, or the first of a subject filter at
-// or after Seq.
+// MsgGet names the message that GetMsg reads: Seq alone, the last of a subject, or the first of a subject
+// filter at or after Seq.
 type MsgGet struct {
 	Seq           uint64 `json:"seq,omitempty"`
 	LastBySubject string `json:"last_by_subj,omitempty"`
 	NextBySubject string `json:"next_by_subj,omitempty"`
 }
 
-// GetMsg reads one message at the stream's leader, isolated from batches that are half written. It returns nil
-// without an error if there is none.
+// GetMsg reads one message at the stream's leader, isolated from batches that are half written. It returns
+// nil without an error if there is none.
 func (c *Client) GetMsg(ctx context.Context, stream string, which MsgGet) (*StoredMsg, error) {
 	var answer struct {
 		Message *StoredMsg `json:"message"`

@@ -1,6 +1,6 @@
-// Package natsconn is the one connection to a NATS server that a connector holds, and the few JetStream requests
-// that the source and the sink share. It connects when it is first used, reconnects by itself, and turns every
-// fault into a coded error that says what to do. It reads no messages and keeps no position.
+// Package natsconn is the one connection to a NATS server that a connector holds, and the few JetStream
+// requests that the source and the sink share. It connects when it is first used, reconnects by itself, and
+// turns every fault into a coded error that says what to do. It reads no messages and keeps no position.
 package natsconn
 
 import (
@@ -23,11 +23,12 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
-// MarkerHeader is on every message that a jetstream sink writes for itself and that holds no rows; sources leave
-// such messages out.
+// MarkerHeader is on every message that a jetstream sink writes for itself and that holds no rows; sources
+// leave such messages out.
 const MarkerHeader = "Tidemill-Marker"
 
-// Options are the checked options of a connector; stream.Options is one. The names are those of stream.NATSFields.
+// Options are the checked options of a connector; stream.Options is one. The names are those of
+// stream.NATSFields.
 type Options interface {
 	Has(name string) bool
 	String(name string) string
@@ -59,8 +60,8 @@ type Client struct {
 	worked     atomic.Bool                           // the server has answered before: later faults are temporary
 }
 
-// New checks the options without touching the network. It fails with BAD_OPTION, or READ_FAILED for a file that
-// can not be read.
+// New checks the options without touching the network. It fails with BAD_OPTION, or READ_FAILED for a file
+// that can not be read.
 func New(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -80,7 +81,8 @@ func New(cfg Config) (*Client, error) {
 		c.prefix = "$JS." + d + ".API."
 	}
 	for _, u := range strings.Split(c.urls, ",") {
-		if parsed, err := url.Parse(strings.TrimSpace(u)); err != nil || strings.Contains(u, "://") && parsed.Host == "" {
+		parsed, err := url.Parse(strings.TrimSpace(u))
+		if err != nil || strings.Contains(u, "://") && parsed.Host == "" {
 			return nil, diag.New(diag.BadOption, "url of %s is not a server address", cfg.What).
 				WithHint("write it as nats://host:4222")
 		}
@@ -107,7 +109,8 @@ func authOptions(cfg Config) ([]nats.Option, error) {
 	}
 	switch {
 	case len(ways) > 1:
-		return nil, diag.New(diag.BadOption, "%s has more than one way to log in: %s", cfg.What, strings.Join(ways, ", ")).
+		return nil, diag.New(diag.BadOption, "%s has more than one way to log in: %s", cfg.What, strings.Join(ways,
+			", ")).
 			WithHint("keep one of them")
 	case o.String("password") != "" && o.String("user") == "":
 		return nil, diag.New(diag.BadOption, "%s has a password without a user", cfg.What).WithHint("set user")
@@ -140,7 +143,8 @@ func tlsOptions(cfg Config) ([]nats.Option, error) {
 	o := cfg.Options
 	ca, cert, key := o.String("tls_ca"), o.String("tls_cert"), o.String("tls_key")
 	if (cert == "") != (key == "") {
-		return nil, diag.New(diag.BadOption, "%s has only one of tls_cert and tls_key", cfg.What).WithHint("set both")
+		return nil, diag.New(diag.BadOption, "%s has only one of tls_cert and tls_key",
+			cfg.What).WithHint("set both")
 	}
 	var options []nats.Option
 	if ca != "" {
@@ -170,8 +174,8 @@ func readable(cfg Config, option, path string) error {
 	return f.Close()
 }
 
-// Conn returns the connection and makes it first if there is none. The first connection fails for good with the
-// configured code, so that a wrong address shows at once; later ones fail with a temporary error.
+// Conn returns the connection and makes it first if there is none. The first connection fails for good with
+// the configured code, so that a wrong address shows at once; later ones fail with a temporary error.
 func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
 	c.connecting.Lock()
 	defer c.connecting.Unlock()

@@ -28,7 +28,8 @@ func CoversAny(patterns []string, subject string) bool {
 	return false
 }
 
-// ValidSubject reports whether s can be a subject pattern: tokens that are not empty, no spaces, ">" only at the end.
+// ValidSubject reports whether s can be a subject pattern: tokens that are not empty, no spaces, ">" only at
+// the end.
 func ValidSubject(s string) bool {
 	tokens := strings.Split(s, ".")
 	for n, token := range tokens {

@@ -1,5 +1,6 @@
 // Package natsd starts a NATS server with JetStream inside this process, on a loopback TCP port and with its
-// streams on disk. It serves the demo, --embedded-nats and the tests; clients reach it as they reach any server.
+// streams on disk. It serves the demo, --embedded-nats and the tests; clients reach it as they reach any
+// server.
 package natsd
 
 import (
@@ -30,7 +31,8 @@ type Server struct {
 	stop   sync.Once
 }
 
-// Start starts a server and returns when it accepts clients. It fails if the port is taken or Dir can not be used.
+// Start starts a server and returns when it accepts clients. It fails if the port is taken or Dir can not be
+// used.
 func Start(o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("start nats server: no directory given")
@@ -62,7 +64,8 @@ func Start(o Options) (*Server, error) {
 	if !s.ReadyForConnections(o.ReadyAfter) || !s.JetStreamEnabled() {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, fmt.Errorf("start nats server on port %d in %s: not ready after %s", o.Port, o.Dir, o.ReadyAfter)
+		return nil, fmt.Errorf("start nats server on port %d in %s: not ready after %s", o.Port, o.Dir,
+			o.ReadyAfter)
 	}
 	return &Server{server: s}, nil
 }

@@ -171,7 +171,8 @@ func structCell(a *array.Struct) cell {
 	columns := make([]column, a.NumField())
 	for i := range columns {
 		field := a.Field(i)
-		columns[i] = column{array: field, key: append(appendString(nil, kind.Field(i).Name), ':'), cell: cellOf(field)}
+		columns[i] = column{array: field, key: append(appendString(nil, kind.Field(i).Name), ':'),
+			cell: cellOf(field)}
 	}
 	rows := &Rows{columns: columns}
 	return nested(rows.JSON)

@@ -80,8 +80,8 @@ func appendTimestamp(dst []byte, v, per int64, zone bool) []byte {
 	return dst
 }
 
-// appendDate writes the day that lies day days after 1970-01-01, in the proleptic Gregorian calendar. Years beyond
-// four digits have a sign, as ISO 8601 says.
+// appendDate writes the day that lies day days after 1970-01-01, in the proleptic Gregorian calendar. Years
+// beyond four digits have a sign, as ISO 8601 says.
 func appendDate(dst []byte, day int64) []byte {
 	// Howard Hinnant's civil_from_days: eras of 400 years that begin on 1 March.
 	z := day + 719468

@@ -8,8 +8,8 @@ import (
 )
 
 // Value returns value i of a as Go has it: nil for NULL, bool, int64, uint64, float64, string, []byte, and
-// json.Number for decimals. Dates, times and intervals are text in the forms of this package; nested values are
-// json.RawMessage.
+// json.Number for decimals. Dates, times and intervals are text in the forms of this package; nested values
+// are json.RawMessage.
 func Value(a arrow.Array, i int) any {
 	if a.IsNull(i) {
 		return nil

@@ -1,5 +1,5 @@
-// Package testkit holds what tests of several packages need: an embedded NATS server on a real socket that can be
-// stopped and started again, and a few helpers to fill and read its streams. Only tests import it.
+// Package testkit holds what tests of several packages need: an embedded NATS server on a real socket that
+// can be stopped and started again, and a few helpers to fill and read its streams. Only tests import it.
 package testkit
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/tidemill/tidemill/internal/natsd"
 )
 
-// Server is an embedded NATS server with JetStream, a directory of its own and a port that it keeps over restarts.
-// Its methods fail the test instead of returning errors, and belong to the test's goroutine.
+// Server is an embedded NATS server with JetStream, a directory of its own and a port that it keeps over
+// restarts. Its methods fail the test instead of returning errors, and belong to the test's goroutine.
 type Server struct {
 	tb      testing.TB
 	options natsd.Options
@@ -76,7 +76,8 @@ func (s *Server) JetStream() jetstream.JetStream {
 		s.conn = conn
 	}
 	// A round trip, because a connection notices late that its server has gone.
-	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, 10*time.Second, time.Millisecond)
+	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, 10*time.Second,
+		time.Millisecond)
 	js, err := jetstream.New(s.conn)
 	require.NoError(s.tb, err)
 	return js
@@ -90,7 +91,16 @@ func (s *Server) CreateStream(cfg jetstream.StreamConfig) jetstream.Stream {
 	return stream
 }
 
-// Publish stores n messages whose subjects and payloads the functions give, in order, and waits until all are there.
+// NewStream makes a stream whose retention is limits, workqueue or interest.
+func (s *Server) NewStream(name, retention string, subjects ...string) {
+	s.tb.Helper()
+	policy := map[string]jetstream.RetentionPolicy{"limits": jetstream.LimitsPolicy,
+		"workqueue": jetstream.WorkQueuePolicy, "interest": jetstream.InterestPolicy}
+	s.CreateStream(jetstream.StreamConfig{Name: name, Subjects: subjects, Retention: policy[retention]})
+}
+
+// Publish stores n messages whose subjects and payloads the functions give, in order, and waits until all are
+// there.
 func (s *Server) Publish(n int, message func(i int) (subject string, payload []byte)) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)

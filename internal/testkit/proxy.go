@@ -27,7 +27,8 @@ func StartProxy(tb testing.TB, url string) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	p := &Proxy{URL: "nats://" + listener.Addr().String(), target: strings.TrimPrefix(url, "nats://"), conns: map[net.Conn]struct{}{}}
+	p := &Proxy{URL: "nats://" + listener.Addr().String(), target: strings.TrimPrefix(url, "nats://"),
+		conns: map[net.Conn]struct{}{}}
 	p.wg.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -45,8 +46,8 @@ func StartProxy(tb testing.TB, url string) *Proxy {
 	return p
 }
 
-// LoseAnswerTo arms the proxy: the next bytes from the client that contain text reach the server, but what the server
-// says next does not come back; both connections break instead.
+// LoseAnswerTo arms the proxy: the next bytes from the client that contain text reach the server, but what
+// the server says next does not come back; both connections break instead.
 func (p *Proxy) LoseAnswerTo(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

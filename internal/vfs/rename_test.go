@@ -28,12 +28,12 @@ func TestRenameNew(t *testing.T) {
 				own := filepath.Join(dir, string(rune('a'+i)))
 				require.NoError(t, vfs.WriteFile(fsys, own, []byte{byte('a' + i)}))
 				wg.Go(func() {
-					switch err := fsys.RenameNew(own, target); {
-					case err == nil:
+					err := fsys.RenameNew(own, target)
+					if err == nil {
 						won.Add(int64('a' + i))
-					default:
-						assert.ErrorIs(t, err, fs.ErrExist)
+						return
 					}
+					assert.ErrorIs(t, err, fs.ErrExist)
 				})
 			}
 			wg.Wait()

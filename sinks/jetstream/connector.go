@@ -14,30 +14,41 @@ import (
 // Connector returns the jetstream sink connector.
 func Connector() stream.SinkConnector {
 	fields := []stream.Field{
-		{Name: "stream", Type: stream.String, Fixed: true, Summary: "Name of the stream. Default: the stream that takes the subject's messages."},
-		{Name: "subject", Type: stream.String, Fixed: true, Summary: "Subject of the messages; {column} stands for a row's value, as in 'out.{country}'. Default: the stream's name in lower case, in update mode followed by the key."},
-		{Name: "payload", Type: stream.Enum, Values: []string{"json", "ndjson", "arrow"}, Summary: "One JSON object per message, JSON lines, or an Arrow IPC stream. Default ndjson, in update mode json, the only one it has."},
-		{Name: "rows_per_message", Type: stream.Int, Default: "1000", Min: 1, Max: 1_000_000, Summary: "Most rows in one message of ndjson or arrow. Large rows make it fewer."},
-		{Name: "create", Type: stream.Bool, Default: "true", Summary: "Whether to create the stream if it is missing."},
-		{Name: "replicas", Type: stream.Int, Default: "1", Min: 1, Max: 5, Summary: "Replicas of a stream that is created."},
+		{Name: "stream", Type: stream.String, Fixed: true,
+			Summary: "Name of the stream. Default: the stream that takes the subject's messages."},
+		{Name: "subject", Type: stream.String, Fixed: true,
+			Summary: "Subject of the messages; {column} stands for a row's value, as in 'out.{country}'. " +
+				"Default: the stream's name in lower case, in update mode followed by the key."},
+		{Name: "payload", Type: stream.Enum, Values: []string{"json", "ndjson", "arrow"},
+			Summary: "One JSON object per message, JSON lines, or an Arrow IPC stream. Default ndjson, in update" +
+				" mode json, the only one it has."},
+		{Name: "rows_per_message", Type: stream.Int, Default: "1000", Min: 1, Max: 1_000_000,
+			Summary: "Most rows in one message of ndjson or arrow. Large rows make it fewer."},
+		{Name: "create", Type: stream.Bool, Default: "true",
+			Summary: "Whether to create the stream if it is missing."},
+		{Name: "replicas", Type: stream.Int, Default: "1", Min: 1, Max: 5,
+			Summary: "Replicas of a stream that is created."},
 	}
 	return stream.SinkConnector{
 		Spec: stream.Spec{
-			Name:      "jetstream",
-			Summary:   "Writes to a NATS JetStream stream.",
-			Guarantee: "exactly once: a batch and its marker are one atomic batch of up to 999 messages, larger ones are staged and sent in such chunks; without atomic batches (server before 2.12, or a stream without allow_atomic) readers may see half a batch and the stream must have no other writer",
-			Fields:    append(fields, stream.NATSFields()...),
-			Example:   "CREATE SINK big_orders WITH (connector = 'jetstream', stream = 'BIG', subject = 'big.{country}')",
+			Name:    "jetstream",
+			Summary: "Writes to a NATS JetStream stream.",
+			Guarantee: "exactly once: a batch and its marker are one atomic batch of up to 999 messages, larger ones " +
+				"are staged and sent in such chunks; without atomic batches (server before 2.12, or a stream without " +
+				"allow_atomic) readers may see half a batch and the stream must have no other writer",
+			Fields:  append(fields, stream.NATSFields()...),
+			Example: "CREATE SINK big_orders WITH (connector = 'jetstream', stream = 'BIG', subject = 'big.{country}')",
 		},
 		Modes: []stream.Mode{stream.Append, stream.Update},
 		Open:  open,
 	}
 }
 
-// DeadLetters returns the options of a sink that publishes dead letters to a subject of the server that a jetstream
-// source reads, one JSON object per message.
+// DeadLetters returns the options of a sink that publishes dead letters to a subject of the server that a
+// jetstream source reads, one JSON object per message.
 func DeadLetters(source stream.Options, subject string) stream.Options {
-	o := stream.Options{"subject": subject, "payload": "json", "rows_per_message": int64(1), "create": true, "replicas": int64(1)}
+	o := stream.Options{"subject": subject, "payload": "json", "rows_per_message": int64(1), "create": true,
+		"replicas": int64(1)}
 	for _, f := range stream.NATSFields() {
 		if v, ok := source[f.Name]; ok {
 			o[f.Name] = v
@@ -52,7 +63,8 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 	}
 	name := cfg.Options.String("stream")
 	if name != "" && !natsconn.ValidStream(name) {
-		return nil, diag.New(diag.BadOption, "stream of sink %q is %q, which can not be a stream's name", cfg.Name, name).
+		return nil, diag.New(diag.BadOption, "stream of sink %q is %q, which can not be a stream's name", cfg.Name,
+			name).
 			WithHint("a stream's name has no spaces, dots, slashes, * or >")
 	}
 	text := cfg.Options.String("subject")
@@ -60,7 +72,8 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 		text = strings.ToLower(name)
 	}
 	if text == "" {
-		return nil, diag.New(diag.MissingOption, "sink %q has neither stream nor subject", cfg.Name).WithHint("set stream")
+		return nil, diag.New(diag.MissingOption, "sink %q has neither stream nor subject",
+			cfg.Name).WithHint("set stream")
 	}
 	t, err := parseTemplate(cfg, text)
 	if err != nil {
@@ -85,11 +98,13 @@ func (s *sink) checkPayload() error {
 	case s.payload == "":
 		s.payload = "ndjson"
 	case update && s.payload != "json":
-		return diag.New(diag.BadOption, "sink %q: update mode has one message per key, so payload must be json, not %s",
+		return diag.New(diag.BadOption,
+			"sink %q: update mode has one message per key, so payload must be json, not %s",
 			s.cfg.Name, s.payload).WithHint("leave payload out")
 	}
 	if s.payload == "arrow" && s.template.dynamic() {
-		return diag.New(diag.BadOption, "sink %q: payload arrow needs one subject for all rows, but subject has a {column}",
+		return diag.New(diag.BadOption,
+			"sink %q: payload arrow needs one subject for all rows, but subject has a {column}",
 			s.cfg.Name).WithHint("use payload = 'ndjson', or a subject without columns")
 	}
 	return nil

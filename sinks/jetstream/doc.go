@@ -1,13 +1,14 @@
-// Package jetstream writes results to a NATS JetStream stream, each batch exactly once relative to what the server
-// keeps.
+// Package jetstream writes results to a NATS JetStream stream, each batch exactly once relative to what the
+// server keeps.
 //
 // # Protocol
 //
-// One message in the stream, on the subject <prefix>._c.<query>.<sink>, is the sink's marker: JSON with the query's
-// uuid, the epoch, the last batch, the CRC of its Intent, and how many of its messages are there. A batch is one
-// atomic batch of the server (2.12 or later, a stream with allow_atomic): the new marker first, then up to 999
-// messages. The marker carries Nats-Expected-Last-Subject-Sequence, the sequence of the marker before it; so the
-// batch and its marker become visible together, and only if nobody has written a marker since we looked.
+// One message in the stream, on the subject <prefix>._c.<query>.<sink>, is the sink's marker: JSON with the
+// query's uuid, the epoch, the last batch, the CRC of its Intent, and how many of its messages are there. A
+// batch is one atomic batch of the server (2.12 or later, a stream with allow_atomic): the new marker first,
+// then up to 999 messages. The marker carries Nats-Expected-Last-Subject-Sequence, the sequence of the marker
+// before it; so the batch and its marker become visible together, and only if nobody has written a marker
+// since we looked.
 //
 //	Open   read the marker at the leader (STREAM.MSG.GET last_by_subj), Owner.Accept, and write it again under the
 //	       new epoch with that compare-and-set. From then on an older owner's next batch fails: SINK_FENCED.
@@ -22,19 +23,20 @@
 //	after the answer            the marker is ours: the next Write of the batch does nothing
 //
 // A batch of more than 999 messages (or 32 MiB) can not be one step. Its messages are first staged durably
-// (stream.Stager), then sent in chunks, each an atomic batch whose marker says how many messages are done. After a
-// crash the staged bytes go on at exactly that message, whatever the query would compute now. Readers see the batch
-// grow chunk by chunk.
+// (stream.Stager), then sent in chunks, each an atomic batch whose marker says how many messages are done.
+// After a crash the staged bytes go on at exactly that message, whatever the query would compute now. Readers
+// see the batch grow chunk by chunk.
 //
-// Without atomic batches (an older server, a stream without allow_atomic) every batch is staged, and each message
-// carries its place in the batch (header Tidemill-Pos), a message id, and Nats-Expected-Last-Sequence, so that it is
-// stored only directly behind its predecessor; the marker comes last. After a crash the tail of the stream says
-// which message was the last. That is exact too, but slower, needs a stream that nobody else writes to, and lets
-// readers see half a batch; the sink says so in the log.
+// Without atomic batches (an older server, a stream without allow_atomic) every batch is staged, and each
+// message carries its place in the batch (header Tidemill-Pos), a message id, and
+// Nats-Expected-Last-Sequence, so that it is stored only directly behind its predecessor; the marker comes
+// last. After a crash the tail of the stream says which message was the last. That is exact too, but slower,
+// needs a stream that nobody else writes to, and lets readers see half a batch; the sink says so in the log.
 //
-// In update mode each key has a subject of its own. A row is a JSON object; a deleted key is a message without a
-// payload and with the header Tidemill-Op: delete.
+// In update mode each key has a subject of its own. A row is a JSON object; a deleted key is a message
+// without a payload and with the header Tidemill-Op: delete.
 //
-// Markers have the header Tidemill-Marker; the jetstream source leaves them out. A stream whose limits drop the
-// marker (max_age, max_msgs, max_bytes) makes a later Open fail with SINK_MISMATCH, and a warning says so beforehand.
+// Markers have the header Tidemill-Marker; the jetstream source leaves them out. A stream whose limits drop
+// the marker (max_age, max_msgs, max_bytes) makes a later Open fail with SINK_MISMATCH, and a warning says so
+// beforehand.
 package jetstream

@@ -182,12 +182,13 @@ func ipcBytes(rec arrow.Record, columns int, from, to int64) ([]byte, error) {
 }
 
 func (e *encoder) large(n int) error {
-	return diag.New(diag.SinkFailed, "a row for sink %q is %d bytes long, but a message may have %d", e.cfg.Name, n, e.most).
+	return diag.New(diag.SinkFailed, "a row for sink %q is %d bytes long, but a message may have %d", e.cfg.Name,
+		n, e.most).
 		WithHint("raise max_payload of the NATS server, or select less")
 }
 
-// stagedMagic begins staged bytes; then come, for each message, the lengths of subject and body as uvarints, a byte
-// that is 1 for a tombstone, subject and body.
+// stagedMagic begins staged bytes; then come, for each message, the lengths of subject and body as uvarints,
+// a byte that is 1 for a tombstone, subject and body.
 const stagedMagic = "TMJS1\n"
 
 func pickle(messages []message) []byte {
@@ -204,7 +205,8 @@ func pickle(messages []message) []byte {
 	return data
 }
 
-// unpickle is the inverse of pickle; it returns false for anything that pickle did not make. The messages alias data.
+// unpickle is the inverse of pickle; it returns false for anything that pickle did not make. The messages
+// alias data.
 func unpickle(data []byte) ([]message, bool) {
 	rest, ok := bytes.CutPrefix(data, []byte(stagedMagic))
 	if !ok {
@@ -224,7 +226,8 @@ func unpickle(data []byte) ([]message, bool) {
 		if len(rest) < 1 || rest[0] > 1 || subject > uint64(len(rest)-1) || body > uint64(len(rest)-1)-subject {
 			return nil, false
 		}
-		m := message{deleted: rest[0] == 1, subject: string(rest[1 : 1+subject]), body: rest[1+subject : 1+subject+body]}
+		m := message{deleted: rest[0] == 1, subject: string(rest[1 : 1+subject]),
+			body: rest[1+subject : 1+subject+body]}
 		messages = append(messages, m)
 		rest = rest[1+subject+body:]
 	}

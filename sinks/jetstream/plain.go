@@ -16,7 +16,8 @@ import (
 // windowMessages is how many messages are sent before their acknowledgements are awaited.
 const windowMessages = 256
 
-// writePlain writes a staged batch message by message, each only directly behind its predecessor, then the marker.
+// writePlain writes a staged batch message by message, each only directly behind its predecessor, then the
+// marker.
 func (s *sink) writePlain(ctx context.Context, m marker, messages []message) error {
 	const tries = 10 // in a row without a message stored
 	done, last, err := s.tail(ctx, m, len(messages))
@@ -99,8 +100,8 @@ func (s *sink) dataSubject() string {
 	return s.template.prefix
 }
 
-// position names message i of a batch. It is the message id too: the same place of another attempt at the same
-// Intent.
+// position names message i of a batch. It is the message id too: the same place of another attempt at the
+// same Intent.
 func (s *sink) position(m marker, i int) string {
 	return fmt.Sprintf("%s/%d/%08x/%d", m.Query, m.Batch, m.IntentCRC, i)
 }
@@ -114,8 +115,8 @@ type place struct {
 	last  uint64
 }
 
-// sendWindow publishes messages and awaits their acknowledgements. It returns how many were stored, all of them
-// unless there is an error.
+// sendWindow publishes messages and awaits their acknowledgements. It returns how many were stored, all of
+// them unless there is an error.
 func (s *sink) sendWindow(ctx context.Context, m marker, window []message, at place) (int, error) {
 	conn, err := s.client.Conn(ctx)
 	if err != nil {

@@ -105,8 +105,10 @@ func (s *sink) ensureStream(ctx context.Context) (*natsconn.StreamInfo, error) {
 		return nil, s.client.Missing(s.stream)
 	}
 	request := natsconn.StreamConfig{
-		Name: s.stream, Subjects: []string{s.template.prefix, s.template.prefix + ".>"}, Retention: "limits", Storage: "file",
-		Replicas: max(1, int(s.cfg.Options.Int("replicas"))), MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, AllowAtomic: true,
+		Name: s.stream, Subjects: []string{s.template.prefix, s.template.prefix + ".>"}, Retention: "limits",
+		Storage:  "file",
+		Replicas: max(1, int(s.cfg.Options.Int("replicas"))), MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1,
+		AllowAtomic: true,
 	}
 	err = s.client.API(ctx, "STREAM.CREATE."+s.stream, request, nil)
 	if err != nil && !natsconn.IsAPI(err, natsconn.ErrStreamNameInUse) {
@@ -122,7 +124,8 @@ func (s *sink) checkStream(info *natsconn.StreamInfo) error {
 	c := info.Config
 	for _, subject := range []string{string(s.template.render(nil, nil, 0)), s.subject} {
 		if !natsconn.CoversAny(c.Subjects, subject) {
-			return diag.New(diag.BadOption, "sink %q: stream %q does not take messages of subject %q", s.cfg.Name, s.stream, subject).
+			return diag.New(diag.BadOption, "sink %q: stream %q does not take messages of subject %q", s.cfg.Name,
+				s.stream, subject).
 				WithNote("its subjects are %s", strings.Join(c.Subjects, ", ")).
 				WithHint("add %s.> to the stream's subjects (nats stream edit %s --subjects ...), or change subject",
 					s.template.prefix, s.stream)
@@ -130,9 +133,11 @@ func (s *sink) checkStream(info *natsconn.StreamInfo) error {
 	}
 	if s.atomic = c.AllowAtomic; !s.atomic {
 		s.cfg.Log.Warn("the stream takes no atomic batches: writing is slower, readers may see half a batch, and nobody "+
-			"else may write to the stream; let it have allow_atomic on a server from 2.12", "sink", s.cfg.Name, "stream", s.stream)
+			"else may write to the stream; let it have allow_atomic on a server from 2.12", "sink", s.cfg.Name,
+			"stream", s.stream)
 	}
-	if c.MaxAge > 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 || c.Retention == "interest" || c.Retention == "workqueue" {
+	keeps := c.Retention == "" || c.Retention == "limits"
+	if c.MaxAge > 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 || !keeps {
 		s.cfg.Log.Warn("the stream's limits or retention may drop the sink's marker, and then the query can not go on "+
 			"after a restart without --take-over", "sink", s.cfg.Name, "stream", s.stream)
 	}
@@ -200,8 +205,8 @@ func (s *sink) holds(d stream.Delivery) bool {
 	return s.stored != nil && d.Already(&s.stored.Marker)
 }
 
-// Sizes of one atomic batch: the server takes 1000 messages, one of them is the marker, and keeps at most 128 MiB
-// in flight per stream.
+// Sizes of one atomic batch: the server takes 1000 messages, one of them is the marker, and keeps at most 128
+// MiB in flight per stream.
 const (
 	chunkMessages = 999
 	chunkBytes    = 32 << 20
@@ -220,9 +225,11 @@ func chunk(messages []message) int {
 	return n
 }
 
-// messages returns what d is made of: the staged bytes if there are any, else the encoded result, which is staged
-// first unless it goes in whole as one atomic batch.
-func (s *sink) messages(ctx context.Context, d stream.Delivery, maxPayload int) (_ []message, whole bool, err error) {
+// messages returns what d is made of: the staged bytes if there are any, else the encoded result, which is
+// staged first unless it goes in whole as one atomic batch.
+func (s *sink) messages(
+	ctx context.Context, d stream.Delivery, maxPayload int,
+) (_ []message, whole bool, err error) {
 	var staged []byte
 	if s.cfg.Stage != nil {
 		if staged, err = s.cfg.Stage.Staged(ctx, d.Marker.Batch, s.cfg.Name); err != nil {
@@ -238,7 +245,8 @@ func (s *sink) messages(ctx context.Context, d stream.Delivery, maxPayload int) 
 		return messages, false, nil
 	}
 	if s.holds(d) { // a part was sent, and what the rest was is not known any more
-		return nil, false, diag.New(diag.SinkMismatch, "sink %q holds %d of %d messages of batch %d, but the staged result is gone",
+		return nil, false, diag.New(diag.SinkMismatch,
+			"sink %q holds %d of %d messages of batch %d, but the staged result is gone",
 			s.cfg.Name, s.stored.Done, s.stored.Messages, d.Marker.Batch).WithHint("restore the data dir")
 	}
 	messages, err := s.encode(d.Result, maxPayload)
@@ -249,7 +257,8 @@ func (s *sink) messages(ctx context.Context, d stream.Delivery, maxPayload int) 
 		return messages, true, nil
 	}
 	if s.cfg.Stage == nil {
-		return nil, false, diag.New(diag.SinkFailed, "sink %q: batch %d needs %d messages, more than one step takes, and nothing can be staged",
+		return nil, false, diag.New(diag.SinkFailed,
+			"sink %q: batch %d needs %d messages, more than one step takes, and nothing can be staged",
 			s.cfg.Name, d.Marker.Batch, len(messages)).WithHint("use payload = 'ndjson', or a smaller batch")
 	}
 	if err := s.cfg.Stage.Stage(ctx, d.Marker.Batch, s.cfg.Name, pickle(messages)); err != nil {
@@ -286,10 +295,12 @@ func (s *sink) lookAgain(ctx context.Context) error {
 	}
 	switch {
 	case found == nil:
-		return diag.New(diag.SinkMismatch, "sink %q: the marker on subject %q of stream %q is gone", s.cfg.Name, s.subject, s.stream).
+		return diag.New(diag.SinkMismatch, "sink %q: the marker on subject %q of stream %q is gone", s.cfg.Name,
+			s.subject, s.stream).
 			WithHint("the stream was made anew, purged, or its limits dropped the marker; start once with --take-over to go on")
 	case found.Query != s.owner.Query || found.Epoch > s.owner.Epoch:
-		return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
+		return diag.New(diag.SinkFenced,
+			"sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
 			s.cfg.Name, s.owner.Name, found.Epoch, s.owner.Epoch).WithHint("only one process may run the query")
 	}
 	s.stored, s.seq, s.unknown = found, seq, false

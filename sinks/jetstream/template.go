@@ -27,8 +27,8 @@ func (t template) dynamic() bool {
 	return slices.ContainsFunc(t.parts, func(p part) bool { return p.column >= 0 })
 }
 
-// parseTemplate reads a subject such as out.{country}. In update mode the subject names the key: a literal subject
-// gets the key columns as further tokens, one with columns must have each of them and no other.
+// parseTemplate reads a subject such as out.{country}. In update mode the subject names the key: a literal
+// subject gets the key columns as further tokens, one with columns must have each of them and no other.
 func parseTemplate(cfg stream.SinkConfig, text string) (template, error) {
 	wrong := func(format string, args ...any) error {
 		return diag.New(diag.BadOption, "subject %q of sink %q %s", text, cfg.Name, fmt.Sprintf(format, args...))
@@ -122,8 +122,8 @@ func (t template) render(dst []byte, rows *rowenc.Rows, row int) []byte {
 	return dst
 }
 
-// appendToken appends a value as a token. What a token may not hold is written as %XX, so that different values
-// stay different subjects: NULL is %N and the empty text is %.
+// appendToken appends a value as a token. What a token may not hold is written as %XX, so that different
+// values stay different subjects: NULL is %N and the empty text is %.
 func appendToken(dst []byte, rows *rowenc.Rows, column, row int) []byte {
 	start := len(dst)
 	dst, ok := rows.Text(dst, column, row)

@@ -7,8 +7,8 @@ type ack struct {
 	pending   uint64
 }
 
-// parseAck reads $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>, or the
-// longer form with domain and account hash before the stream. It returns false for anything else.
+// parseAck reads $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>, or
+// the longer form with domain and account hash before the stream. It returns false for anything else.
 func parseAck(reply string) (ack, bool) {
 	const prefix = "$JS.ACK."
 	if len(reply) <= len(prefix) || reply[:len(prefix)] != prefix {

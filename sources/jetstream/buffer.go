@@ -201,8 +201,8 @@ func (t *taken) rows() *stream.Messages {
 	return m
 }
 
-// measure counts messages after a sequence until a limit is reached. A limit of 0 is none. If one is reached, end
-// is the last sequence that keeps to both, or the first message's if that alone is too large.
+// measure counts messages after a sequence until a limit is reached. A limit of 0 is none. If one is reached,
+// end is the last sequence that keeps to both, or the first message's if that alone is too large.
 func (b *buffer) measure(after uint64, rows, bytes int64) (known size, end uint64, cut bool) {
 	end = after
 	for _, c := range b.chunks {

@@ -17,15 +17,22 @@ import (
 func Connector() stream.SourceConnector {
 	fields := []stream.Field{
 		{Name: "stream", Type: stream.String, Required: true, Fixed: true, Summary: "Name of the stream."},
-		{Name: "subject", Type: stream.List, Fixed: true, Summary: "Read only messages whose subject matches one of these. Gaps can not be noticed then."},
-		{Name: "start", Type: stream.String, Default: "earliest", Summary: "Where a new query begins: earliest, latest, a sequence number, or a time such as 2026-01-01T00:00:00Z."},
+		{Name: "subject", Type: stream.List, Fixed: true,
+			Summary: "Read only messages whose subject matches one of these. Gaps can not be noticed then."},
+		{Name: "start", Type: stream.String, Default: "earliest",
+			Summary: "Where a new query begins: earliest, latest, a sequence number, or a time such as " +
+				"2026-01-01T00:00:00Z."},
+		{Name: "history_time", Type: stream.Enum, Values: []string{"event", "published"}, Default: "event",
+			Summary: "What --from, --to and slots mean for this source: the event time of its rows, so that all of " +
+				"it is read, or the time at which the server stored them, so that only that stretch is read."},
 	}
 	return stream.SourceConnector{
 		Spec: stream.Spec{
-			Name:      "jetstream",
-			Summary:   "Reads a NATS JetStream stream.",
-			Guarantee: "replays any range exactly for as long as the stream keeps it; a lost, purged or replaced range is noticed, except that gaps inside a filtered read are not",
-			Fields:    append(fields, stream.NATSFields()...),
+			Name:    "jetstream",
+			Summary: "Reads a NATS JetStream stream.",
+			Guarantee: "replays any range exactly for as long as the stream keeps it; a lost, purged or replaced " +
+				"range is noticed, except that gaps inside a filtered read are not",
+			Fields: append(fields, stream.NATSFields()...),
 			Example: "CREATE SOURCE orders (id BIGINT, country VARCHAR, amount DOUBLE, ts TIMESTAMP,\n" +
 				"  WATERMARK FOR ts AS ts - INTERVAL '10 seconds')\n" +
 				"WITH (connector = 'jetstream', stream = 'ORDERS', format = 'json')",
@@ -63,7 +70,8 @@ func parseStart(name, text string) (start, error) {
 func open(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
 	name := cfg.Options.String("stream")
 	if !natsconn.ValidStream(name) {
-		return nil, diag.New(diag.BadOption, "stream of source %q is %q, which can not be a stream's name", cfg.Name, name).
+		return nil, diag.New(diag.BadOption, "stream of source %q is %q, which can not be a stream's name",
+			cfg.Name, name).
 			WithHint("a stream's name has no spaces, dots, slashes, * or >")
 	}
 	filters := cfg.Options.List("subject")

@@ -13,8 +13,8 @@ import (
 	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
-// Sizes of the reader. Requests and buffer together keep what is in flight below 32 MiB (unless one message is
-// larger), because a server cuts off clients that lag by 64 MiB.
+// Sizes of the reader. Requests and buffer together keep what is in flight below 32 MiB (unless one message
+// is larger), because a server cuts off clients that lag by 64 MiB.
 const (
 	requestMessages = 50_000
 	requestBytes    = 16 << 20
@@ -25,8 +25,9 @@ const (
 	consumerIdle    = 5 * time.Minute // after which the server forgets an unused consumer
 )
 
-// feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine of its subscription
-// appends; Read takes. One request is outstanding at a time, and the next one goes out as soon as it ends.
+// feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine of its
+// subscription appends; Read takes. One request is outstanding at a time, and the next one goes out as soon
+// as it ends.
 type feed struct {
 	client  *natsconn.Client
 	stream  string
@@ -53,11 +54,12 @@ type feed struct {
 }
 
 func newFeed(stream string, filters []string, w want) *feed {
-	return &feed{stream: stream, filters: filters, want: w, notify: make(chan struct{}, 1), maxBatch: requestMessages}
+	return &feed{stream: stream, filters: filters, want: w, notify: make(chan struct{}, 1),
+		maxBatch: requestMessages}
 }
 
-// start makes a consumer that begins after a sequence, in place of the one there is, and checks that the stream is
-// the one that identity names (unless that is empty).
+// start makes a consumer that begins after a sequence, in place of the one there is, and checks that the
+// stream is the one that identity names (unless that is empty).
 func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.StreamInfo) error) error {
 	f.stop()
 	conn, err := f.client.Conn(ctx)
@@ -266,8 +268,8 @@ func (f *feed) ends(to uint64) {
 	f.last = max(f.last, to)
 }
 
-// ahead says how far a batch that starts after a sequence may go by what is in the buffer: rows and bytes that are
-// known, up to last; cut is set if a limit was reached on the way, and then last is the end.
+// ahead says how far a batch that starts after a sequence may go by what is in the buffer: rows and bytes
+// that are known, up to last; cut is set if a limit was reached on the way, and then last is the end.
 func (f *feed) ahead(after uint64, rows, bytes int64) (known size, last uint64, cut bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// How a read waits for a consumer that says nothing, and how often it makes another before it reads at the leader.
+// How a read waits for a consumer that says nothing, and how often it makes another before it reads at the
+// leader.
 const (
 	quietTime    = 100 * time.Millisecond // for a consumer that has sent all it knows of
 	quietTimes   = 5                      // in a row, then it is made again
@@ -129,8 +130,8 @@ func (d *reading) admitNew(info *natsconn.StreamInfo) error {
 	return d.headLost(info, d.next-1)
 }
 
-// advance moves next over the messages that have been added to out since there were before of them. It returns true
-// if some of them were dropped and the consumer must be made again.
+// advance moves next over the messages that have been added to out since there were before of them. It
+// returns true if some of them were dropped and the consumer must be made again.
 func (d *reading) advance(ctx context.Context, before int) (again bool, err error) {
 	if d.filters != nil {
 		if n := len(d.out.Sequence); n > before {
@@ -171,8 +172,8 @@ func (d *reading) close(ctx context.Context) error {
 	return nil
 }
 
-// gap looks at sequences next to end, which the consumer left out. It returns true if the leader has none of them
-// either, and then counts or refuses the loss.
+// gap looks at sequences next to end, which the consumer left out. It returns true if the leader has none of
+// them either, and then counts or refuses the loss.
 func (d *reading) gap(ctx context.Context, end uint64) (gone bool, err error) {
 	first, err := d.source.next(ctx, d.next)
 	if err != nil {
@@ -222,11 +223,12 @@ func reason(state natsconn.StreamState, from, to uint64) string {
 	return "somebody deleted them"
 }
 
-// again makes the consumer anew at the first sequence that is missing, or, when that has not helped, reads up to
-// end at the leader.
+// again makes the consumer anew at the first sequence that is missing, or, when that has not helped, reads up
+// to end at the leader.
 func (d *reading) again(ctx context.Context, end uint64) error {
 	d.tries++
-	d.cfg.Log.Warn("the consumer does not bring messages that the leader has", "source", d.cfg.Name, "from", d.next, "to", end)
+	d.cfg.Log.Warn("the consumer does not bring messages that the leader has", "source", d.cfg.Name, "from",
+		d.next, "to", end)
 	if d.tries > consumersMax {
 		if err := d.single(ctx, end); err != nil {
 			return err
@@ -281,8 +283,9 @@ func (d *reading) ask(ctx context.Context) error {
 }
 
 // wait returns when the consumer has brought something. After some quiet the leader is asked whether there is
-// anything to wait for, and if there is, the consumer is given up: at once if it owes us messages, after a few times
-// if it thinks that it has sent all. The patience grows, because one large message may take long on a slow line.
+// anything to wait for, and if there is, the consumer is given up: at once if it owes us messages, after a
+// few times if it thinks that it has sent all. The patience grows, because one large message may take long on
+// a slow line.
 func (d *reading) wait(ctx context.Context, drained bool) error {
 	patience := owedTime << min(d.restarts, 5)
 	if drained {

@@ -55,18 +55,28 @@ func (s *source) Start(ctx context.Context) (stream.Offset, error) {
 		return offset(state.LastSeq), nil
 	case s.begin.sequence > state.LastSeq+1:
 		return "", diag.New(diag.BadOption, "start of source %q is sequence %d, but stream %q ends at %d",
-			s.cfg.Name, s.begin.sequence, s.stream, state.LastSeq).WithHint("use start = 'latest' to read what is still to come")
+			s.cfg.Name, s.begin.sequence, s.stream,
+			state.LastSeq).WithHint("use start = 'latest' to read what is still to come")
 	case s.begin.sequence > 0:
 		return offset(s.begin.sequence - 1), nil
 	}
-	return s.startAt(ctx, state)
+	return s.at(ctx, state, s.begin.at)
 }
 
-// startAt returns the position before the first message stored at or after the start time. The server finds it by
-// a search over message times, and says where a consumer that starts there begins.
-func (s *source) startAt(ctx context.Context, state natsconn.StreamState) (stream.Offset, error) {
+// At implements stream.TimeBound. A server whose clock went backwards may give a position off by as much.
+func (s *source) At(ctx context.Context, t time.Time) (stream.Offset, error) {
+	info, err := s.info(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.at(ctx, info.State, t)
+}
+
+// at returns the position before the first message stored at or after a time. The server finds it by a search
+// over message times, and says where a consumer that starts there begins.
+func (s *source) at(ctx context.Context, state natsconn.StreamState, t time.Time) (stream.Offset, error) {
 	config := map[string]any{
-		"deliver_policy": "by_start_time", "opt_start_time": s.begin.at, "ack_policy": "none", "mem_storage": true,
+		"deliver_policy": "by_start_time", "opt_start_time": t.UTC(), "ack_policy": "none", "mem_storage": true,
 		"num_replicas": 1, "inactive_threshold": 10 * time.Second,
 	}
 	var made struct {
@@ -92,9 +102,11 @@ func (s *source) info(ctx context.Context) (*natsconn.StreamInfo, error) {
 		return nil, s.fault(err)
 	}
 	if r := info.Config.Retention; r != "" && r != "limits" {
-		return nil, diag.New(diag.BadOption, "source %q: stream %q has %s retention, so its messages can not be read again",
+		return nil, diag.New(diag.BadOption,
+			"source %q: stream %q has %s retention, so its messages can not be read again",
 			s.cfg.Name, s.stream, r).
-			WithHint("mirror it into a stream with limits retention (nats stream add NEW --mirror %s) and read that", s.stream)
+			WithHint("mirror it into a stream with limits retention (nats stream add NEW --mirror %s) and read that",
+				s.stream)
 	}
 	return info, nil
 }
@@ -119,7 +131,8 @@ func (s *source) replaced(info *natsconn.StreamInfo, identity string) error {
 	if identity == "" || identity == info.Identity() {
 		return nil
 	}
-	return diag.New(diag.SourceReplaced, "stream %q of source %q is not the one that was read so far: it was created at %s",
+	return diag.New(diag.SourceReplaced,
+		"stream %q of source %q is not the one that was read so far: it was created at %s",
 		s.stream, s.cfg.Name, info.Created.UTC().Format(time.RFC3339Nano)).
 		WithNote("was %s", identity).WithNote("is  %s", info.Identity()).
 		WithHint("restore the stream from a backup, or start the query in a new data dir")
@@ -166,7 +179,8 @@ func (s *source) Available(
 	return stream.Available{To: offset(to), Identity: info.Identity(), Behind: behind}, nil
 }
 
-// newest checks that what follows a position is still there, and returns the last sequence that a batch may end at.
+// newest checks that what follows a position is still there, and returns the last sequence that a batch may
+// end at.
 func (s *source) newest(info *natsconn.StreamInfo, after uint64, limit stream.Limit) (uint64, error) {
 	state := info.State
 	if state.LastSeq < after {
@@ -210,8 +224,8 @@ func (s *source) loss(from, to uint64, why string) error {
 		WithHint("set on_data_loss = 'skip' to count them and go on, or start the query in a new data dir")
 }
 
-// reach returns how far a batch may go: what is in the buffer counts exactly, what follows by sequence and by the
-// average size.
+// reach returns how far a batch may go: what is in the buffer counts exactly, what follows by sequence and by
+// the average size.
 func (s *source) reach(
 	ctx context.Context, info *natsconn.StreamInfo, after, newest uint64, limit stream.Limit,
 ) (uint64, error) {
@@ -244,16 +258,16 @@ func (s *source) reach(
 	return min(newest, end+room), nil
 }
 
-// How far and how long a filtered read lets its position stay behind messages that do not match. It moves now and
-// then, so that it does not fall out of a stream that forgets old messages.
+// How far and how long a filtered read lets its position stay behind messages that do not match. It moves now
+// and then, so that it does not fall out of a stream that forgets old messages.
 const (
 	idleSequences = 10_000
 	idleTime      = time.Minute
 )
 
-// idle looks for the first message of a filtered read after a sequence. If none up to newest matches, it returns
-// true and where a batch should end: usually the position itself, so that there is no batch. Otherwise next is the
-// sequence before that message.
+// idle looks for the first message of a filtered read after a sequence. If none up to newest matches, it
+// returns true and where a batch should end: usually the position itself, so that there is no batch.
+// Otherwise next is the sequence before that message.
 func (s *source) idle(ctx context.Context, from, after, newest uint64) (none bool, next uint64, err error) {
 	first, err := s.next(ctx, after+1)
 	if err != nil {
@@ -283,8 +297,8 @@ func (s *source) clock() clock.Clock {
 	return s.cfg.Clock
 }
 
-// next returns the sequence of the first message at or after a sequence that the source reads, as the leader has
-// it, or 0.
+// next returns the sequence of the first message at or after a sequence that the source reads, as the leader
+// has it, or 0.
 func (s *source) next(ctx context.Context, from uint64) (uint64, error) {
 	filters := s.filters
 	if filters == nil {
@@ -303,7 +317,8 @@ func (s *source) next(ctx context.Context, from uint64) (uint64, error) {
 	return first, nil
 }
 
-// Wait implements stream.Waiter: it returns when the standing consumer brings something, and now and then without.
+// Wait implements stream.Waiter: it returns when the standing consumer brings something, and now and then
+// without.
 func (s *source) Wait(ctx context.Context, from stream.Offset) error {
 	after, err := s.sequence(from)
 	if err != nil {

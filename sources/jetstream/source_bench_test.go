@@ -52,4 +52,3 @@ func BenchmarkTail(b *testing.B) {
 		from = a.To
 	}
 }
-

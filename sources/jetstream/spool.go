@@ -17,9 +17,9 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// A spool file keeps what one range gave, for streams that may not give it again. Its name is <from>-<to>.spool, its
-// content a CRC32C of the rest (4 bytes little endian), then the Input's messages as JSON. It is durable before Read
-// returns and is removed when a state version holds the range.
+// A spool file keeps what one range gave, for streams that may not give it again. Its name is
+// <from>-<to>.spool, its content a CRC32C of the rest (4 bytes little endian), then the Input's messages as
+// JSON. It is durable before Read returns and is removed when a state version holds the range.
 const spoolSuffix = ".spool"
 
 type spooled struct {
@@ -90,7 +90,8 @@ func (s *source) unspool(from, to uint64) (*stream.Input, error) {
 	return &stream.Input{Messages: kept.Messages, Lost: kept.Lost, CRC: kept.CRC}, nil
 }
 
-// Acknowledge implements stream.Source: spooled ranges up to a position are removed. The server is told nothing.
+// Acknowledge implements stream.Source: spooled ranges up to a position are removed. The server is told
+// nothing.
 func (s *source) Acknowledge(_ context.Context, to stream.Offset) error {
 	upTo, err := s.sequence(to)
 	if err != nil || s.cfg.FS == nil {

@@ -1,0 +1,106 @@
+package benchmarks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// client is the driver's own connection to the broker.
+type client struct {
+	conn *nats.Conn
+	js   jetstream.JetStream
+}
+
+func dial(url string) (*client, error) {
+	conn, err := nats.Connect(url)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(20_000))
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return &client{conn: conn, js: js}, nil
+}
+
+func (c *client) close() { c.conn.Close() }
+
+const (
+	inStream  = "ROWS"
+	inSubject = "rows"
+)
+
+// createInput makes the stream that the rows go into.
+func (c *client) createInput(ctx context.Context) error {
+	_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: inStream, Subjects: []string{inSubject}})
+	if err != nil {
+		return fmt.Errorf("create stream %s: %w", inStream, err)
+	}
+	return nil
+}
+
+// fill publishes rows [0, n), pack of them in a message, and returns when the broker has acknowledged all.
+func (c *client) fill(ctx context.Context, m maker, n int64, pack int) error {
+	if err := c.createInput(ctx); err != nil {
+		return err
+	}
+	for i := int64(0); i < n; {
+		body := make([]byte, 0, 240*pack)
+		for range pack {
+			if i == n {
+				break
+			}
+			if body = m.append(body, i); pack > 1 {
+				body = append(body, '\n')
+			}
+			i++
+		}
+		if _, err := c.js.PublishAsync(inSubject, body); err != nil {
+			return fmt.Errorf("publish row %d: %w", i, err)
+		}
+	}
+	return c.acknowledged(ctx)
+}
+
+// acknowledged waits until the broker has stored all that was published.
+func (c *client) acknowledged(ctx context.Context) error {
+	select {
+	case <-c.js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Minute):
+		return errors.New("the broker did not acknowledge every row within a minute")
+	}
+	return nil
+}
+
+// pace publishes one row a message at a steady rate for a duration. make returns the next message just before it is
+// sent. It returns how many were sent.
+func (c *client) pace(ctx context.Context, rate int64, d time.Duration, make func(n int64) []byte) (int64, error) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	sent := int64(0)
+	for {
+		passed := min(time.Since(began), d)
+		for due := int64(passed.Seconds() * float64(rate)); sent < due; sent++ {
+			if _, err := c.js.PublishAsync(inSubject, make(sent)); err != nil {
+				return sent, fmt.Errorf("publish row %d: %w", sent, err)
+			}
+		}
+		if passed == d {
+			return sent, c.acknowledged(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return sent, context.Cause(ctx)
+		}
+	}
+}

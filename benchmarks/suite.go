@@ -1,0 +1,155 @@
+package benchmarks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tidemill/tidemill/engine"
+)
+
+// Options say what is measured and how. Binary, Dir and Log are required; zero means the suite's own choice.
+type Options struct {
+	Binary     string            // this program: broker and worker are processes of it
+	Dir        string            // an empty folder for streams, logs and results; the caller removes it
+	Log        io.Writer         // hears what is going on
+	Seed       uint64            // of the rows
+	Rows       int64             // of a throughput suite
+	Runs       int               // of a throughput suite, each over the same rows
+	Rate       int64             // rows per second of latency and memory
+	Duration   time.Duration     // of latency and memory
+	Sink       string            // of packed: jetstream, duckdb or parquet
+	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
+	Threads    int               // of DuckDB in the worker; 0 for all cores
+	CPUProfile string            // a file for the worker's CPU profile
+	MemProfile string            // a file for the worker's allocation profile
+	Versions   map[string]string // of the libraries, for the report
+	Command    string            // what the user typed, for the report
+}
+
+// Suites lists the suites in the order they run.
+func Suites() []string { return []string{"filter", "packed", "latency", "memory"} }
+
+// Run measures one suite. No report is returned unless every result has been verified.
+func Run(ctx context.Context, suite string, o Options) (_ *Report, err error) {
+	r := &run{Options: o, report: &Report{Suite: suite, Command: o.Command, Time: time.Now().UTC().Truncate(time.Second),
+		Machine: machine(), Versions: o.Versions, Durability: durability(o.SyncAlways)}}
+	measure, ok := map[string]func(*run, context.Context) error{
+		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
+	}[suite]
+	if !ok {
+		return nil, fmt.Errorf("suite %q is not one of %v", suite, Suites())
+	}
+	if r.Seed == 0 {
+		r.Seed = 1
+	}
+	r.report.Seed = r.Seed
+	if r.broker, err = startBroker(ctx, o, filepath.Join(o.Dir, "nats")); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.broker.stop()) }()
+	if r.client, err = dial(r.broker.url); err != nil {
+		return nil, err
+	}
+	defer r.client.close()
+	if err := measure(r, ctx); err != nil {
+		return nil, fmt.Errorf("suite %s: %w", suite, err)
+	}
+	r.report.Machine.After = loadAverage()
+	return r.report, nil
+}
+
+func durability(syncAlways bool) string {
+	broker := "the broker syncs its streams every 2 minutes (the server's default), so an acknowledgement survives a " +
+		"crash of the broker and not of the machine"
+	if syncAlways {
+		broker = "the broker syncs each write before it acknowledges"
+	}
+	return "exactly once; one fdatasync of Tidemill's log per batch; " + broker
+}
+
+// run is one suite on its way.
+type run struct {
+	Options
+	broker *broker
+	client *client
+	report *Report
+}
+
+func (r *run) say(format string, args ...any) {
+	fmt.Fprintf(r.Log, r.report.Suite+": "+format+"\n", args...)
+}
+
+// worker starts `tidemill run` over sql with a data dir of its own.
+func (r *run) worker(ctx context.Context, dir, sql string, more ...string) (*worker, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the worker's folder: %w", err)
+	}
+	file := filepath.Join(dir, "bench.sql")
+	if err := os.WriteFile(file, []byte(sql), 0o600); err != nil {
+		return nil, fmt.Errorf("write the queries: %w", err)
+	}
+	if r.Threads > 0 {
+		more = append(more, "--threads", fmt.Sprint(r.Threads))
+	}
+	return startWorker(ctx, r.Options, r.broker.url, dir, file, more...)
+}
+
+// profiles are the flags of a worker that is to be profiled.
+func (r *run) profiles() []string {
+	var flags []string
+	if r.CPUProfile != "" {
+		flags = append(flags, "--cpuprofile", r.CPUProfile)
+	}
+	if r.MemProfile != "" {
+		flags = append(flags, "--memprofile", r.MemProfile)
+	}
+	return flags
+}
+
+// drain lets one more worker take what is left, up to the batches that only move the watermark.
+func (r *run) drain(ctx context.Context, dir, sql string) error {
+	w, err := r.worker(ctx, dir, sql, "--available-now")
+	if err != nil {
+		return err
+	}
+	return w.wait()
+}
+
+// quantile returns the q-quantile of values by the nearest rank, or 0. It sorts values.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[max(0, int(math.Ceil(q*float64(len(values))))-1)]
+}
+
+// batchStats describes batches that had data.
+func batchStats(all []engine.Progress) Batches {
+	var b Batches
+	var took []float64
+	b.Phases = map[string]float64{}
+	for _, p := range all {
+		if p.NoData {
+			continue
+		}
+		b.Count++
+		b.Rows += p.NumInputRows
+		took = append(took, p.BatchDuration)
+		for name, ms := range p.DurationMs {
+			b.Phases[name] += ms
+		}
+	}
+	for name := range b.Phases {
+		b.Phases[name] = math.Round(b.Phases[name]/float64(b.Count)*1000) / 1000
+	}
+	b.P50, b.P99 = quantile(took, 0.5), quantile(took, 0.99)
+	return b
+}

@@ -1,0 +1,181 @@
+package benchmarks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tidemill/tidemill/engine"
+)
+
+// throughput is a suite that lets a worker eat a filled stream as fast as it can.
+type throughput struct {
+	rows   int64
+	pack   int
+	target float64
+	sql    string                        // %d stands for the number of the run
+	checks func(dir string) []check      // of one run, in its folder
+	dump   func(run int) (stream string) // the sink's stream to read back; "" for none
+}
+
+const filterSQL = `CREATE SOURCE rows (` + columns + `
+) WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'ROWS', format = 'json');
+CREATE SINK kept WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'KEPT%d');
+CREATE QUERY filter INTO kept AS
+  SELECT order_id, user_id, country, amount, ts FROM rows WHERE amount >= 250;
+`
+
+const filterColumns = `{'order_id': 'BIGINT', 'user_id': 'VARCHAR', 'country': 'VARCHAR', 'amount': 'DECIMAL(10, 2)',
+  'ts': 'TIMESTAMP'}`
+
+// filter is one JSON row per message, half of them kept, into a JetStream sink.
+func (r *run) filter(ctx context.Context) error {
+	return r.throughput(ctx, throughput{rows: 1_000_000, pack: 1, target: 200_000, sql: filterSQL,
+		dump: func(run int) string { return fmt.Sprintf("KEPT%d", run) },
+		checks: func(dir string) []check {
+			return []check{{name: "filter",
+				want: "SELECT order_id, user_id, country, amount, ts FROM rows WHERE amount >= 250",
+				got:  fromJSON(filepath.Join(dir, "sink.ndjson"), filterColumns)}}
+		}})
+}
+
+const packedSQL = `CREATE SOURCE rows (` + columns + `,
+  WATERMARK FOR ts AS ts - ` + watermarkDelay + `
+) WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'ROWS', format = 'ndjson');
+CREATE SINK counts WITH (%s);
+CREATE QUERY packed INTO counts AS
+  SELECT window_start, window_end, country, count(*) AS n, sum(amount) AS amount
+  FROM tumble(rows, ts, INTERVAL '1 minute') GROUP BY ALL;
+`
+
+const countColumns = `{'window_start': 'TIMESTAMP', 'window_end': 'TIMESTAMP', 'country': 'VARCHAR', 'n': 'BIGINT',
+  'amount': 'DECIMAL(38, 2)'}`
+
+const wantCounts = `SELECT window_start, window_start + INTERVAL '1 minute' AS window_end, country, count(*) AS n,
+    sum(amount)::DECIMAL(38, 2) AS amount
+  FROM (SELECT *, time_bucket(INTERVAL '1 minute', ts, TIMESTAMP '1970-01-01') AS window_start FROM rows)
+  WHERE window_start + INTERVAL '1 minute' ` + closed + ` GROUP BY ALL`
+
+// closed ends a condition on the end of a window: those that the final watermark has not closed are still open.
+const closed = "<= (SELECT max(ts) FROM rows) - " + watermarkDelay
+
+// packed is a thousand JSON rows per message, counted in tumbling windows.
+func (r *run) packed(ctx context.Context) error {
+	t := throughput{rows: 4_000_000, pack: 1000, target: 800_000, dump: func(int) string { return "" }}
+	var sink, got string
+	switch r.Sink {
+	case "", "jetstream":
+		sink = "connector = 'jetstream', url = '${NATS_URL}', stream = 'COUNTS%d'"
+		t.dump = func(run int) string { return fmt.Sprintf("COUNTS%d", run) }
+		got = fromJSON("$DIR/sink.ndjson", countColumns)
+	case "duckdb":
+		sink = "connector = 'duckdb', path = '${BENCH_DIR}/out%d.duckdb', table = 'counts'"
+		got = "SELECT window_start, window_end, country, n, amount::DECIMAL(38, 2) FROM out.counts"
+	case "parquet":
+		sink = "connector = 'parquet', path = '${BENCH_DIR}/out%d'"
+		got = "SELECT window_start, window_end, country, n, amount::DECIMAL(38, 2) FROM read_parquet('$DIR/out*/*.parquet')"
+	default:
+		return fmt.Errorf("the sink of packed can not be %q; choose jetstream, duckdb or parquet", r.Sink)
+	}
+	t.sql = strings.Replace(packedSQL, "%s", sink, 1)
+	t.checks = func(dir string) []check {
+		c := check{name: "packed", want: wantCounts, got: strings.ReplaceAll(got, "$DIR", dir)}
+		if r.Sink == "duckdb" {
+			c.attach, _ = firstMatch(filepath.Join(dir, "out*.duckdb"))
+		}
+		return []check{c}
+	}
+	return r.throughput(ctx, t)
+}
+
+func firstMatch(glob string) (string, bool) {
+	found, err := filepath.Glob(glob)
+	if err != nil || len(found) == 0 {
+		return "", false
+	}
+	return found[0], true
+}
+
+func (r *run) throughput(ctx context.Context, t throughput) error {
+	if r.Rows > 0 {
+		t.rows = r.Rows
+	}
+	runs := max(1, r.Runs)
+	m := maker{seed: r.Seed, perSecond: 1000}
+	r.report.SQL, r.report.Target = fmt.Sprintf(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)
+	r.say("publishing %d rows, %d in a message", t.rows, t.pack)
+	if err := r.client.fill(ctx, m, t.rows, t.pack); err != nil {
+		return err
+	}
+	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
+	if err := m.write(rowsFile, t.rows); err != nil {
+		return err
+	}
+	if size, err := os.Stat(rowsFile); err == nil {
+		r.report.BytesPerRow = float64(size.Size())/float64(t.rows) - 1
+	}
+	var results []Throughput
+	for i := 1; i <= runs; i++ {
+		one, err := r.eat(ctx, t, i, rowsFile)
+		if err != nil {
+			return fmt.Errorf("run %d: %w", i, err)
+		}
+		results = append(results, *one)
+		r.say("run %d of %d: %.0f rows/s, verified; raw read %.0f rows/s", i, runs, one.RowsPerSecond, one.RawPerSecond)
+	}
+	r.report.Throughput = results
+	return nil
+}
+
+// eat measures one run and the raw read beside it.
+func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (*Throughput, error) {
+	raw, err := r.client.rawRead(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("raw read: %w", err)
+	}
+	dir := filepath.Join(r.Dir, fmt.Sprintf("run%d", run))
+	sql := fmt.Sprintf(t.sql, run)
+	before := r.broker.cpu()
+	w, err := r.worker(ctx, dir, sql, r.profiles()...)
+	if err != nil {
+		return nil, err
+	}
+	all := func(b []engine.Progress) bool { return len(b) > 0 && b[len(b)-1].Totals.In >= t.rows }
+	if err := w.until(ctx, all); err != nil {
+		return nil, err
+	}
+	one := &Throughput{Rows: t.rows, RawPerSecond: raw * float64(t.pack), WorkerCPU: cpuSeconds(w.pid()),
+		BrokerCPU: r.broker.cpu() - before}
+	if err := w.interrupt(); err != nil {
+		return nil, err
+	}
+	one.measure(w.progress())
+	one.PeakBytes = w.peakBytes()
+	if err := r.drain(ctx, dir, sql); err != nil {
+		return nil, err
+	}
+	if stream := t.dump(run); stream != "" {
+		if err := r.client.dump(ctx, stream, filepath.Join(dir, "sink.ndjson")); err != nil {
+			return nil, err
+		}
+	}
+	one.Verified, err = compare(ctx, r.Dir, rowsFile, readColumns, t.checks(dir))
+	return one, err
+}
+
+// measure takes the time from the start of the first batch to the end of the last one that had data.
+func (t *Throughput) measure(all []engine.Progress) {
+	var end time.Time
+	for _, p := range all {
+		if !p.NoData {
+			end = p.Timestamp.Add(time.Duration(p.BatchDuration * float64(time.Millisecond)))
+		}
+	}
+	t.Batches = batchStats(all)
+	t.Seconds = end.Sub(all[0].Timestamp).Seconds()
+	t.RowsPerSecond = float64(t.Rows) / t.Seconds
+	t.Ratio = t.RowsPerSecond / t.RawPerSecond
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
+
+	"github.com/tidemill/tidemill/internal/clock"
+	"github.com/tidemill/tidemill/internal/natsd"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testscript.RunMain(m, map[string]func() int{"tidemill": func() int {
+		e := &env{
+			stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.LookupEnv, clock: clock.System{},
+			tty: term.IsTerminal(int(os.Stdout.Fd())),
+		}
+		return int(e.main(context.Background(), os.Args[1:]))
+	}}))
+}
+
+// patience is how long a script waits for what must come.
+const patience = 30 * time.Second
+
+// TestScripts runs the command lines of testdata/script. Scripts named nats_* have a server at $NATS_URL.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			// The script's folder is named after it.
+			if !strings.HasPrefix(filepath.Base(env.WorkDir), "script-nats_") {
+				return nil
+			}
+			server, err := natsd.Start(natsd.Options{Dir: filepath.Join(env.WorkDir, ".nats")})
+			if err != nil {
+				return err
+			}
+			env.Defer(server.Stop)
+			env.Setenv("NATS_URL", server.URL())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish,
+		},
+	})
+}
+
+// exits CODE COMMAND… runs a command and compares its exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("run %s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code is %d, not %d", got, want)
+	}
+}
+
+// until PATTERN COMMAND… runs a command again and again until its output matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND…")
+	}
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); ; {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout")
+		if err == nil && pattern.MatchString(out) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q did not come; the last output was\n%s", args[0], out)
+		}
+	}
+}
+
+// interrupt QUERY-DIR sends SIGINT to the process that holds the directory's lock.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: interrupt QUERY-DIR")
+	}
+	found := regexp.MustCompile(`pid=(\d+)`).FindStringSubmatch(ts.ReadFile(filepath.Join(args[0], "LOCK")))
+	if found == nil {
+		ts.Fatalf("nobody holds %s", args[0])
+	}
+	pid, err := strconv.Atoi(found[1])
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGINT))
+}
+
+// damage GLOB OFFSET flips a bit of the only file that matches.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage GLOB OFFSET")
+	}
+	paths, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(paths) != 1 {
+		ts.Fatalf("%s matches %d files", args[0], len(paths))
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data, err := os.ReadFile(paths[0])
+	ts.Check(err)
+	data[at] ^= 1
+	ts.Check(os.WriteFile(paths[0], data, 0o600))
+}
+
+// publish STREAM SUBJECT FILE makes the stream and publishes each line of a file.
+func publish(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: publish STREAM SUBJECT FILE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
+	ts.Check(err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	ts.Check(err)
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]},
+		AllowAtomicPublish: true})
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		_, err := js.Publish(ctx, args[1], []byte(strings.TrimSuffix(line, "\n")))
+		ts.Check(err)
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/sinks/letters"
+)
+
+func TestTimesOfTheCommandLine(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"2026-01-01":                "2026-01-01T00:00:00Z",
+		"2026-01-01 12:30":          "2026-01-01T12:30:00Z",
+		"2026-01-01 12:30:01.5":     "2026-01-01T12:30:01.5Z",
+		"2026-01-01T12:30:00+01:00": "2026-01-01T11:30:00Z",
+	} {
+		at, err := parseTime("from", text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, stamp(at))
+	}
+	for _, text := range []string{"", "yesterday", "2026-13-01", "01.02.2026"} {
+		_, err := parseTime("from", text)
+		require.Equal(t, diag.BadTime, diag.CodeOf(err), text)
+	}
+	_, _, err := parseRange("2026-01-02", "2026-01-01")
+	require.Equal(t, diag.BadTime, diag.CodeOf(err))
+}
+
+func TestPeriods(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"1d": 24 * time.Hour, "6h": 6 * time.Hour,
+		"1 day": 24 * time.Hour, "90 minutes": 90 * time.Minute} {
+		d, err := parsePeriod("every", text, time.Second)
+		require.NoError(t, err, text)
+		require.Equal(t, want, d)
+	}
+	for _, text := range []string{"", "1", "1 month", "-1d", "10 ms"} {
+		_, err := parsePeriod("every", text, time.Second)
+		require.Equal(t, diag.BadTime, diag.CodeOf(err), text)
+	}
+}
+
+func TestBackfillRefusesTooManySlots(t *testing.T) {
+	t.Parallel()
+	_, err := backfillFlags{from: "2026-01-01", to: "2027-01-01", every: "1 second"}.slots()
+	require.ErrorContains(t, err, "31,536,000 slots")
+	slots, err := backfillFlags{from: "2026-01-01", to: "2026-02-01", every: "1d"}.slots()
+	require.NoError(t, err)
+	require.Len(t, slots, 31)
+}
+
+func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
+	n, err := memoryLimit("2 GiB")
+	require.NoError(t, err)
+	require.Equal(t, int64(2<<30), n)
+	n, err = memoryLimit("")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, int64(memoryMin))
+	for _, text := range []string{"much", "1 KiB", "-1"} {
+		_, err := memoryLimit(text)
+		require.Equal(t, diag.Usage, diag.CodeOf(err), text)
+	}
+}
+
+func TestStatementsEndOutsideOfQuotes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"SELECT 1;\n":              true,
+		"SELECT 1\n":               false,
+		"SELECT ';'\n":             false,
+		"SELECT ';';\n":            true,
+		"SELECT 1; -- more\n":      true,
+		"SELECT 1 -- ;\n":          false,
+		"SELECT /* ; */ 1\n":       false,
+		"SELECT /* open ; \n":      false,
+		"SELECT $$ ; $$\n":         false,
+		"SELECT $t$ ; $t$ ;\n":     true,
+		"SELECT 'it''s;' || \";\"": false,
+		"SELECT 4 / 2;":            true,
+		"":                         false,
+	} {
+		require.Equal(t, want, complete(text), text)
+	}
+}
+
+func TestTablesShowNoControlCharacters(t *testing.T) {
+	t.Parallel()
+	l := listing{columns: []string{"name", "rows_in"}, right: set("rows_in")}
+	l.add("a\x1b[2Jb\n", 1)
+	l.add("long name", 12345)
+	require.Equal(t, "NAME       ROWS IN\na·[2Jb⏎          1\nlong name    12345\n", l.table())
+}
+
+func TestLettersGiveTheirOriginalBytes(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "x", string(letterBytes(letters.Letter{Payload: []byte("x"), Row: []byte(`{"a":1}`)})))
+	require.Equal(t, `{"a":1}`, string(letterBytes(letters.Letter{Row: []byte(`{"a":1}`)})))
+	require.Nil(t, letterBytes(letters.Letter{}))
+}
+
+func TestServerVersions(t *testing.T) {
+	t.Parallel()
+	require.True(t, atLeast("2.12.0", 2, 12))
+	require.True(t, atLeast("v3.0", 2, 12))
+	require.False(t, atLeast("2.11.9", 2, 12))
+	require.False(t, atLeast("devel", 2, 12))
+}
+
+func TestEveryCommandSaysWhatItDoes(t *testing.T) {
+	t.Parallel()
+	e, _, _ := testEnv()
+	for _, c := range e.root().Commands() {
+		require.NotEmpty(t, c.Short, c.Name())
+		require.False(t, strings.HasSuffix(c.Short, "."), c.Name())
+	}
+}
