@@ -21,7 +21,8 @@ func dial(url string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(20_000))
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(20_000),
+		jetstream.WithPublishAsyncTimeout(time.Minute))
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
@@ -61,7 +62,7 @@ func (c *client) fill(ctx context.Context, m maker, n int64, pack int) error {
 			}
 			i++
 		}
-		if _, err := c.js.PublishAsync(inSubject, body); err != nil {
+		if _, err := c.js.PublishAsync(inSubject, body, jetstream.WithStallWait(time.Minute)); err != nil {
 			return fmt.Errorf("publish row %d: %w", i, err)
 		}
 	}
@@ -80,9 +81,9 @@ func (c *client) acknowledged(ctx context.Context) error {
 	return nil
 }
 
-// pace publishes one row a message at a steady rate for a duration. make returns the next message just before it is
+// pace publishes one row a message at a steady rate for a duration. next returns the next message just before it is
 // sent. It returns how many were sent.
-func (c *client) pace(ctx context.Context, rate int64, d time.Duration, make func(n int64) []byte) (int64, error) {
+func (c *client) pace(ctx context.Context, rate int64, d time.Duration, next func(n int64) []byte) (int64, error) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
@@ -90,7 +91,7 @@ func (c *client) pace(ctx context.Context, rate int64, d time.Duration, make fun
 	for {
 		passed := min(time.Since(began), d)
 		for due := int64(passed.Seconds() * float64(rate)); sent < due; sent++ {
-			if _, err := c.js.PublishAsync(inSubject, make(sent)); err != nil {
+			if _, err := c.js.PublishAsync(inSubject, next(sent), jetstream.WithStallWait(time.Minute)); err != nil {
 				return sent, fmt.Errorf("publish row %d: %w", sent, err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 )
@@ -151,10 +152,14 @@ func points(n int64, most int) []int64 {
 }
 
 // sweep runs a subtest per plot over how often its uninterrupted life did something, as count says.
-func sweep(t *testing.T, most int, each func(t *testing.T, whole *life, want string, i int, k int64), count func(*life) func() int64) {
+func sweep(
+	t *testing.T, most int,
+	each func(t *testing.T, whole *life, want string, i int, k int64), count func(*life) func() int64,
+) {
 	p := newParser(t)
 	for _, pl := range plots() {
 		t.Run(pl.name, func(t *testing.T) {
+			t.Parallel()
 			whole := newLife(t, p, pl)
 			total := count(whole)
 			require.NoError(t, whole.run())
@@ -213,6 +218,7 @@ func TestCrashFaults(t *testing.T) {
 		l.disk = mem
 		if err != nil {
 			require.ErrorIs(t, err, cause, when)
+			require.Equal(t, cause == syscall.ENOSPC, diag.CodeOf(err) == diag.DiskFull, "%s: %v", when, err)
 			if i%3 == 0 {
 				l.disk = mem.Crash(0, k)
 			}

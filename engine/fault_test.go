@@ -26,7 +26,9 @@ type troubled struct {
 	before func(ctx context.Context, call string) error
 }
 
-func (s troubled) Available(ctx context.Context, from stream.Offset, id string, l stream.Limit) (stream.Available, error) {
+func (s troubled) Available(
+	ctx context.Context, from stream.Offset, id string, l stream.Limit,
+) (stream.Available, error) {
 	if err := s.before(ctx, "available"); err != nil {
 		return stream.Available{}, err
 	}

@@ -148,7 +148,7 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 		}
 		q.inputs = append(q.inputs, in)
 		r, err := q.readAll(ctx, in, bo)
-		call.Inputs[s.Name] = exec.Input{Records: r.records}
+		call.Inputs[s.Name] = exec.Input{Records: r.records, Bounded: in.published()}
 		faults += int64(len(r.faults))
 		if err != nil {
 			return call, faults, err

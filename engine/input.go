@@ -116,13 +116,10 @@ func limitOf(s *planner.Source) stream.Limit {
 		Bytes: s.Options.Int("max_bytes_per_batch"),
 		Files: s.Options.Int("max_files_per_batch"),
 	}
-	if s.Connector != "jetstream" {
-		return l
-	}
-	if l.Rows == 0 {
+	if l.Rows == 0 && (s.Connector == "jetstream" || s.Connector == "generator") {
 		l.Rows = batchMessages
 	}
-	if l.Bytes == 0 {
+	if l.Bytes == 0 && s.Connector == "jetstream" {
 		l.Bytes = batchBytes
 	}
 	return l

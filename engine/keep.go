@@ -39,6 +39,14 @@ func (q *Query) checkpointInterval() time.Duration {
 	return 10 * time.Second
 }
 
+// checkpointBytes is how many payload bytes make a state version due before its time.
+func (q *Query) checkpointBytes() int64 {
+	if q.def.Options.Has("checkpoint_bytes") {
+		return q.def.Options.Int("checkpoint_bytes")
+	}
+	return 64 << 20
+}
+
 // keepIfDue collects a finished state version and begins the next one when the interval has passed or enough has
 // been read. It does not wait for the disk.
 func (q *Query) keepIfDue(ctx context.Context) error {
@@ -56,7 +64,7 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 	}
 	now := q.opt.Clock.Now()
 	if q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil ||
-		now.Sub(s.last) < q.checkpointInterval() && s.bytes < changedBytesMax {
+		now.Sub(s.last) < q.checkpointInterval() && s.bytes < q.checkpointBytes() {
 		return nil
 	}
 	return q.keep(ctx)

@@ -72,14 +72,13 @@ const (
 
 // Tunables that are not worth an option: each is explained where it is used.
 const (
-	commitDelay     = 20 * time.Millisecond // a Commit waits this long for the next Intent to ride with
-	pollInterval    = 10 * time.Millisecond // between looks at sources that can not wait, as in Spark
-	backoffFirst    = 100 * time.Millisecond
-	backoffMax      = 10 * time.Second
-	batchMessages   = 100_000  // of a jetstream source in one batch, unless it says otherwise
-	batchBytes      = 32 << 20 // likewise: packed messages hold many rows
-	changedBytesMax = 64 << 20 // a state version is due when this much has been read since the last
-	excludedMax     = 1000     // more poison rows than this in one batch is not poison but a wrong query
+	commitDelay   = 20 * time.Millisecond // a Commit waits this long for the next Intent to ride with
+	pollInterval  = 10 * time.Millisecond // between looks at sources that can not wait, as in Spark
+	backoffFirst  = 100 * time.Millisecond
+	backoffMax    = 10 * time.Second
+	batchMessages = 100_000  // of a jetstream or generator source in one batch, unless it says otherwise
+	batchBytes    = 32 << 20 // likewise: packed messages hold many rows
+	excludedMax   = 1000     // more poison rows than this in one batch is not poison but a wrong query
 )
 
 func (o Options) withDefaults() Options {

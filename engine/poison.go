@@ -33,7 +33,7 @@ func (q *Query) executePoisoned(ctx context.Context, w *work, cause error) (*exe
 		return nil, err
 	}
 	if len(bad) == 0 { // only together do the rows fail, such as a sum that overflows
-		return nil, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows up to batch %d together, not on any one of them",
+		return nil, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows up to batch %d together, not on any one",
 			q.def.Name, w.intent.Batch).WithHint("guard the expression, for example with TRY_CAST or a wider type")
 	}
 	x := checkpoint.Exclude{Batch: w.intent.Batch, Rows: map[string][]checkpoint.Exclusion{}}

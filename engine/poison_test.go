@@ -28,7 +28,8 @@ func (w *world) hookOnce(point string, n int) {
 // crash between finding and delivering changes nothing.
 func TestPoison(t *testing.T) {
 	p := newParser(t)
-	for _, point := range []string{"", engine.AfterIntent, engine.AfterExecute, engine.MidSink, engine.AfterSink, engine.AfterCommit} {
+	for _, point := range []string{"", engine.AfterIntent, engine.AfterExecute, engine.MidSink, engine.AfterSink,
+		engine.AfterCommit} {
 		t.Run("killed "+point, func(t *testing.T) {
 			w := newWorld(t, p)
 			app := w.app(plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
@@ -68,14 +69,15 @@ func TestPoison(t *testing.T) {
 // TestPoisonTogether asks that no row is blamed for what none of them did alone, and that the search ends.
 func TestPoisonTogether(t *testing.T) {
 	p := newParser(t)
+	const body = `SELECT window_start, sum(v)::TINYINT AS s
+		FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY ALL`
 	cases := map[string]struct {
 		body string
 		last []any // what the failing batch brings
 	}{
 		// The first batches fill a window whose sum does not fit; the last row only closes it.
-		"an earlier window": {`SELECT window_start, sum(v)::TINYINT AS s FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY ALL`,
-			[]any{9, "a", 1, at(100)}},
-		"rows of one batch": {`SELECT window_start, sum(v)::TINYINT AS s FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY ALL`, nil},
+		"an earlier window": {body, []any{9, "a", 1, at(100)}},
+		"rows of one batch": {body, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +124,8 @@ func TestLateLetters(t *testing.T) {
 			q = w.mustOpen(app)
 			require.NoError(t, q.Finish(t.Context()))
 			require.NoError(t, q.Close(t.Context()))
-			require.Equal(t, []string{`2 late src #0: {"id":3,"k":"a","v":1,"ts":"2026-01-01T00:00:02.000000"}`}, w.deadLetters("q"))
+			require.Equal(t, []string{`2 late src #0: {"id":3,"k":"a","v":1,"ts":"2026-01-01T00:00:02.000000"}`},
+				w.deadLetters("q"))
 			rows := texts(w.sinks.Rows("mem"))
 			require.Equal(t, []string{"2026-01-01T00:00:00.000000|1", "2026-01-01T00:00:40.000000|2"}, rows)
 		})

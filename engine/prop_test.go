@@ -259,11 +259,13 @@ func (p *play) compare(s shape, mode string) {
 	require.NoError(p.rt, err)
 	defer table.Release()
 	got := p.got(mode)
-	require.Equal(p.rt, lines(stream.Batch{Records: table.Records, Schema: table.Schema}), got, "plain DuckDB, %s: %s", mode, s.body)
+	want := lines(stream.Batch{Records: table.Records, Schema: table.Schema})
+	require.Equal(p.rt, want, got, "plain DuckDB, %s: %s", mode, s.body)
 
 	gone := map[int]bool{}
 	if q := s.lateness(); q != "" {
-		partly, err := conn.Rows(p.rt.Context(), "SELECT id, bool_and(late) FROM ("+q+") GROUP BY id HAVING bool_or(late)")
+		partly, err := conn.Rows(p.rt.Context(),
+			"SELECT id, bool_and(late) FROM ("+q+") GROUP BY id HAVING bool_or(late)")
 		require.NoError(p.rt, err)
 		for _, row := range partly {
 			if row[1] == false {

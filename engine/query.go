@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tidemill/tidemill/checkpoint"
@@ -94,7 +95,7 @@ func openAs(ctx context.Context, opt Options, app *planner.App, name string) (*Q
 		return nil, err
 	}
 	if err := guarded("query "+name, func() error { return q.open(ctx) }); err != nil {
-		return nil, errors.Join(err, q.release(false))
+		return nil, errors.Join(q.diskFull(err), q.release(false))
 	}
 	return q, nil
 }
@@ -283,7 +284,7 @@ func (q *Query) Close(ctx context.Context) error {
 	if q.failed != nil {
 		return q.release(false)
 	}
-	err := q.finalSnapshot(ctx)
+	err := q.diskFull(q.finalSnapshot(ctx))
 	return errors.Join(err, q.release(err == nil))
 }
 
@@ -324,6 +325,17 @@ func (q *Query) guard(err *error) {
 	if r := recover(); r != nil {
 		*err = q.fail(panicError("query "+q.def.Name, r))
 	}
+	*err = q.diskFull(*err)
+}
+
+// diskFull gives the fault of a full disk its code where nobody below has: any file under the data dir can meet it.
+func (q *Query) diskFull(err error) error {
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if !full || diag.CodeOf(err) != "" {
+		return err
+	}
+	return diag.Wrap(diag.DiskFull, err, "query %q", q.def.Name).
+		WithNote("what was acknowledged is safe").WithHint("free some space and start again")
 }
 
 // fail notes that the query can not go on in this life.

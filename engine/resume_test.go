@@ -24,7 +24,8 @@ const tumbling = plotSource + `CREATE QUERY q INTO mem OUTPUT MODE APPEND AS
 // effect after it.
 func TestChangedText(t *testing.T) {
 	p := newParser(t)
-	const old = plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS SELECT k, count(*) AS n, 'old' AS who FROM src GROUP BY k;`
+	const old = plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
+		SELECT k, count(*) AS n, 'old' AS who FROM src GROUP BY k;`
 	for _, point := range []string{engine.AfterIntent, engine.AfterExecute, engine.AfterSink, engine.AfterCommit} {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t, p)
@@ -232,10 +233,12 @@ func TestRefresh(t *testing.T) {
 	}
 	write("moving.csv", "a,anna\n")
 	write("still.csv", "a,one\n")
-	app := w.app(plotSource + fmt.Sprintf(`CREATE TABLE moving REFRESH EVERY '1 minute' AS SELECT * FROM read_csv('%s/moving.csv');
+	app := w.app(plotSource + fmt.Sprintf(`
+		CREATE TABLE moving REFRESH EVERY '1 minute' AS SELECT * FROM read_csv('%s/moving.csv');
 		CREATE TABLE still AS SELECT * FROM read_csv('%s/still.csv');
 		CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
-		SELECT m.name AS m, s.name AS s, count(*) AS n FROM src LEFT JOIN moving m USING (k) LEFT JOIN still s USING (k) GROUP BY ALL;`, dir, dir))
+		SELECT m.name AS m, s.name AS s, count(*) AS n
+		FROM src LEFT JOIN moving m USING (k) LEFT JOIN still s USING (k) GROUP BY ALL;`, dir, dir))
 	q := w.mustOpen(app)
 	feed := func(id int) {
 		w.add(app, "src", []any{id, "a", 1, at(id)})
@@ -274,7 +277,8 @@ func TestSlots(t *testing.T) {
 	w := newWorld(t, newParser(t))
 	app := w.app(plotSource + `CREATE QUERY q INTO mem TRIGGER CRON '0 * * * *' OUTPUT MODE COMPLETE AS
 		SELECT k, count(*) AS n FROM src WHERE ts >= getvariable('slot_start') AND ts < getvariable('slot_end') GROUP BY k;`)
-	w.add(app, "src", []any{1, "a", 1, at(1)}, []any{2, "a", 1, at(3601)}, []any{3, "b", 1, at(3602)}, []any{4, "a", 1, at(3603)})
+	w.add(app, "src", []any{1, "a", 1, at(1)}, []any{2, "a", 1, at(3601)}, []any{3, "b", 1, at(3602)},
+		[]any{4, "a", 1, at(3603)})
 	slot := func(n int) trigger.Slot {
 		return trigger.Slot{Start: start.Add(time.Duration(n) * time.Hour), End: start.Add(time.Duration(n+1) * time.Hour)}
 	}

@@ -53,7 +53,8 @@ func newParser(t testing.TB) *parser {
 func (p *parser) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, err := sqlfront.Parse(ctx, text, sqlfront.Env{Getenv: os.LookupEnv, ReadFile: os.ReadFile, Registry: reg, Typer: p.conn})
+	s, err := sqlfront.Parse(ctx, text,
+		sqlfront.Env{Getenv: os.LookupEnv, ReadFile: os.ReadFile, Registry: reg, Typer: p.conn})
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}

@@ -80,7 +80,7 @@ func TestPreludeInDocuments(t *testing.T) {
 
 var (
 	commandLine = regexp.MustCompile("(?m)(?:^\\s*(?:\\$ )?|`)tidemill ([a-z][^\\n`#|]*)") //nolint:gochecknoglobals // a constant pattern
-	flagWord    = regexp.MustCompile(`^--[a-z-]+`)                                       //nolint:gochecknoglobals // a constant pattern
+	flagWord    = regexp.MustCompile(`^--[a-z-]+`)                                         //nolint:gochecknoglobals // a constant pattern
 )
 
 // TestCommandLinesExist asks that every command line in a document names a command that exists, with flags it has.

@@ -44,15 +44,18 @@ func (e *env) checkpointCommand() *cobra.Command {
 
 // checkpointDir takes a query of the data dir, or the path of a query's directory itself.
 func checkpointDir(dataDir, arg string) (string, error) {
-	if _, err := os.Stat(filepath.Join(arg, metaFile)); err == nil {
+	switch {
+	case exists(filepath.Join(arg, metaFile)):
 		return arg, nil
-	}
-	if info, err := os.Stat(arg); err == nil && info.IsDir() {
-		if _, err := os.Stat(filepath.Join(dataDir, arg, metaFile)); err != nil {
-			return arg, nil // it says itself what it lacks
-		}
+	case exists(arg) && !exists(filepath.Join(dataDir, arg, metaFile)):
+		return arg, nil // it says itself what it lacks
 	}
 	return queryDir(dataDir, arg)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // checkpointInspect lists the files that matter.

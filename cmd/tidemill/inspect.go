@@ -106,15 +106,17 @@ func queryDir(dataDir, query string) (string, error) {
 // stateOf says whether somebody runs a query now, and who.
 func stateOf(dir string, s *checkpoint.Summary) (state, holder string, err error) {
 	held, err := vfs.Held(dir)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", "", err //nolint:wrapcheck // names the lock
-	case held != nil:
-		return "running", strings.TrimSpace(held.PID + " " + held.Host), nil
-	case s.Closed:
-		return "stopped", "", nil
 	}
-	return "interrupted", "", nil
+	state = "interrupted"
+	if s.Closed {
+		state = "stopped"
+	}
+	if held == nil {
+		return state, "", nil
+	}
+	return "running", strings.TrimSpace(held.PID + " " + held.Host), nil
 }
 
 func (e *env) showCommand() *cobra.Command {

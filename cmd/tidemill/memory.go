@@ -38,7 +38,7 @@ func machineMemory() int64 {
 	total := int64(memoryMin)
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err == nil {
-		total = int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // their types differ between machines
+		total = int64(info.Totalram) * int64(info.Unit)
 	}
 	if limit := cgroupMemory(); limit > 0 {
 		total = min(total, limit)

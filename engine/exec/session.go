@@ -160,6 +160,7 @@ func casts(cols []stream.Column) string {
 // it likes. The records are borrowed.
 type Input struct {
 	Records []arrow.Record
+	Bounded bool // the source gave only what was asked for: From and To do not apply to it
 }
 
 // Call is one batch to run.

@@ -61,7 +61,7 @@ func (r *run) importSource(ctx context.Context, src *sourceRun) error {
 		src.left += rec.NumRows()
 	}
 	r.countExcluded(src)
-	return r.eventTimes(ctx, src)
+	return r.eventTimes(ctx, src, recs)
 }
 
 func (r *run) countExcluded(src *sourceRun) {
@@ -135,8 +135,8 @@ func (src *sourceRun) takes(ordinal int64) bool {
 	return found
 }
 
-// eventTimes takes the source's greatest event time and takes impossible ones out.
-func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
+// eventTimes takes the source's greatest event time and takes impossible ones out. recs are the rows of its table.
+func (r *run) eventTimes(ctx context.Context, src *sourceRun, recs []arrow.Record) error {
 	if src.in.EventTime == "" || src.left == 0 {
 		return nil
 	}
@@ -147,21 +147,18 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 	}
 	good := fmt.Sprintf("%s BETWEEN make_timestamp(%d) AND make_timestamp(%d)", col, -timeBound, high)
 	table := duck.QuoteIdent(src.name)
-	rows, err := r.s.conn.Rows(ctx,
-		fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
-			"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
-	if err != nil {
-		return err
+	times, ok := src.scanTimes(recs, high)
+	if !ok {
+		var err error
+		if times, err = r.askTimes(ctx, col, good, table); err != nil {
+			return err
+		}
 	}
-	src.nullTime = integer(rows[0][0])
-	if rows[0][2] != nil {
-		m := integer(rows[0][2])
-		src.counts.MaxTime = &m
-	}
+	src.nullTime, src.counts.MaxTime = times.nulls, times.most
 	if err := r.boundTime(ctx, src); err != nil {
 		return err
 	}
-	if integer(rows[0][1]) == 0 {
+	if times.bad == 0 {
 		return nil
 	}
 	dead, err := r.s.conn.Rows(ctx,
@@ -188,6 +185,9 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun) error {
 
 // boundTime takes the rows out whose event time is not asked for. They count as filtered.
 func (r *run) boundTime(ctx context.Context, src *sourceRun) error {
+	if r.c.Inputs[src.name].Bounded {
+		return nil
+	}
 	col := duck.QuoteIdent(src.in.EventTime)
 	for _, out := range []struct {
 		op string

@@ -63,6 +63,7 @@ type adv struct {
 	raw map[string][]arrow.Record // whole input per source
 	n   map[string]int64
 	ref *duck.Table
+	std *duck.Conn
 }
 
 func newAdv(t testing.TB, seed, n int) *adv {
@@ -318,21 +319,21 @@ func (a *adv) sliced(p *planner.Plan, rnd *rand.Rand) (*advRun, error) {
 }
 
 func (a *adv) stock(p *planner.Plan, body string, macros []*planner.Macro, views []*planner.View) ([]string, []string, error) {
-	db, err := duck.Open(a.t.Context(), duck.Options{Sealed: true, Threads: 1})
-	if err != nil {
-		return nil, nil, err
+	var err error
+	fresh := a.std == nil
+	if fresh {
+		db, err := duck.Open(a.t.Context(), duck.Options{Sealed: true, Threads: 1})
+		require.NoError(a.t, err)
+		a.std, err = db.Conn(a.t.Context())
+		require.NoError(a.t, err)
 	}
-	defer db.Close()
-	c, err := db.Conn(a.t.Context())
-	if err != nil {
-		return nil, nil, err
-	}
-	defer c.Close()
+	c := a.std
 	ex := func(sql string) {
 		if _, e := c.Exec(a.t.Context(), sql); e != nil && err == nil {
 			err = fmt.Errorf("%s: %w", sql, e)
 		}
 	}
+	if fresh {
 	ex(sqlfront.Prelude())
 	ex("CREATE TABLE ref AS " + advRef)
 	for _, s := range a.app.Sources {
@@ -344,11 +345,12 @@ func (a *adv) stock(p *planner.Plan, body string, macros []*planner.Macro, views
 			return nil, nil, e
 		}
 	}
+	}
 	for _, m := range macros {
 		ex(m.Text)
 	}
 	for _, v := range views {
-		ex("CREATE VIEW " + duck.QuoteIdent(v.Name) + " AS " + v.Body)
+		ex("CREATE OR REPLACE TEMP VIEW " + duck.QuoteIdent(v.Name) + " AS " + v.Body)
 	}
 	if err != nil {
 		return nil, nil, err

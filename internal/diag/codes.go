@@ -60,6 +60,7 @@ const (
 	SinkMode             Code = "SINK_MODE"
 	SinkUnreachable      Code = "SINK_UNREACHABLE"
 	SourceReplaced       Code = "SOURCE_REPLACED"
+	SourceTaken          Code = "SOURCE_TAKEN"
 	SourceUnreachable    Code = "SOURCE_UNREACHABLE"
 	SQLInvalid           Code = "SQL_INVALID"
 	StateCorrupt         Code = "STATE_CORRUPT"
@@ -124,6 +125,7 @@ func Codes() []Description {
 		{SinkMode, ExitSQL, "the sink can not hold results of this output mode"},
 		{SinkUnreachable, ExitUnreachable, "a sink can not be reached"},
 		{SourceReplaced, ExitState, "the source is not the one the query began with"},
+		{SourceTaken, ExitUsage, "another consumer takes the messages of the work-queue stream already"},
 		{SourceUnreachable, ExitUnreachable, "a source can not be reached"},
 		{SQLInvalid, ExitSQL, "DuckDB refuses the SQL"},
 		{StateCorrupt, ExitState, "a state version is damaged"},

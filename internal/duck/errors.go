@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"syscall"
 
 	duckdb "github.com/marcboeker/go-duckdb"
 )
@@ -64,6 +65,11 @@ func (e *Error) Error() string { return "duckdb: " + e.Kind.String() + ": " + e.
 
 // Unwrap returns the driver's error.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is find syscall.ENOSPC in DuckDB's texts about a full disk, whatever their kind.
+func (e *Error) Is(target error) bool {
+	return target == syscall.ENOSPC && strings.Contains(e.Message, "No space left on device")
+}
 
 // RowFault reports whether the value of some row may have caused the error, so that the statement may succeed
 // without that row. Memory, I/O, interrupts and internal errors never are.

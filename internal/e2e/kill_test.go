@@ -47,7 +47,7 @@ func TestServerRestart(t *testing.T) {
 	}
 	r := newRig(t)
 	stop := r.produce()
-	for range 3 {
+	for range 2 {
 		c := r.start()
 		<-time.After(r.between(500*time.Millisecond, 1500*time.Millisecond))
 		r.server.Restart()
@@ -62,7 +62,7 @@ func TestServerRestart(t *testing.T) {
 // first one, told to stop, finishes its batches.
 func TestTwoProcesses(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it builds the program")
+		t.Skip("it takes seconds")
 	}
 	r := newRig(t)
 	stop := r.produce()

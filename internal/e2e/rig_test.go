@@ -25,7 +25,35 @@ import (
 	"github.com/tidemill/tidemill/sqlfront"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// binary is the variable that tells the tests where TestMain has built the program.
+const binary = "TIDEMILL_E2E_BINARY"
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tidemill-e2e-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		bin := filepath.Join(dir, "tidemill")
+		var out []byte
+		if out, err = exec.Command("go", "build", "-o", bin, "../../cmd/tidemill").CombinedOutput(); err != nil {
+			err = fmt.Errorf("build the program: %w\n%s", err, out)
+		} else {
+			err = os.Setenv(binary, bin)
+		}
+	}
+	code := 1
+	if err == nil {
+		if code = m.Run(); code == 0 {
+			err = goleak.Find()
+		}
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
 
 const app = `
 CREATE SOURCE orders (id BIGINT, k VARCHAR, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
@@ -51,11 +79,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), server: testkit.StartNATS(t)}
-	r.bin = filepath.Join(r.dir, "tidemill")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", r.bin, "../../cmd/tidemill")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	r := &rig{t: t, dir: t.TempDir(), server: testkit.StartNATS(t), bin: os.Getenv(binary)}
 	r.server.CreateStream(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}})
 	sql := fmt.Sprintf(app, r.server.URL(), r.path("out"))
 	require.NoError(t, os.WriteFile(r.path("app.sql"), []byte(sql), 0o600))
@@ -143,7 +167,8 @@ func (r *rig) produce() (stop func()) {
 					at = at.Add(-30 * time.Second)
 				}
 				k := string(rune('a' + rnd.IntN(4)))
-				row := fmt.Sprintf(`{"id":%d,"k":"%s","v":%d,"ts":"%s"}`, id, k, rnd.IntN(1000), at.Format("2006-01-02T15:04:05.000"))
+				row := fmt.Sprintf(`{"id":%d,"k":"%s","v":%d,"ts":"%s"}`, id, k, rnd.IntN(1000),
+					at.Format("2006-01-02T15:04:05.000"))
 				for {
 					once, done := context.WithTimeout(ctx, 500*time.Millisecond)
 					_, err := js.Publish(once, "orders."+k, []byte(row))

@@ -14,11 +14,14 @@ import (
 
 // JetStream error codes that callers tell apart.
 const (
-	ErrStreamNotFound  = 10059
-	ErrMessageNotFound = 10037
-	ErrWrongLastSeq    = 10071
-	ErrWrongLastSeqAny = 10164 // without the sequence that is there
-	ErrStreamNameInUse = 10058
+	ErrStreamNotFound    = 10059
+	ErrConsumerNotFound  = 10014
+	ErrQueueTaken        = 10099 // a work-queue stream has a consumer without filter already
+	ErrQueueSubjectTaken = 10100 // or one whose filter overlaps
+	ErrMessageNotFound   = 10037
+	ErrWrongLastSeq      = 10071
+	ErrWrongLastSeqAny   = 10164 // without the sequence that is there
+	ErrStreamNameInUse   = 10058
 )
 
 // APIError is what the server answers when it refuses a JetStream request.
@@ -123,6 +126,9 @@ func (c *Client) Silent(conn *nats.Conn, err error) error {
 	}
 	return diag.Retry(wrong.WithHint("the connection may come back by itself; look at the server if it does not"))
 }
+
+// What returns whom the connection is for, such as `source "orders"`.
+func (c *Client) What() string { return c.cfg.What }
 
 // Prefix returns what stands before the subject of a JetStream request.
 func (c *Client) Prefix() string { return c.prefix }

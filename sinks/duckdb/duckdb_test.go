@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -65,6 +66,21 @@ func TestSharedFile(t *testing.T) {
 		}
 	}
 	require.Equal(t, [][]any{{int64(3), int64(3)}}, query(t, pool, path, "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)"))
+	require.Len(t, pool.files, 1)
+}
+
+// TestSymlink sees that two names of one file are one instance: two would write over one another.
+func TestSymlink(t *testing.T) {
+	t.Parallel()
+	pool, dir := testPool(), t.TempDir()
+	path, link := filepath.Join(dir, "a.duckdb"), filepath.Join(dir, "b.duckdb")
+	require.NoError(t, os.Symlink(path, link))
+	for i, name := range []string{path, link} {
+		sink, err := connect(pool, name, "t"+string(rune('0'+i)), sinktest.Config(stream.Append))
+		require.NoError(t, err)
+		require.NoError(t, sink.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 1, -1)))
+		t.Cleanup(func() { require.NoError(t, sink.Close()) })
+	}
 	require.Len(t, pool.files, 1)
 }
 
@@ -155,11 +171,22 @@ func TestFatal(t *testing.T) {
 	require.NoError(t, s.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 1, -1)))
 	own := s.(*sink)
 	file := own.file
-	err = file.judge(&duck.Error{Kind: duck.Fatal, Message: "no space left"}, "commit")
+	text := `Could not write file "f.duckdb.wal": No space left on device`
+	err = file.judge(&duck.Error{Kind: duck.Other, Message: "Failed to commit: " + text}, "commit")
+	require.Equal(t, diag.DiskFull, diag.CodeOf(err))
+	require.NoError(t, file.failed())
+	err = file.judge(&duck.Error{Kind: duck.Fatal, Message: "it broke"}, "commit")
 	require.Equal(t, diag.SinkFailed, diag.CodeOf(err))
+	err = file.judge(&duck.Error{Kind: duck.Fatal, Message: text}, "commit")
+	require.Equal(t, diag.DiskFull, diag.CodeOf(err))
 	err = sinktest.Deliver(t.Context(), s, sinktest.Marker(sinktest.QueryA, 1, 0), stream.Append, sinktest.Row{ID: 1})
 	require.ErrorContains(t, err, "gave up the file")
 	require.NoError(t, s.Close())
+	again, err := connect(pool, path, "t", sinktest.Config(stream.Append))
+	require.NoError(t, err)
+	err = again.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 2, -1))
+	require.ErrorContains(t, err, "gave up the file", "no second instance opens the file beside the first")
+	require.NoError(t, again.Close())
 	conn, err := file.db.Conn(t.Context())
 	require.NoError(t, err, "the instance was left alone")
 	require.NoError(t, conn.Close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
@@ -45,7 +46,9 @@ func (p *Pool) acquire(ctx context.Context, path string) (*database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find path of %s: %w", path, err)
 	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(key)); err == nil {
+	if file, err := filepath.EvalSymlinks(key); err == nil {
+		key = file
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(key)); err == nil {
 		key = filepath.Join(dir, filepath.Base(key))
 	}
 	p.mu.Lock()
@@ -64,6 +67,9 @@ func (p *Pool) acquire(ctx context.Context, path string) (*database, error) {
 	})
 	if d.err != nil {
 		return nil, errors.Join(unopened(path, d.err), p.release(ctx, d))
+	}
+	if err := d.failed(); err != nil {
+		return nil, errors.Join(err, p.release(ctx, d))
 	}
 	return d, nil
 }
@@ -90,15 +96,20 @@ func (p *Pool) release(ctx context.Context, d *database) error {
 	if d.refs--; d.refs > 0 {
 		return nil
 	}
-	delete(p.files, d.path)
-	if d.db == nil || d.failed() != nil {
-		// A polite Close of an invalid instance loses committed rows; the process's end keeps them.
+	if d.failed() != nil {
+		// A polite Close of an invalid instance loses committed rows; the process's end keeps them. So it stays
+		// open, and must stay known: another instance beside it would write to the same file.
+		return nil
+	}
+	if d.db == nil {
+		delete(p.files, d.path)
 		return nil
 	}
 	checkpointErr := d.checkpoint(ctx, 1)
 	if d.failed() != nil {
 		return checkpointErr
 	}
+	delete(p.files, d.path)
 	return errors.Join(checkpointErr, d.db.Close())
 }
 
@@ -129,9 +140,14 @@ func (d *database) judge(err error, what string) error {
 	if err == nil || diag.CodeOf(err) != "" || !errors.As(err, &de) {
 		return err
 	}
+	full := errors.Is(err, syscall.ENOSPC)
+	code := diag.SinkFailed
+	if full {
+		code = diag.DiskFull
+	}
 	switch de.Kind { //nolint:exhaustive // the others are all the sink's fault
 	case duck.Fatal:
-		err = diag.Wrap(diag.SinkFailed, err, "%s: DuckDB gave up the file %q", what, d.path).
+		err = diag.Wrap(code, err, "%s: DuckDB gave up the file %q", what, d.path).
 			WithHint("make room on the disk and start again; what was committed is in the file's WAL")
 		d.mu.Lock()
 		d.fatal = err
@@ -140,5 +156,8 @@ func (d *database) judge(err error, what string) error {
 	case duck.OutOfMemory:
 		return diag.Wrap(diag.OutOfMemory, err, "%s", what)
 	}
-	return diag.Wrap(diag.SinkFailed, err, "%s", what)
+	if full {
+		return diag.Wrap(code, err, "%s", what).WithHint("free some space and start again; nothing is lost")
+	}
+	return diag.Wrap(code, err, "%s", what)
 }

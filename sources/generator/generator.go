@@ -39,8 +39,8 @@ import (
 )
 
 const (
-	// batchRows is what a batch gets when nothing else bounds it.
-	batchRows = 100_000
+	// endlessRows is what there is at any time of a generator that has neither a rate nor an end.
+	endlessRows = 100_000
 	// rowsMax bounds n so that times and sequences never overflow.
 	rowsMax = 1 << 50
 )
@@ -176,12 +176,14 @@ func (s *source) Available(_ context.Context, from stream.Offset, id string, lim
 	if err != nil {
 		return stream.Available{}, err
 	}
-	step := int64(batchRows)
-	if limit.Rows > 0 {
-		step = limit.Rows
-	}
 	due := max(p.Rows, s.due(p))
-	to := min(due, p.Rows+step)
+	to := due
+	switch {
+	case limit.Rows > 0:
+		to = min(due, p.Rows+limit.Rows)
+	case s.rate == 0 && s.rows == rowsMax:
+		to = min(due, p.Rows+endlessRows)
+	}
 	if limit.Until != "" {
 		until, err := s.position(limit.Until)
 		if err != nil {

@@ -128,6 +128,24 @@ func TestRate(t *testing.T) {
 	require.ErrorIs(t, s.Wait(ctx, position{100, 1e15}.offset()), context.Canceled)
 }
 
+// TestNoLimit asks for all there is, as AVAILABLE NOW and batch runs do to know their end: no limit is no bound.
+func TestNoLimit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ rows, rate, want int64 }{{250_000, 0, 250_000}, {0, 1000, 3_600_000}, {0, 0, endlessRows}} {
+		k := clock.NewManual(time.Unix(1_700_000_000, 0))
+		s, err := open(config(options(c.rows, c.rate, ""), k))
+		require.NoError(t, err)
+		from, err := s.Start(t.Context())
+		require.NoError(t, err)
+		k.Advance(time.Hour)
+		a, err := s.Available(t.Context(), from, "", stream.Limit{})
+		require.NoError(t, err)
+		p, err := s.position(a.To)
+		require.NoError(t, err)
+		require.Equal(t, c.want, p.Rows)
+	}
+}
+
 func TestBadFields(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

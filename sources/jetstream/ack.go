@@ -3,7 +3,8 @@ package jetstream
 // ack is what the reply subject of a delivered message says of it.
 type ack struct {
 	sequence  uint64
-	published int64 // nanoseconds since 1970
+	delivery  uint64 // counts what the consumer delivered
+	published int64  // nanoseconds since 1970
 	pending   uint64
 }
 
@@ -34,12 +35,13 @@ func parseAck(reply string) (ack, bool) {
 	}
 	token := func(n int) (uint64, bool) { return parseDigits(reply[starts[n] : starts[n+1]-1]) }
 	sequence, ok1 := token(first)
+	delivery, ok4 := token(first + 1)
 	published, ok2 := token(first + 2)
 	pending, ok3 := token(first + 3)
-	if !ok1 || !ok2 || !ok3 || published > 1<<63-1 {
+	if !ok1 || !ok2 || !ok3 || !ok4 || published > 1<<63-1 {
 		return ack{}, false
 	}
-	return ack{sequence: sequence, published: int64(published), pending: pending}, true
+	return ack{sequence: sequence, delivery: delivery, published: int64(published), pending: pending}, true
 }
 
 func parseDigits(s string) (uint64, bool) {

@@ -9,7 +9,7 @@ import (
 
 func TestParseAck(t *testing.T) {
 	t.Parallel()
-	want := ack{sequence: 42, published: 1700000000000000001, pending: 7}
+	want := ack{sequence: 42, delivery: 3, published: 1700000000000000001, pending: 7}
 	for _, reply := range []string{
 		"$JS.ACK.S.C.1.42.3.1700000000000000001.7",
 		"$JS.ACK.domain.hash.S.C.1.42.3.1700000000000000001.7",

@@ -12,10 +12,14 @@ import (
 // chunkBytes is when a chunk of the buffer is full. Chunks are freed whole.
 const chunkBytes = 1 << 20
 
+// sparesMax is how many emptied chunks are kept to be filled again: growing new ones cost more than all decoding.
+const sparesMax = 4
+
 // buffer holds messages in order, in chunks.
 type buffer struct {
 	chunks []*chunk
-	bytes  int // payloads and an allowance for each message
+	spares []*chunk // empty
+	bytes  int      // payloads and an allowance for each message
 }
 
 // chunk is a run of messages. Those before head have been taken.
@@ -37,11 +41,35 @@ type size struct {
 
 func (b *buffer) add(a ack, m *nats.Msg, w want) {
 	if len(b.chunks) == 0 || len(b.chunks[len(b.chunks)-1].Data) >= chunkBytes {
-		b.chunks = append(b.chunks, new(chunk))
+		b.chunks = append(b.chunks, b.empty())
 	}
 	c := b.chunks[len(b.chunks)-1]
 	c.append(a, message{subject: m.Subject, header: m.Header, data: m.Data}, w)
 	b.bytes += len(m.Data) + messageOverhead
+}
+
+// empty returns a chunk without messages.
+func (b *buffer) empty() *chunk {
+	n := len(b.spares)
+	if n == 0 {
+		return new(chunk)
+	}
+	c := b.spares[n-1]
+	b.spares = b.spares[:n-1]
+	return c
+}
+
+// recycle keeps an emptied chunk, whose messages have been copied out, unless it has grown beyond the usual.
+func (b *buffer) recycle(c *chunk) {
+	if len(b.spares) == sparesMax || cap(c.Data) > 2*chunkBytes {
+		return
+	}
+	clear(c.Subject)
+	clear(c.Headers)
+	c.head, c.markers = 0, c.markers[:0]
+	c.Data, c.Ends, c.Sequence = c.Data[:0], c.Ends[:0], c.Sequence[:0]
+	c.Subject, c.Published, c.Headers = c.Subject[:0], c.Published[:0], c.Headers[:0]
+	b.spares = append(b.spares, c)
 }
 
 // message is one message, however it was read.
@@ -105,7 +133,9 @@ func (b *buffer) take(to uint64, out *taken) {
 		if end < len(c.Ends) {
 			return
 		}
+		b.chunks[0] = nil
 		b.chunks = b.chunks[1:]
+		b.recycle(c)
 	}
 }
 

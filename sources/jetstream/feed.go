@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
@@ -41,6 +43,8 @@ type feed struct {
 	conn       *nats.Conn
 	sub        *nats.Subscription
 	consumer   string
+	durable    string // its name if it stays and wants acknowledgements; else it is made and dropped with the feed
+	delivered  deliveries
 	life       string // the stream's identity when the consumer was made
 	base       uint64 // everything up to here has been taken
 	last       uint64 // everything that matches in (base, last] is in the buffer
@@ -79,7 +83,7 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return f.client.Silent(conn, err)
 	}
-	consumer, drained, err := f.create(ctx, after)
+	consumer, drained, err := f.open(ctx, after)
 	var info *natsconn.StreamInfo
 	if err == nil {
 		info, err = f.client.StreamInfo(ctx, f.stream, false)
@@ -104,6 +108,29 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 	return nil
 }
 
+// open makes the consumer, or sets the durable one back to what was acknowledged.
+func (f *feed) open(ctx context.Context, after uint64) (name string, drained bool, err error) {
+	f.mu.Lock()
+	durable := f.durable
+	f.mu.Unlock()
+	if durable == "" {
+		return f.create(ctx, after)
+	}
+	var state struct {
+		Pending uint64 `json:"num_pending"`
+	}
+	err = f.client.API(ctx, "CONSUMER.RESET."+f.stream+"."+durable, nil, &state)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return "", false, diag.New(diag.BadOption, "%s: the server can not set consumer %q of stream %q back",
+			f.client.What(), durable, f.stream).
+			WithHint("work-queue and interest streams need a server from 2.14; mirror the stream into one with limits retention")
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("reset consumer: %w", err)
+	}
+	return durable, state.Pending == 0, nil
+}
+
 // create asks for the consumer and returns its name, and whether nothing waits for it.
 func (f *feed) create(ctx context.Context, after uint64) (name string, drained bool, err error) {
 	config := map[string]any{
@@ -111,11 +138,7 @@ func (f *feed) create(ctx context.Context, after uint64) (name string, drained b
 		"replay_policy": "instant", "mem_storage": true, "num_replicas": 1, "inactive_threshold": consumerIdle,
 		"max_waiting": 8,
 	}
-	if len(f.filters) == 1 {
-		config["filter_subject"] = f.filters[0]
-	} else if len(f.filters) > 1 {
-		config["filter_subjects"] = f.filters
-	}
+	filterInto(config, f.filters)
 	var made struct {
 		Name    string `json:"name"`
 		Pending uint64 `json:"num_pending"`
@@ -130,15 +153,18 @@ func (f *feed) create(ctx context.Context, after uint64) (name string, drained b
 // stop drops the consumer and the buffer.
 func (f *feed) stop() {
 	f.mu.Lock()
-	sub, conn, consumer := f.sub, f.conn, f.consumer
+	sub, conn, consumer, durable := f.sub, f.conn, f.consumer, f.durable
 	f.alive, f.sub, f.conn, f.consumer, f.requested = false, nil, nil, "", false
 	f.generation++
-	f.buffer = buffer{}
+	f.buffer, f.delivered = buffer{}, deliveries{}
 	f.mu.Unlock()
 	if sub == nil {
 		return
 	}
 	_ = sub.Unsubscribe()
+	if durable != "" {
+		return
+	}
 	// Nobody waits for the answer: a consumer that stays behind is forgotten by the server after a while.
 	_ = conn.Publish(f.client.Prefix()+"CONSUMER.DELETE."+f.stream+"."+consumer, nil)
 }
@@ -194,7 +220,15 @@ func (f *feed) receive(generation uint64, m *nats.Msg) {
 	case !ok:
 		f.status(m)
 		return
-	case a.sequence <= f.last:
+	}
+	if f.durable != "" {
+		f.delivered.add(a, m.Reply)
+	}
+	if a.sequence <= f.last {
+		if a.pending == 0 {
+			f.drained = true
+			f.signal()
+		}
 		return // never sent twice by a healthy server; Read would see the gap it might hide
 	}
 	f.buffer.add(a, m, f.want)
@@ -240,6 +274,31 @@ func (f *feed) covers(after uint64, identity string) bool {
 		f.request()
 	}
 	return true
+}
+
+// setDurable lets the next start use a consumer that stays.
+func (f *feed) setDurable(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.durable = name
+}
+
+// ackSubject returns where to acknowledge everything delivered up to a sequence; "" if nothing was.
+func (f *feed) ackSubject(upTo uint64) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sequence, delivery, ok := f.delivered.find(upTo)
+	if !ok || !f.alive {
+		return ""
+	}
+	return ackSubject(f.delivered.reply, sequence, delivery)
+}
+
+// acknowledged forgets deliveries that the server need not be told of any more.
+func (f *feed) acknowledged(upTo uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delivered.drop(upTo)
 }
 
 // progress is what a reader learns when it takes from the feed.

@@ -73,7 +73,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 // step takes what the consumer has, checks that nothing is missing in it, and waits if the range goes on.
 func (d *reading) step(ctx context.Context) error {
 	if !d.feed.covers(d.next-1, d.identity) {
-		if err := d.feed.start(ctx, d.next-1, d.admitNew); err != nil {
+		if err := d.startFeed(ctx, d.next-1, d.admitNew); err != nil {
 			return d.fault(err)
 		}
 	}
@@ -86,6 +86,7 @@ func (d *reading) step(ctx context.Context) error {
 			return err
 		}
 	}
+	d.reserve()
 	before := len(d.out.Ends)
 	p := d.feed.take(d.to, &d.out)
 	if len(d.out.Ends) > before {
@@ -105,6 +106,22 @@ func (d *reading) step(ctx context.Context) error {
 		return d.ask(ctx)
 	}
 	return d.wait(ctx, p.drained)
+}
+
+// reserveBytes bounds what is reserved for a range whose size is only guessed.
+const reserveBytes = 64 << 20
+
+// reserve makes room for the whole range by the stream's average message, so that what arrives is copied once.
+func (d *reading) reserve() {
+	if d.filters != nil || d.out.Data != nil {
+		return
+	}
+	state := d.info.State
+	n := d.to - d.next + 1
+	average := state.Bytes / max(1, state.Msgs)
+	d.out.Data = make([]byte, 0, min(n*average, reserveBytes))
+	d.out.Ends = make([]int, 0, min(n, reserveBytes/8))
+	d.out.Sequence = make([]uint64, 0, min(n, reserveBytes/8))
 }
 
 // admit checks that the stream is the one of the range and goes as far.
@@ -197,7 +214,7 @@ func (d *reading) missing(ctx context.Context, from, to uint64) error {
 		d.warned = true
 		d.mu.Unlock()
 		if !warned {
-			d.cfg.Log.Warn("the stream drops single messages by design (limit per subject, TTL or rollup); gaps are "+
+			d.cfg.Log.Warn("the stream drops single messages by design (limit per subject, TTL, rollup or retention); gaps are "+
 				"not reported as losses", "source", d.cfg.Name, "offset", from)
 		}
 		return nil
@@ -234,7 +251,7 @@ func (d *reading) again(ctx context.Context, end uint64) error {
 			return err
 		}
 	}
-	return d.fault(d.feed.start(ctx, d.next-1, d.admitNew))
+	return d.fault(d.startFeed(ctx, d.next-1, d.admitNew))
 }
 
 // single reads sequences next to end one by one at the leader; on a filtered read, only end.

@@ -26,6 +26,7 @@ type source struct {
 	want    want
 
 	mu       sync.Mutex // guards all below
+	prepared bool       // the stream's kind is known, and its durable consumer there if it takes one
 	warned   bool       // about gaps by design
 	searched uint64     // filtered reads: nothing that was not read matches up to here
 	moved    time.Time  // filtered reads: when the position last moved over messages that do not match
@@ -43,6 +44,9 @@ func (s *source) sequence(o stream.Offset) (uint64, error) {
 
 // Start implements stream.Source.
 func (s *source) Start(ctx context.Context) (stream.Offset, error) {
+	if err := s.prepare(ctx, true); err != nil {
+		return "", err
+	}
 	info, err := s.info(ctx)
 	if err != nil {
 		return "", err
@@ -95,20 +99,13 @@ func (s *source) at(ctx context.Context, state natsconn.StreamState, t time.Time
 	return offset(max(made.Delivered.Stream, state.FirstSeq-1)), nil
 }
 
-// info asks the leader for the stream and refuses streams that can not be read again.
+// info asks the leader for the stream and refuses one that this reader must not take messages from.
 func (s *source) info(ctx context.Context) (*natsconn.StreamInfo, error) {
 	info, err := s.client.StreamInfo(ctx, s.stream, false)
 	if err != nil {
 		return nil, s.fault(err)
 	}
-	if r := info.Config.Retention; r != "" && r != "limits" {
-		return nil, diag.New(diag.BadOption,
-			"source %q: stream %q has %s retention, so its messages can not be read again",
-			s.cfg.Name, s.stream, r).
-			WithHint("mirror it into a stream with limits retention (nats stream add NEW --mirror %s) and read that",
-				s.stream)
-	}
-	return info, nil
+	return info, s.admitQueue(info.Config)
 }
 
 // fault gives an error of the server its code.
@@ -140,7 +137,7 @@ func (s *source) replaced(info *natsconn.StreamInfo, identity string) error {
 
 // volatile reports whether the stream drops single messages by design.
 func volatile(c natsconn.StreamConfig) bool {
-	return c.MaxMsgsPerSubject > 0 || c.AllowMsgTTL || c.AllowRollup
+	return c.MaxMsgsPerSubject > 0 || c.AllowMsgTTL || c.AllowRollup || queued(c)
 }
 
 // Available implements stream.Source. The limit on bytes is kept exactly for messages that are in the buffer
@@ -325,7 +322,7 @@ func (s *source) Wait(ctx context.Context, from stream.Offset) error {
 		return err
 	}
 	if !s.feed.covers(after, "") {
-		err := s.feed.start(ctx, after, func(*natsconn.StreamInfo) error { return nil })
+		err := s.startFeed(ctx, after, func(*natsconn.StreamInfo) error { return nil })
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

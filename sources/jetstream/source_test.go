@@ -432,14 +432,6 @@ func TestBadOptions(t *testing.T) {
 	requireCode(t, diag.ReadFailed, err)
 }
 
-func TestWorkQueueIsRefused(t *testing.T) {
-	s := testkit.StartNATS(t)
-	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Retention: jetstream.WorkQueuePolicy})
-	_, err := open(t, s, nil).Start(t.Context())
-	requireCode(t, diag.BadOption, err)
-	require.Contains(t, diag.Render(err), "mirror")
-}
-
 func nats(subject, body string, header map[string][]string) *natsgo.Msg {
 	return &natsgo.Msg{Subject: subject, Data: []byte(body), Header: header}
 }

@@ -1,0 +1,78 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+)
+
+// eventTimes is what is known of the event times of one source's rows in a batch.
+type eventTimes struct {
+	nulls int64
+	bad   int64  // impossible ones
+	most  *int64 // the greatest possible one, in microseconds since 1970
+}
+
+// askTimes asks DuckDB, which knows computed columns.
+func (r *run) askTimes(ctx context.Context, col, good, table string) (eventTimes, error) {
+	rows, err := r.s.conn.Rows(ctx,
+		fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
+			"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
+	if err != nil {
+		return eventTimes{}, err
+	}
+	t := eventTimes{nulls: integer(rows[0][0]), bad: integer(rows[0][1])}
+	if rows[0][2] != nil {
+		most := integer(rows[0][2])
+		t.most = &most
+	}
+	return t, nil
+}
+
+// scanTimes looks at a declared column itself, which takes microseconds where a statement takes a good part of a
+// millisecond: that matters when batches are tiny. It returns false for a column that is not in the records.
+func (src *sourceRun) scanTimes(recs []arrow.Record, high int64) (t eventTimes, ok bool) {
+	column := -1
+	for i, c := range src.in.Declared {
+		if c.Name == src.in.EventTime {
+			column = i
+		}
+	}
+	if column < 0 {
+		return t, false
+	}
+	for _, rec := range recs {
+		times, isTime := rec.Column(column).(*array.Timestamp)
+		if !isTime {
+			return t, false
+		}
+		if unit, _ := times.DataType().(*arrow.TimestampType); unit == nil || unit.Unit != arrow.Microsecond {
+			return t, false
+		}
+		t.add(times, high)
+	}
+	return t, true
+}
+
+func (t *eventTimes) add(times *array.Timestamp, high int64) {
+	most, found := -timeBound, t.most != nil
+	if found {
+		most = *t.most
+	}
+	noNulls := times.NullN() == 0
+	for i, v := range times.TimestampValues() {
+		switch {
+		case !noNulls && times.IsNull(i):
+			t.nulls++
+		case int64(v) < -timeBound || int64(v) > high:
+			t.bad++
+		default:
+			most, found = max(most, int64(v)), true
+		}
+	}
+	if found {
+		t.most = &most
+	}
+}
