@@ -139,7 +139,10 @@ func (q *Query) loadTablesOnce(ctx context.Context) error {
 // readHistory reads every source from its start to where it ends now.
 func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, int64, error) {
 	call := exec.Call{Time: q.opt.Clock.Now().Truncate(time.Microsecond), Final: true, Slot: bo.Slot,
-		From: bound(bo.From), To: bound(bo.To), Inputs: map[string]exec.Input{}}
+		Inputs: map[string]exec.Input{}}
+	if !q.plan.SlotBound { // a body that is bound to a slot picks its rows itself
+		call.From, call.To = bound(bo.From), bound(bo.To)
+	}
 	var faults int64
 	for _, s := range q.plan.Sources {
 		in, err := openInput(ctx, q.opt, s, filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name), "")
@@ -179,13 +182,7 @@ func (q *Query) readAll(ctx context.Context, in *input, bo BatchOptions) (*rows,
 	if err != nil {
 		return r, err
 	}
-	if err := in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) }); err != nil {
-		return r, err
-	}
-	if in.published() {
-		return r, nil
-	}
-	return r, q.bound(ctx, r, in.def.Name, bo)
+	return r, in.history(ctx, r, rng, func(step func() error) error { return q.retry(ctx, 0, step) })
 }
 
 // bound is t in microseconds, or nil for no bound.

@@ -200,33 +200,3 @@ func Slots(fsys vfs.FS, dataDir, query string) ([]SlotState, error) {
 	}
 	return slots, nil
 }
-
-// Backfill runs the slots one after another; faults that a later try may cure are retried as the query's retries option
-// says. It skips none: a slot
-// that is run again gives the same. done is called after each with its state. The query is closed in every case.
-func Backfill(
-	ctx context.Context, opt Options, app *planner.App, name string, slots []trigger.Slot, done func(SlotState),
-) error {
-	q, err := Open(ctx, opt, app, name)
-	if err != nil {
-		return err
-	}
-	for _, slot := range slots {
-		if err = context.Cause(ctx); err != nil {
-			break
-		}
-		err = q.RunSlot(ctx, slot)
-		key := checkpoint.Slot{Start: slot.Start, End: slot.End}.Key()
-		s, rerr := readSlot(q.opt.FS, filepath.Join(q.opt.DataDir, name, "slots", key+".json"))
-		if rerr == nil {
-			done(s)
-		}
-		if err != nil {
-			break
-		}
-	}
-	if err != nil {
-		return errors.Join(err, q.Abandon())
-	}
-	return q.Close(context.WithoutCancel(ctx))
-}

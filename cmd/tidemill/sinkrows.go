@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -109,7 +110,7 @@ func readDuckDB(ctx context.Context, conn *duck.Conn, table string, sink *planne
 // readStream reads a stream's messages back through a source of Tidemill's own.
 func (e *env) readStream(
 	ctx context.Context, conn *duck.Conn, table string, sink *planner.Sink, plan *planner.Plan,
-) error {
+) (err error) {
 	cols := make([]string, len(plan.Schema))
 	for i, c := range plan.Schema {
 		cols[i] = duck.QuoteIdent(c.Name) + " " + c.Type
@@ -130,7 +131,12 @@ func (e *env) readStream(
 	if err != nil {
 		return err
 	}
-	res, err := engine.Batch(ctx, engine.Options{DataDir: ".", Registry: registry(e)}, app, "back_query", engine.BatchOptions{})
+	scratch, err := os.MkdirTemp("", "tidemill-read-")
+	if err != nil {
+		return fmt.Errorf("make a scratch folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	res, err := engine.Batch(ctx, engine.Options{DataDir: scratch, Registry: registry(e)}, app, "back_query", engine.BatchOptions{})
 	if err != nil {
 		return fmt.Errorf("read the stream of sink %q: %w", sink.Name, err)
 	}

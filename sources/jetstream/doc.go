@@ -1,5 +1,5 @@
 // Package jetstream reads a NATS JetStream stream. An offset is a stream sequence in decimal: everything up
-// to and including it has been read. The server holds no position: one long-lived ephemeral consumer without
+// to and including it has been read. The server holds no position that counts: one long-lived ephemeral consumer without
 // acknowledgements runs ahead of the engine into a bounded buffer, and whenever its word is in doubt (a gap,
 // a reconnect, a restart of the server) it is thrown away and made again at the first sequence that is
 // missing.
@@ -23,6 +23,7 @@
 //     Those are not losses, and what a range gave is spooled to disk before it is used, so that it reads the
 //     same
 //     again.
-//   - Streams with work-queue or interest retention are refused: mirror them into a stream with limits
-//     retention.
+//   - Streams with work-queue or interest retention forget what was acknowledged. They are read through a durable
+//     consumer of the query's own, spooled in the same way, and acknowledged only up to the newest durable state
+//     version; queue.go says how.
 package jetstream

