@@ -12,7 +12,6 @@ import (
 	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
-	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 	"github.com/tidemill/tidemill/trigger"
 )

@@ -159,10 +159,14 @@ func (r *run) setVariables(ctx context.Context) error {
 	if r.c.Final {
 		watermark = "CAST('infinity' AS TIMESTAMP)"
 	}
-	sets := []string{
-		fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarBatch, r.c.Batch),
-		"SET VARIABLE " + planner.VarWatermark + " = " + watermark,
-		"SET VARIABLE " + planner.VarLate + " = " + late,
+	var sets []string
+	for _, v := range []struct{ name, value string }{
+		{planner.VarBatch, fmt.Sprintf("CAST(%d AS BIGINT)", r.c.Batch)},
+		{planner.VarWatermark, watermark}, {planner.VarLate, late},
+	} {
+		if r.s.reads(v.name) {
+			sets = append(sets, "SET VARIABLE "+v.name+" = "+v.value)
+		}
 	}
 	if r.s.plan.UsesNow {
 		now := r.c.Time.UTC()
@@ -179,6 +183,9 @@ func (r *run) setVariables(ctx context.Context) error {
 			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = make_timestamp(%d)", name,
 				r.c.Slot[i].UnixMicro()))
 		}
+	}
+	if len(sets) == 0 {
+		return nil
 	}
 	_, err := r.s.conn.Exec(ctx, strings.Join(sets, "; "))
 	return err

@@ -37,6 +37,33 @@ type Session struct {
 	tables   []*stateTable
 	loaded   map[string]bool
 	steps    map[string]string // the plan's statements by step
+
+	named         map[string]bool // variables that a plan without state names
+	computesNames bool            // it may read others too
+}
+
+// reads reports whether the plan's SQL may read a variable. Setting one costs a tenth of a millisecond, which counts
+// when batches are tiny; a plan with state needs them all.
+func (s *Session) reads(variable string) bool {
+	return s.plan.Agg != nil || s.computesNames || s.named[variable]
+}
+
+// findVariables notes which variables a plan without state names.
+func (s *Session) findVariables() {
+	const call = "getvariable("
+	texts := []string{s.plan.Input, s.plan.Result}
+	for _, in := range s.plan.Inputs {
+		texts = append(texts, in.Select)
+	}
+	for _, m := range s.plan.Macros {
+		texts = append(texts, m.Text)
+	}
+	sql := strings.ToLower(strings.Join(texts, "\n"))
+	for _, name := range []string{planner.VarBatch, planner.VarWatermark, planner.VarLate} {
+		s.named[name] = strings.Contains(sql, call+"'"+name+"')")
+	}
+	// Written in any other way, such as with a space or a computed name, it may mean any variable.
+	s.computesNames = strings.Count(sql, "getvariable") != strings.Count(sql, call+"'")
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -74,7 +101,8 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
-		clock: o.Clock, loaded: map[string]bool{}, steps: map[string]string{}}
+		clock: o.Clock, loaded: map[string]bool{}, steps: map[string]string{}, named: map[string]bool{}}
+	s.findVariables()
 	if s.clock == nil {
 		s.clock = clock.System{}
 	}

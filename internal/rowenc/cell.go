@@ -113,15 +113,38 @@ func decimal128Cell(a *array.Decimal128) cell {
 	scale := a.DataType().(*arrow.Decimal128Type).Scale //nolint:forcetypeassert // its only type
 	return plain(func(dst []byte, i int) []byte {
 		v := a.Value(i)
-		// Most sums fit 64 bits; those need no big integers.
-		if low := int64(v.LowBits()); scale == 0 && v.HighBits() == low>>63 { //nolint:gosec // reinterpreted on purpose
-			return strconv.AppendInt(dst, low, 10)
+		// Most values fit 64 bits; those need no big integers, which cost more than all the rest of a row.
+		if low := int64(v.LowBits()); v.HighBits() == low>>63 { //nolint:gosec // reinterpreted on purpose
+			return appendScaled(dst, low, int(scale))
 		}
 		if scale <= 0 {
 			return v.BigInt().Append(dst, 10)
 		}
 		return append(dst, v.ToString(scale)...)
 	})
+}
+
+// appendScaled appends v divided by ten to the power of scale, with all its decimals.
+func appendScaled(dst []byte, v int64, scale int) []byte {
+	if scale <= 0 { // DuckDB has no negative scales
+		return strconv.AppendInt(dst, v, 10)
+	}
+	size := uint64(v)
+	if v < 0 {
+		dst = append(dst, '-')
+		size = -size
+	}
+	var digits [64]byte
+	text := strconv.AppendUint(digits[:0], size, 10)
+	if point := len(text) - scale; point > 0 {
+		dst = append(append(dst, text[:point]...), '.')
+		return append(dst, text[point:]...)
+	}
+	dst = append(dst, '0', '.')
+	for range scale - len(text) {
+		dst = append(dst, '0')
+	}
+	return append(dst, text...)
 }
 
 func base64Cell(get func(int) []byte) cell {

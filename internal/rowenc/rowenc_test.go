@@ -114,7 +114,18 @@ func TestTimestampsAtTheEnds(t *testing.T) {
 	defer b.Release()
 	b.AppendValues([]arrow.Timestamp{math.MaxInt64, -math.MaxInt64, 253402300800000000, -62198755200000000}, nil)
 	rec := wrap(t, b.NewArray())
-	for i, want := range []string{"infinity", "-infinity", "+10000-01-01T00:00:00.000000", "-0001-01-01T00:00:00.000000"} {
+	for i, want := range []string{"infinity", "-infinity", "10000-01-01T00:00:00.000000", "-0001-01-01T00:00:00.000000"} {
+		require.Equal(t, `{"v":"`+want+`"}`, string(rowenc.JSON(nil, rec, i)))
+	}
+}
+
+func TestDatesAtTheEnds(t *testing.T) {
+	t.Parallel()
+	b := array.NewDate32Builder(memory.DefaultAllocator)
+	defer b.Release()
+	b.AppendValues([]arrow.Date32{math.MaxInt32, -math.MaxInt32, 2932897, -735160}, nil)
+	rec := wrap(t, b.NewArray())
+	for i, want := range []string{"infinity", "-infinity", "10000-01-01", "-0043-03-15"} {
 		require.Equal(t, `{"v":"`+want+`"}`, string(rowenc.JSON(nil, rec, i)))
 	}
 }

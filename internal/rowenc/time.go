@@ -14,7 +14,12 @@ const secondsPerDay = 24 * 60 * 60
 func timeCell(a arrow.Array) (cell, bool) {
 	switch a := a.(type) {
 	case *array.Date32:
-		return quoted(func(dst []byte, i int) []byte { return appendDate(dst, int64(a.Value(i))) }), true
+		return quoted(func(dst []byte, i int) []byte {
+			if day := a.Value(i); day == math.MaxInt32 || day == -math.MaxInt32 {
+				return appendInfinity(dst, day < 0)
+			}
+			return appendDate(dst, int64(a.Value(i)))
+		}), true
 	case *array.Date64:
 		return quoted(func(dst []byte, i int) []byte {
 			return appendDate(dst, floorDiv(int64(a.Value(i)), 1000*secondsPerDay))
@@ -63,12 +68,8 @@ func perSecond(unit arrow.TimeUnit) int64 {
 
 // appendTimestamp writes v, which counts 1/per seconds since 1970.
 func appendTimestamp(dst []byte, v, per int64, zone bool) []byte {
-	// DuckDB keeps the two infinities at the ends of the range.
-	if v == math.MaxInt64 {
-		return append(dst, "infinity"...)
-	}
-	if v == -math.MaxInt64 {
-		return append(dst, "-infinity"...)
+	if v == math.MaxInt64 || v == -math.MaxInt64 {
+		return appendInfinity(dst, v < 0)
 	}
 	perDay := per * secondsPerDay
 	day := floorDiv(v, perDay)
@@ -80,8 +81,16 @@ func appendTimestamp(dst []byte, v, per int64, zone bool) []byte {
 	return dst
 }
 
+// appendInfinity writes what DuckDB keeps at the two ends of the range of dates and timestamps.
+func appendInfinity(dst []byte, negative bool) []byte {
+	if negative {
+		dst = append(dst, '-')
+	}
+	return append(dst, "infinity"...)
+}
+
 // appendDate writes the day that lies day days after 1970-01-01, in the proleptic Gregorian calendar. Years
-// beyond four digits have a sign, as ISO 8601 says.
+// beyond four digits have no plus sign, which DuckDB does not read.
 func appendDate(dst []byte, day int64) []byte {
 	// Howard Hinnant's civil_from_days: eras of 400 years that begin on 1 March.
 	z := day + 719468
@@ -96,9 +105,6 @@ func appendDate(dst []byte, day int64) []byte {
 	if m > 12 {
 		m -= 12
 		year++
-	}
-	if year > 9999 {
-		dst = append(dst, '+')
 	}
 	if year < 0 {
 		dst = append(dst, '-')

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -116,14 +117,28 @@ func hiveSegment(name string, column arrow.Array, row int) (string, error) {
 func hiveText(column arrow.Array, row int) string {
 	switch a := column.(type) {
 	case *array.Timestamp:
+		if v := a.Value(row); v == math.MaxInt64 || v == -math.MaxInt64 {
+			return infinity(v < 0)
+		}
 		unit := a.DataType().(*arrow.TimestampType).Unit //nolint:forcetypeassert // an Arrow timestamp array has this type
 		return trimZeros(a.Value(row).ToTime(unit).UTC().Format("2006-01-02 15:04:05.000000"))
 	case *array.Date32:
+		if v := a.Value(row); v == math.MaxInt32 || v == -math.MaxInt32 {
+			return infinity(v < 0)
+		}
 		return a.Value(row).ToTime().UTC().Format(time.DateOnly)
 	case *array.Boolean:
 		return fmt.Sprint(a.Value(row))
 	}
 	return column.ValueStr(row)
+}
+
+// infinity is what DuckDB keeps at the two ends of the range of dates and timestamps.
+func infinity(negative bool) string {
+	if negative {
+		return "-infinity"
+	}
+	return "infinity"
 }
 
 func trimZeros(text string) string {
