@@ -65,7 +65,7 @@ func (m maker) appendAt(b []byte, n int64, at time.Time) []byte {
 	b = append(b, '.', byte('0'+cents%100/10), byte('0'+cents%10))
 	start := int(r >> 40 % 26)
 	b = append(append(b, `,"note":"`...), noteLetters[start:start+28+int(r>>48%20)]...)
-	b = append(append(b, ` `...), noteLetters[:30]...)
+	b = append(append(b, ` `...), noteLetters[:42]...)
 	b = at.AppendFormat(append(b, `","ts":"`...), "2006-01-02T15:04:05.000000")
 	return append(b, `"}`...)
 }

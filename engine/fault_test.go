@@ -83,17 +83,6 @@ func (w *world) trouble(before func(ctx context.Context, call string) error, but
 
 const counting = plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS SELECT k, count(*) AS n FROM src GROUP BY k;`
 
-// once fails the first call of one kind.
-func once(kind string, err error) func(context.Context, string) error {
-	var done atomic.Bool
-	return func(_ context.Context, call string) error {
-		if call == kind && done.CompareAndSwap(false, true) {
-			return err
-		}
-		return nil
-	}
-}
-
 // TestTemporaryFaults asks that faults which say so are tried again inside their step, with doubling pauses.
 func TestTemporaryFaults(t *testing.T) {
 	p := newParser(t)
@@ -122,6 +111,25 @@ func TestTemporaryFaults(t *testing.T) {
 			require.NoError(t, q.Close(t.Context()))
 		})
 	}
+}
+
+// TestStopEndsRetries asks that Stop does not wait for the pauses between tries.
+func TestStopEndsRetries(t *testing.T) {
+	w := newWorld(t, newParser(t))
+	app := w.app(counting)
+	w.trouble(func(_ context.Context, c string) error {
+		if c == "read" {
+			return diag.Retry(errors.New("the line is busy"))
+		}
+		return nil
+	})
+	var q *engine.Query
+	w.opt = func(o *engine.Options) { // the manual clock stands still: only Stop can end the pause
+		o.Listener.BatchRetried = func(engine.Retried) { q.Stop() }
+	}
+	q = w.mustOpen(app)
+	w.add(app, "src", []any{1, "a", 1, at(0)})
+	require.ErrorContains(t, q.Run(t.Context()), "stopped while batch 0 was to be tried again: ")
 }
 
 // eager is a clock on which nobody waits: sleeping moves it.

@@ -284,8 +284,8 @@ func (q *Query) Close(ctx context.Context) error {
 	if q.failed != nil {
 		return q.release(false)
 	}
-	err := q.diskFull(q.finalSnapshot(ctx))
-	return errors.Join(err, q.release(err == nil))
+	err := q.finalSnapshot(ctx)
+	return q.diskFull(errors.Join(err, q.release(err == nil)))
 }
 
 // Abandon frees memory, connections and the lock and writes nothing: what a kill would leave behind.

@@ -2,13 +2,15 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // retry runs step until it succeeds, fails for good, or has failed as often as the query's retries option allows.
-// Pauses double from backoffFirst to backoffMax. Only faults that say they are temporary are tried again.
+// Pauses double from backoffFirst to backoffMax. Only faults that say they are temporary are tried again,
+// and none once Stop was called.
 func (q *Query) retry(ctx context.Context, batch int64, step func() error) error {
 	pause := backoffFirst
 	for attempt := 1; ; attempt++ {
@@ -22,11 +24,32 @@ func (q *Query) retry(ctx context.Context, batch int64, step func() error) error
 		q.setState("retrying", err)
 		q.log.Warn("batch will be tried again", "batch", batch, "attempt", attempt, "dur", pause, "err", err)
 		tell(q.opt.Listener.BatchRetried, Retried{Query: q.def.Name, Batch: batch, Attempt: attempt, Pause: pause, Err: err})
-		if serr := q.opt.Clock.Sleep(ctx, pause); serr != nil {
+		if serr := q.pause(ctx, pause); serr != nil {
 			return err
+		}
+		if q.stopOn.Load() {
+			return fmt.Errorf("stopped while batch %d was to be tried again: %w", batch, err)
 		}
 		pause = min(2*pause, backoffMax)
 	}
+}
+
+// pause sleeps for d, or until Stop.
+func (q *Query) pause(ctx context.Context, d time.Duration) error {
+	asleep, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with asleep
+		select {
+		case <-q.stop:
+			cancel()
+		case <-asleep.Done():
+		}
+	}()
+	err := q.opt.Clock.Sleep(asleep, d)
+	if err != nil && q.stopOn.Load() {
+		return ctx.Err() //nolint:wrapcheck // nil unless the query is aborted
+	}
+	return err //nolint:wrapcheck // the fault itself is what is reported
 }
 
 func (q *Query) retries() int {

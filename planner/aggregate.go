@@ -47,7 +47,7 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
 		a: &Aggregate{Table: stateTable, In: inTable, New: newTable, Out: outTable, OneToOne: s.single}}
 	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls,
-		g.typed,
+		g.collations, g.typed,
 		g.timeKey, g.partials, g.statements}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -235,7 +235,8 @@ func (g *grouping) addKey(expr tree) {
 	}
 }
 
-// canonical qualifies the columns of an expression where that is certain, so that x and t.x are the same.
+// canonical qualifies the columns of an expression where that is certain, so that x and t.x are the same. A name that
+// several relations have and that DuckDB took is one of a USING clause, and means the left relation's column.
 func (g *grouping) canonical(expr tree) tree {
 	return asTree(rewrite(clone(expr), func(t tree) (any, bool) {
 		names := t.names("column_names")
@@ -243,19 +244,31 @@ func (g *grouping) canonical(expr tree) tree {
 			return nil, false
 		}
 		owner, n := "", 0
-		for alias, cols := range g.columns {
-			for _, col := range cols {
+		for _, alias := range g.s.aliases {
+			for _, col := range g.columns[strings.ToLower(alias)] {
 				if strings.EqualFold(col, names[0]) {
-					owner = alias
 					n++
+					if owner == "" {
+						owner = strings.ToLower(alias)
+					}
 				}
 			}
 		}
-		if n != 1 {
+		if n == 0 || n > 1 && g.rightJoin() {
 			return nil, false
 		}
 		return columnRef(t.str("alias"), owner, names[0]), true
 	}))
+}
+
+// rightJoin reports whether FROM has a join that keeps rows of its right side, whose USING columns are that side's.
+func (g *grouping) rightJoin() bool {
+	found := false
+	walk(g.node["from_table"], func(t tree) bool {
+		found = found || t.str("join_type") == "RIGHT"
+		return !found
+	})
+	return found
 }
 
 // keyOf returns the number of the key that an expression is, or -1.
@@ -306,6 +319,36 @@ func (g *grouping) callOf(t tree) int {
 	return -1
 }
 
+// collations refuses what would be compared under a collation: columns of the state have none.
+func (g *grouping) collations() error {
+	at := tree(nil)
+	for _, part := range append(append([]tree(nil), g.keys...), g.calls...) {
+		if t := collated(part); t != nil && at == nil {
+			at = t
+		}
+	}
+	if at == nil && !g.s.main.collated {
+		return nil
+	}
+	if at == nil {
+		at = g.node
+	}
+	return g.c.errAt(diag.AggregateUnsupported, at, "COLLATE below an aggregate is not supported on a stream").
+		WithHint("group by or compare lower(x) for NOCASE, strip_accents(x) for NOACCENT")
+}
+
+// collated returns the first COLLATE in an expression, or nil.
+func collated(v any) tree {
+	var found tree
+	walk(v, func(t tree) bool {
+		if found == nil && t.str("class") == "COLLATE" {
+			found = t.sub("child")
+		}
+		return found == nil
+	})
+	return found
+}
+
 // typed asks DuckDB for the types of keys and calls, and for the names of the result.
 func (g *grouping) typed() error {
 	list := make([]any, 0, len(g.keys)+len(g.calls))
@@ -313,7 +356,7 @@ func (g *grouping) typed() error {
 	set := make([]any, 0, len(g.keys))
 	for i, k := range g.keys {
 		list = append(list, clone(k))
-		groups = append(groups, clone(k))
+		groups = append(groups, number(i+1)) // a key that is a number would be read as a position
 		set = append(set, i)
 	}
 	for _, call := range g.calls {
@@ -337,6 +380,16 @@ func (g *grouping) typed() error {
 	if err != nil {
 		return err
 	}
+	for i, col := range cols {
+		if i < len(g.keys) {
+			err = g.storable(g.keys[i], col.Type)
+		} else {
+			err = g.storable(g.calls[i-len(g.keys)], col.Type)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	g.keyCols, g.callCols = cols[:len(g.keys)], cols[len(g.keys):]
 	g.node["select_list"] = itemList(g.items)
 	original, err := g.c.render(g.node)
@@ -355,6 +408,18 @@ func (g *grouping) typed() error {
 	text, err = g.c.render(n)
 	g.fromSQL = strings.TrimPrefix(text, "SELECT *")
 	return err
+}
+
+// storable refuses a type that no table can have: a STRUCT whose fields have no names.
+func (g *grouping) storable(at tree, typ string) error {
+	if !strings.Contains(typ, "STRUCT(") {
+		return nil
+	}
+	if _, err := g.c.db.Describe(g.c.ctx, "SELECT CAST(NULL AS "+typ+")"); asDuckError(err) == nil {
+		return err
+	}
+	return g.c.errAt(diag.AggregateUnsupported, at, "type %s has fields without names, which can not be kept", typ).
+		WithHint("write {'a': x, 'b': y} for (x, y)")
 }
 
 func itemList(items []tree) []any {
@@ -396,11 +461,28 @@ func (g *grouping) timeKey() error {
 	return nil
 }
 
+// watermarked returns the source of that name if it has a watermark, or nil.
+func (c *compiler) watermarked(name string) *Source {
+	for _, s := range c.app.Sources {
+		if s.Name == name && s.Watermark != nil {
+			return s
+		}
+	}
+	return nil
+}
+
 func (g *grouping) needsWatermark() error {
 	const message = "output mode APPEND can never output this aggregation: it has no watermark on its keys"
 	const hint = "group by window_start or window_end of tumble() or hop() " +
 		"over the watermarked column, or use OUTPUT MODE UPDATE"
 	for _, w := range g.c.windows {
+		if s := g.c.watermarked(w.source); !w.marked && s != nil {
+			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
+				WithLabel("this is not the column %q of source %q as it is, which has the watermark",
+					s.Watermark.Column, s.Name).
+				WithHint("compute the time in a column of the source and give that the watermark, " +
+					"or use OUTPUT MODE UPDATE")
+		}
 		if !w.marked {
 			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
 				WithLabel("source %q has no watermark on %q, so no window is ever complete", w.source,

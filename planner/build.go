@@ -15,7 +15,7 @@ import (
 // app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{},
-		ownMacros:   map[string]bool{},
+		ownMacros: map[string]bool{}, usedMacros: map[string]bool{},
 		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{}}
 	if err := c.prepare(); err != nil {
 		return nil, err
@@ -64,14 +64,6 @@ func asDuckError(err error) *duck.Error {
 
 // prepare makes empty tables of the declared schemas, so that bodies bind.
 func (c *compiler) prepare() error {
-	own := map[string]bool{}
-	for _, m := range c.app.Macros {
-		own[strings.ToLower(m.Name)] = true
-		if _, err := c.db.Exec(c.ctx, m.Text); err != nil {
-			return c.bodyFault(err, m.Text, m.At)
-		}
-	}
-	c.ownMacros = own
 	statements := []string{"SET VARIABLE " + VarSlotStart + " = TIMESTAMP '1970-01-01 00:00:00'",
 		"SET VARIABLE " + VarSlotEnd + " = TIMESTAMP '1970-01-01 00:00:00'",
 		"SET VARIABLE " + VarWatermark + " = CAST('-infinity' AS TIMESTAMP)",
@@ -92,14 +84,46 @@ func (c *compiler) prepare() error {
 			c.columnNames[strings.ToLower(col.Name)] = true
 		}
 	}
-	var err error
-	if c.cat, err = loadCatalogue(c.ctx, c.db, own); err != nil {
-		return err
-	}
 	if err := c.prepareTables(); err != nil {
 		return err
 	}
+	if err := c.prepareMacros(); err != nil {
+		return err
+	}
 	return c.prepareViews()
+}
+
+// prepareMacros makes the macros. One that reads a view waits for it.
+func (c *compiler) prepareMacros() error {
+	for _, m := range c.app.Macros {
+		c.ownMacros[strings.ToLower(m.Name)] = true
+		_, err := c.db.Exec(c.ctx, m.Text)
+		if err == nil {
+			continue
+		}
+		if len(c.app.Views) == 0 {
+			return c.bodyFault(err, m.Text, m.At)
+		}
+		c.waiting = append(c.waiting, m)
+	}
+	var err error
+	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	return err
+}
+
+// lateMacros makes the macros that read views.
+func (c *compiler) lateMacros() error {
+	for _, m := range c.waiting {
+		if _, err := c.db.Exec(c.ctx, m.Text); err != nil {
+			return c.bodyFault(err, m.Text, m.At)
+		}
+	}
+	if len(c.waiting) == 0 {
+		return nil
+	}
+	var err error
+	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	return err
 }
 
 func emptyTable(name string, cols []Column, extra string) string {
@@ -173,7 +197,7 @@ func (c *compiler) prepareViews() error {
 				len("CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS ")), v.Body, v.At)
 		}
 	}
-	return nil
+	return c.lateMacros()
 }
 
 // shifted takes a prefix off the position of DuckDB's error.
@@ -217,12 +241,13 @@ func firstWindow(node tree) tree {
 // bindBody lets DuckDB check the body as it stands, and returns the result's columns.
 func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 	cols, err := c.db.Describe(c.ctx, c.q.Body)
-	if de := asDuckError(err); de != nil && strings.Contains(de.Message, "time_bucket(") {
+	if de := asDuckError(err); de != nil && (strings.Contains(de.Message, "time_bucket(") ||
+		de.Position < 0 && strings.Contains(de.Message, "'+(TIMESTAMP,")) {
 		if at := firstWindow(node); at != nil {
 			return nil, c.errAt(diag.WindowInvalid, at,
 				"the time column of %s() must be TIMESTAMP, and its sizes INTERVAL",
 				at.function()).WithNote("%s", firstLine(de.Message)).
-				WithHint("cast it in a computed column of the source")
+				WithHint("cast the column in a computed column of the source; write sizes as INTERVAL '1 minute'")
 		}
 	}
 	if err != nil {
@@ -254,7 +279,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 		return nil, err
 	}
 	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
-		Macros:    c.app.Macros,
+		Macros:    c.neededMacros(),
 		SlotBound: c.slotBound, Root: rel.node, Agg: c.agg}
 	if c.agg != nil {
 		p.Mode = c.mode()
@@ -344,20 +369,10 @@ func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) e
 
 // windowBoth reports whether the keys that are not seen are only the other bound of a window that is.
 func (a *Aggregate) windowBoth(seen map[int]bool) bool {
-	for i, k := range a.Keys {
-		if seen[i] {
-			continue
-		}
-		other := ""
-		switch {
-		case strings.HasSuffix(k.Expr, windowStart):
-			other = strings.TrimSuffix(k.Expr, windowStart) + windowEnd
-		case strings.HasSuffix(k.Expr, windowEnd):
-			other = strings.TrimSuffix(k.Expr, windowEnd) + windowStart
-		}
-		found := false
-		for j, o := range a.Keys {
-			found = found || seen[j] && o.Expr == other
+	for i, m := range a.marks {
+		found := seen[i]
+		for j, o := range a.marks {
+			found = found || seen[j] && m.window != "" && m.window == o.window
 		}
 		if !found {
 			return false

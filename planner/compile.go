@@ -21,6 +21,8 @@ type compiler struct {
 
 	views       map[string]*definition
 	ownMacros   map[string]bool
+	waiting     []*Macro        // those that could not be made before the views
+	usedMacros  map[string]bool // those of ownMacros that DuckDB expands itself
 	columnNames map[string]bool // of all sources and tables: they hide current_date and its like
 	tables      map[string]bool
 	sources     map[string]bool
@@ -28,6 +30,7 @@ type compiler struct {
 
 	with      []string // generated CTEs, in order: name AS (SELECT ...)
 	names     int
+	copies    int // of macros and WITH queries, written out where they are used
 	agg       *Aggregate
 	input     string // SELECT of its input
 	below     int    // how many of with feed the aggregate
@@ -52,6 +55,7 @@ type relation struct {
 	single   bool            // a source's row comes out at most once
 	ordered  bool            // rows come out in the order of __pos
 	filtered bool            // a WHERE, HAVING or join may drop rows
+	collated bool            // a column may have a collation
 	sources  []string
 	nulls    []string // those of sources whose rows may come out without event time
 	node     *Node
@@ -64,6 +68,8 @@ type mark struct {
 	step   int64  // between window starts, microseconds
 	text   string // of the size
 	key    int    // of markKey
+	window string // which windows: start and end of one window share it
+	whole  bool   // the window's bounds are whole seconds
 	source string // of markEvent: whose column it is, "" if several
 }
 
@@ -140,6 +146,12 @@ func (c *compiler) parse(body string, at int) (tree, error) {
 	}
 	node := statements[0].sub("node")
 	shift(node, at)
+	walk(node, func(t tree) bool {
+		if strings.EqualFold(t.str("alias"), "rowid") {
+			c.columnNames["rowid"] = true
+		}
+		return true
+	})
 	if err := c.inlineMacros(c.ctx, node, 0); err != nil {
 		return nil, err
 	}
@@ -163,7 +175,11 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 	if de.Position >= 0 && de.Position <= len(body) {
 		span = wordAt(c.app.Text.Body, at+de.Position)
 	}
-	fault := diag.New(code, "%s", firstLine(de.Message)).At(c.app.Text, span)
+	message := firstLine(de.Message)
+	if strings.Contains(message, "serialized to json") {
+		message = "the body is not a plain SELECT"
+	}
+	fault := diag.New(code, "%s", message).At(c.app.Text, span)
 	fault.Err = err
 	if len(de.Candidates) > 0 {
 		fault = fault.WithNote("there is: %s", strings.Join(de.Candidates, ", "))
@@ -245,6 +261,14 @@ func (c *compiler) chain(first int, sql string) string {
 // describe types a SELECT over the generated CTEs.
 func (c *compiler) describe(sql string) ([]duck.Column, error) {
 	cols, err := c.db.Describe(c.ctx, c.chain(0, sql))
+	if fault := asDuckError(err); fault != nil && (fault.Kind == duck.Binder || fault.Kind == duck.Syntax) {
+		// The body itself has been bound: it is what it becomes that can not be.
+		refused := diag.New(diag.ShapeUnsupported, "this query is not supported on a stream: %s",
+			firstLine(fault.Message)).At(c.app.Text, c.q.Span).
+			WithHint("write it in a simpler way, for example without references out of a subquery")
+		refused.Err = err
+		return nil, refused
+	}
 	if err != nil {
 		return nil, fmt.Errorf("describe generated SQL of query %q: %w", c.q.Name, err)
 	}

@@ -142,6 +142,11 @@ func (a *Aggregate) groupsSQL() string {
 // outSQL selects keys and values of groups.
 func (a *Aggregate) outSQL(groups string) string {
 	items := a.keyNames("g.")
+	for i, p := range a.shown {
+		if p != "" {
+			items[i] = p + " AS " + duck.QuoteIdent(a.Keys[i].Name)
+		}
+	}
 	for _, f := range a.Finish {
 		items = append(items, f.Expr+" AS "+duck.QuoteIdent(f.Name))
 	}
@@ -208,7 +213,7 @@ func (r *KeptRows) finish(a *Aggregate) {
 // finish returns the SELECT over the emitted groups that stands in the place of the grouped one.
 func (g *grouping) finish() (tree, *relation, error) {
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
-		filtered: g.node.sub("having") != nil, ordered: true, single: true}
+		filtered: g.node.sub("having") != nil, ordered: true, single: !unnests(tree{"select_list": itemList(g.items)})}
 	if g.a.Null != "" {
 		rel.nulls = nil
 	}
@@ -307,14 +312,14 @@ func (g *grouping) unaliasFirst(v any) any {
 // replace puts the columns of the emitted groups in the place of keys and aggregate calls.
 func (g *grouping) replace(v any) any {
 	return rewrite(v, func(t tree) (any, bool) {
-		if t.class() == "SUBQUERY" {
-			return t, true
-		}
 		if t.str("class") == "" {
 			return nil, false
 		}
 		if i := g.keyOf(t); i >= 0 {
 			return columnRef(t.str("alias"), g.a.Keys[i].Name), true
+		}
+		if t.class() == "SUBQUERY" {
+			return t, true
 		}
 		if g.c.isAggregate(t) {
 			if i := g.callOf(t); i >= 0 {
@@ -325,21 +330,19 @@ func (g *grouping) replace(v any) any {
 	})
 }
 
-// keyBehind returns the key that an item shows one to one, or -1: the key itself, or the seconds of a
-// window's
-// bound if windows are seconds apart.
+// keyBehind returns the key that an item shows one to one, or -1: the key itself, or a window's bound as a number or
+// text.
 func (g *grouping) keyBehind(item tree) int {
 	for t := item; t != nil; {
 		if i := g.keyOf(t); i >= 0 {
-			if m := g.s.mark(g.keys[i]); same(t, item) || (m.kind == markStart || m.kind == markEnd) &&
-				m.step >= 1_000_000 {
+			if m := g.s.mark(g.keys[i]); same(t, item) || (m.kind == markStart || m.kind == markEnd) && m.whole {
 				return i
 			}
 			return -1
 		}
 		name := t.function()
 		switch {
-		case t.class() == "CAST":
+		case t.class() == "CAST" && !t.flag("try_cast") && exactCast(t):
 			t = t.sub("child")
 		case name == "epoch" || name == "epoch_us" || name == "epoch_ms":
 			t = t.trees("children")[0]
@@ -348,6 +351,16 @@ func (g *grouping) keyBehind(item tree) int {
 		}
 	}
 	return -1
+}
+
+// exactCast reports whether different whole seconds stay different in a cast, or fail.
+func exactCast(t tree) bool {
+	switch t.sub("cast_type").str("id") {
+	case "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "DOUBLE", "VARCHAR", "TIMESTAMP", "TIMESTAMP_NS",
+		"TIMESTAMP_MS", "TIMESTAMP_S":
+		return true
+	}
+	return false
 }
 
 // checkFinish binds the SELECT over the groups, which fails where a subquery reads columns of the grouped

@@ -50,8 +50,7 @@ func (c *compiler) fromClause(t tree, e *env) (*from, error) {
 		}
 	case emptyFrom, "EXPRESSION_LIST":
 	default:
-		return nil, c.errAt(diag.ShapeUnsupported, t, "%s can not be used on a stream", t.str("type")).
-			WithHint("put it in CREATE TABLE over reference data")
+		return nil, c.shapeFault(t)
 	}
 	return c.reference(t, e, t.str("alias"))
 }
@@ -98,6 +97,7 @@ func (r *relation) renamed(columns []any) *relation {
 			out.marks[strings.ToLower(out.cols[i].Name)] = m
 		}
 	}
+	dropDuplicates(out.marks, out.cols)
 	return &out
 }
 

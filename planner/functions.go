@@ -3,6 +3,7 @@ package planner
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -66,7 +67,8 @@ func refused() map[string]string {
 	}
 }
 
-// loadCatalogue reads what DuckDB knows. Of its own macros only those that aggregate matter.
+// loadCatalogue reads what DuckDB knows. Of its own macros only those matter whose bodies must be seen: where they
+// aggregate, make rows, read the clock or query something.
 func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
 	rows, err := db.Rows(ctx, `SELECT DISTINCT lower(function_name), function_type, coalesce(stability, ''),
 		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, '')
@@ -79,13 +81,17 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 	}
 	c := &catalogue{aggregates: map[string]bool{}, volatile: map[string]bool{}, macros: map[string][]macro{}}
 	for _, r := range rows {
+		if text(r[1]) == "aggregate" {
+			c.aggregates[text(r[0])] = true
+		}
+	}
+	for _, r := range rows {
 		name, kind, stability := text(r[0]), text(r[1]), text(r[2])
 		switch {
 		case kind == "aggregate":
-			c.aggregates[name] = true
 		case kind == "macro" || kind == "table_macro":
 			m := macro{table: kind == "table_macro", body: text(r[4])}
-			if !own[name] && !strings.Contains(m.body, "avg(") && !strings.Contains(m.body, "sum(") {
+			if !own[name] && !c.matters(m.body) {
 				continue
 			}
 			if p := text(r[3]); p != "" {
@@ -101,6 +107,17 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 	return c, nil
 }
 
+// matters reports whether the body of one of DuckDB's macros has to be seen.
+func (c *catalogue) matters(body string) bool {
+	clock, bad := clocks(), refused()
+	for _, name := range regexp.MustCompile(`[a-z_0-9]+`).FindAllString(strings.ToLower(body), -1) {
+		if c.aggregates[name] || clock[name] != "" || bad[name] != "" || name == "unnest" || name == "select" {
+			return true
+		}
+	}
+	return false
+}
+
 func text(v any) string {
 	s, ok := v.(string)
 	if !ok {
@@ -109,9 +126,8 @@ func text(v any) string {
 	return s
 }
 
-// checkFunctions refuses functions that can not stand in a body and pins clocks, in place, everywhere below
-// v. Names
-// in columns hide functions that are written without parentheses, such as current_date.
+// checkFunctions refuses functions that can not stand in a body and pins clocks, in place, everywhere below v. Names in
+// columns hide functions that are written without parentheses, such as current_date.
 func (c *compiler) checkFunctions(v any) error {
 	var first error
 	fail := func(t tree, name, why, fix string) {
@@ -123,8 +139,16 @@ func (c *compiler) checkFunctions(v any) error {
 	clock, bad := clocks(), refused()
 	rewrite(v, func(t tree) (any, bool) {
 		name := t.function()
-		if t.class() == "COLUMN_REF" {
+		switch {
+		case t.class() == "COLUMN_REF":
 			name = c.keyword(t)
+			if names := t.names("column_names"); strings.EqualFold(names[len(names)-1], "rowid") &&
+				!c.columnNames["rowid"] && first == nil {
+				first = c.errAt(diag.FunctionRefused, t, "rowid is another number each time a row is read").
+					WithHint("give the source a column that numbers its rows")
+			}
+		case t.class() == "PARAMETER" && first == nil:
+			first = c.errAt(diag.SQLInvalid, t, "a query has no parameters").WithHint("write the value itself")
 		}
 		if name == "" {
 			return nil, false
@@ -219,79 +243,4 @@ func cast(child tree, duckType string) tree {
 	return tree{"class": "CAST", "type": "OPERATOR_CAST", "alias": "", "query_location": synthetic,
 		"child":     child,
 		"cast_type": tree{"id": duckType, "type_info": nil}, "try_cast": false}
-}
-
-// inlineMacros replaces calls of scalar macros by their bodies where the body holds an aggregate or a clock,
-// so
-// that both are seen. Calls with named arguments are left to DuckDB.
-func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
-	var failed error
-	rewrite(v, func(t tree) (any, bool) {
-		m, ok := c.cat.find(t)
-		if !ok || failed != nil {
-			return nil, false
-		}
-		body, err := c.macroBody(ctx, m)
-		if err != nil {
-			failed = err
-			return nil, false
-		}
-		if depth > 16 {
-			failed = c.errAt(diag.FunctionRefused, t, "macro %q calls itself", t.function()).
-				WithHint("write it without the cycle")
-			return nil, false
-		}
-		args := map[string]any{}
-		for i, p := range m.params {
-			args[strings.ToLower(p)] = t.list("children")[i]
-		}
-		out := rewrite(body, func(n tree) (any, bool) {
-			names := n.names("column_names")
-			if n.class() != "COLUMN_REF" || len(names) != 1 || args[strings.ToLower(names[0])] == nil {
-				return nil, false
-			}
-			return cloneAny(args[strings.ToLower(names[0])]), true
-		})
-		if err := c.inlineMacros(ctx, out, depth+1); err != nil {
-			failed = err
-		}
-		result := asTree(out)
-		if result.str("alias") == "" {
-			result["alias"] = t.str("alias")
-		}
-		return result, true
-	})
-	return failed
-}
-
-func (c *catalogue) find(t tree) (macro, bool) {
-	name := t.function()
-	if name == "" || t.flag("distinct") || t.sub("filter") != nil {
-		return macro{}, false
-	}
-	for _, m := range c.macros[name] {
-		if !m.table && len(m.params) == len(t.list("children")) {
-			return m, true
-		}
-	}
-	return macro{}, false
-}
-
-// macroBody returns the tree of a scalar macro's expression, without positions.
-func (c *compiler) macroBody(ctx context.Context, m macro) (tree, error) {
-	data, err := c.db.Parse(ctx, "SELECT "+m.body)
-	if err != nil {
-		return nil, fmt.Errorf("parse macro body %q: %w", m.body, err)
-	}
-	root, err := decodeTree(data)
-	if err != nil {
-		return nil, err
-	}
-	walk(root, func(t tree) bool {
-		if t.at() >= 0 {
-			t["query_location"] = synthetic
-		}
-		return true
-	})
-	return root.trees("statements")[0].sub("node").trees("select_list")[0], nil
 }

@@ -18,6 +18,11 @@ func (g *grouping) partials() error {
 		g.a.Keys = append(g.a.Keys,
 			Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type},
 				Expr: sql})
+		g.a.marks = append(g.a.marks, g.s.mark(k))
+		g.a.shown = append(g.a.shown, "")
+		if manyFaced(g.keyCols[i].Type) {
+			g.a.shown[i] = g.partial(g.keyCols[i].Type, "("+sql+")", "first("+g.inOrder()+")")
+		}
 	}
 	for i, call := range g.calls {
 		sql, err := g.c.exprSQL(call)
@@ -41,6 +46,12 @@ func (g *grouping) partials() error {
 		g.partial("UTINYINT", "CAST(0 AS UTINYINT)", "CAST(coalesce(max(%s), 0) AS UTINYINT)")
 	}
 	return nil
+}
+
+// manyFaced reports whether equal values of a type may look different, as 0.0 and -0.0 do, or a day and 24 hours. A
+// group then shows that of its first row.
+func manyFaced(typ string) bool {
+	return strings.Contains(typ, "DOUBLE") || strings.Contains(typ, "FLOAT") || strings.Contains(typ, "INTERVAL")
 }
 
 // partial adds a column of the state table, or finds the one that is already there, and returns its
@@ -202,12 +213,20 @@ func (p *partialCall) avg() (bool, error) {
 	case strings.HasPrefix(typ, "DECIMAL"):
 		wide := "DECIMAL(38" + typ[strings.IndexByte(typ, ','):]
 		sum = p.g.partial(wide, p.only("CAST("+p.args[0]+" AS "+wide+")"), "CAST(sum(%s) AS "+wide+")")
+		scale := strings.TrimRight(typ[strings.IndexByte(typ, ',')+1:], ")")
+		return p.done(decimalAverage(sum, n, scale))
 	case strings.HasSuffix(typ, "INT") || strings.HasSuffix(typ, "INTEGER") || typ == "BOOLEAN":
 		sum = p.g.partial("HUGEINT", p.only("CAST("+p.args[0]+" AS HUGEINT)"), "CAST(sum(%s) AS HUGEINT)")
 	default:
 		return false, nil
 	}
 	return p.done(fmt.Sprintf("CASE WHEN %s > 0 THEN CAST(%s AS DOUBLE) / %s END", n, sum, n))
+}
+
+// decimalAverage divides the digits of a sum once, as DuckDB does: dividing by the scale first would round twice.
+func decimalAverage(sum, n, scale string) string {
+	digits := "CAST(CAST(replace(CAST(" + sum + " AS VARCHAR), '.', '') AS HUGEINT) AS DOUBLE)"
+	return fmt.Sprintf("CASE WHEN %s > 0 THEN %s / (%s * CAST(1e%s AS DOUBLE)) END", n, digits, n, scale)
 }
 
 // argExtreme keeps the value at the extreme and the extreme. Rows in which either is NULL do not take part,
@@ -245,6 +264,13 @@ func (p *partialCall) argExtreme() (bool, error) {
 func (g *grouping) keepRows(call tree, f *Finish) error {
 	held := clone(call)
 	distinct := held.flag("distinct")
+	if held.function() == "bitstring_agg" && len(held.trees("children")) == 1 {
+		return g.c.errAt(diag.AggregateUnsupported, call, "bitstring_agg needs to know the range of its values").
+			WithHint("write bitstring_agg(x, least, greatest)")
+	}
+	if held.function() == "count" {
+		nameRows(held)
+	}
 	for i, a := range held.trees("children") {
 		n, err := g.keepArgument(a)
 		if err != nil {
@@ -290,6 +316,19 @@ func (g *grouping) keepRows(call tree, f *Finish) error {
 	f.Held = sql
 	f.Expr = "CAST(h." + duck.QuoteIdent(f.Name) + " AS " + f.Type + ")"
 	return nil
+}
+
+// nameRows gives the fields of each (x, y) that is counted names, so that it can be kept.
+func nameRows(call tree) {
+	for _, arg := range call.trees("children") {
+		if arg.function() != "row" {
+			continue
+		}
+		arg["function_name"] = "struct_pack"
+		for i, field := range arg.trees("children") {
+			field["alias"] = fmt.Sprintf("v%d", i+1)
+		}
+	}
 }
 
 // orderFree names the aggregates that keep rows but do not depend on their order, so that they need not be
@@ -356,6 +395,9 @@ func (g *grouping) keepArgument(arg tree) (tree, error) {
 	if !ok {
 		cols, err := g.c.describe("SELECT " + sql + g.fromSQL)
 		if err != nil {
+			return nil, err
+		}
+		if err := g.storable(arg, cols[0].Type); err != nil {
 			return nil, err
 		}
 		name = fmt.Sprintf("__v%d", len(g.kept)+1)

@@ -39,7 +39,7 @@ type Plan struct {
 	Policy    Policy
 	Sources   []*Source // those the query reads, in the order of their declaration
 	Tables    []*Table  // likewise
-	Macros    []*Macro  // all of the application's
+	Macros    []*Macro  // those that are not written out in the SQL, to be made after the tables
 	Schema    []stream.Column
 	Keys      []int // in update mode, the result columns that name a row; empty if keys are missing
 	SlotBound bool  // reads slot_start or slot_end
@@ -94,6 +94,8 @@ type Aggregate struct {
 	Merge    string    // SELECT of the touched groups, merged
 	Before   string    // like OutSQL, of the touched groups before the merge; only for plans that retract
 
+	marks  []mark   // what is known of each key
+	shown  []string // the partial column that a key is shown by, or ""
 	firsts []string // row_number() columns over the kept rows, for DISTINCT
 }
 

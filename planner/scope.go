@@ -21,6 +21,8 @@ type definition struct {
 	env     *env
 	rel     *relation // once compiled
 	busy    bool      // being compiled: a second entry is a cycle
+	known   bool      // streams is
+	streams bool      // reads a source
 }
 
 func (e *env) find(name string) *definition {
@@ -32,17 +34,31 @@ func (e *env) find(name string) *definition {
 	return nil
 }
 
-// within opens a scope for the CTEs of a query node and takes them out of it. Each CTE sees those before it.
-func (e *env) within(node tree) *env {
+// within opens a scope for the CTEs of a query node and takes them out of it. Each CTE sees those before it, and a
+// recursive one itself.
+func (c *compiler) within(node tree, e *env) *env {
 	with := node.sub("cte_map").list("map")
 	node["cte_map"] = emptyWith()
 	for _, entry := range with {
 		en := asTree(entry)
 		def := &definition{name: en.str("key"), body: en.sub("value").sub("query").sub("node"),
 			aliases: en.sub("value").list("aliases"), env: e}
+		if def.body.class() == "RECURSIVE_CTE_NODE" {
+			def.env = &env{up: e, defs: map[string]*definition{strings.ToLower(def.name): {name: def.name}}}
+			if yes, err := c.streaming(def.body, def.env); err == nil && !yes {
+				def.body = selectNode([]any{star("")}, baseTable(def.name, "", nil))
+				def.body["cte_map"] = tree{"map": []any{entry}}
+				def.aliases, def.env = nil, e
+			}
+		}
 		e = &env{up: e, defs: map[string]*definition{strings.ToLower(def.name): def}}
 	}
 	return e
+}
+
+func (c *compiler) sampleFault(t tree) error {
+	return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE and USING SAMPLE give other rows each time").
+		WithHint("filter by a hash of a key instead")
 }
 
 // thing is what a name in FROM stands for: exactly one of its fields is set.
@@ -93,17 +109,21 @@ func (c *compiler) known() []string {
 	return names
 }
 
-// streaming reports whether anything below v reads a source.
+// streaming reports whether anything below v reads a source. It resolves every name there.
 func (c *compiler) streaming(v any, e *env) (bool, error) {
 	switch v := v.(type) {
 	case tree:
 		return c.streamingTree(v, e)
 	case []any:
+		found := false
 		for _, x := range v {
-			if yes, err := c.streaming(x, e); yes || err != nil {
-				return yes, err
+			yes, err := c.streaming(x, e)
+			if err != nil {
+				return false, err
 			}
+			found = found || yes
 		}
+		return found, nil
 	}
 	return false, nil
 }
@@ -123,6 +143,7 @@ func (c *compiler) streamingTree(t tree, e *env) (bool, error) {
 			}
 		}
 	}
+	found := false
 	if with := t.sub("cte_map"); with != nil {
 		inner := e
 		for _, entry := range with.list("map") {
@@ -132,9 +153,11 @@ func (c *compiler) streamingTree(t tree, e *env) (bool, error) {
 			if def.body.class() == "RECURSIVE_CTE_NODE" {
 				own := &env{up: inner,
 					defs: map[string]*definition{strings.ToLower(def.name): {name: def.name}}}
-				if yes, err := c.streaming(def.body, own); yes || err != nil {
-					return yes, err
+				yes, err := c.streaming(def.body, own)
+				if err != nil {
+					return false, err
 				}
+				found = found || yes
 				def = &definition{name: def.name}
 			}
 			inner = &env{up: inner, defs: map[string]*definition{strings.ToLower(def.name): def}}
@@ -145,11 +168,13 @@ func (c *compiler) streamingTree(t tree, e *env) (bool, error) {
 		if k == "cte_map" {
 			continue
 		}
-		if yes, err := c.streaming(t[k], e); yes || err != nil {
-			return yes, err
+		yes, err := c.streaming(t[k], e)
+		if err != nil {
+			return false, err
 		}
+		found = found || yes
 	}
-	return false, nil
+	return found, nil
 }
 
 func (c *compiler) streamingName(name string, e *env, at tree) (bool, error) {
@@ -165,10 +190,24 @@ func (c *compiler) streamingName(name string, e *env, at tree) (bool, error) {
 	case what.def.busy:
 		return false, c.errAt(diag.SQLInvalid, at, "%q is defined by itself", name).
 			WithHint("recursive queries can only read reference tables; put them in CREATE TABLE")
+	case what.def.known:
+		return what.def.streams, nil
 	}
 	what.def.busy = true
 	defer func() { what.def.busy = false }()
-	return c.streaming(what.def.body, what.def.env)
+	yes, err := c.streaming(what.def.body, what.def.env)
+	what.def.known, what.def.streams = err == nil, yes
+	return yes, err
+}
+
+// copied counts what is written out several times, and stops before it fills the memory.
+func (c *compiler) copied(at tree) error {
+	const most = 5000
+	if c.copies++; c.copies > most {
+		return c.errAt(diag.ShapeUnsupported, at, "macros and WITH queries are used more than %d times in this query",
+			most).WithHint("put what is used so often in CREATE TABLE")
+	}
+	return nil
 }
 
 // references makes a query over reference tables stand alone, in place: CTEs and views from outside become
@@ -199,12 +238,10 @@ func (c *compiler) referencesTree(t tree, e *env) error {
 			return err
 		}
 	case "PIVOT", "SHOW_REF", "DELIM_GET", "COLUMN_DATA":
-		return c.errAt(diag.ShapeUnsupported, t, "%s is not supported in a query", t.class()).
-			WithHint("put it in CREATE TABLE")
+		return c.shapeFault(t)
 	}
 	if t.sub("sample") != nil {
-		return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE gives other rows each time").
-			WithHint("filter by a hash of a key instead")
+		return c.sampleFault(t)
 	}
 	if with := t.sub("cte_map"); with != nil {
 		for _, entry := range with.list("map") {
@@ -249,6 +286,9 @@ func (c *compiler) referenceName(t tree, e *env) error {
 	case what.def == nil || what.def.body == nil:
 		return nil
 	}
+	if err := c.copied(t); err != nil {
+		return err
+	}
 	body := clone(what.def.body)
 	if err := c.references(body, what.def.env); err != nil {
 		return err
@@ -270,6 +310,19 @@ func (c *compiler) referenceName(t tree, e *env) error {
 	return nil
 }
 
+// shapeFault refuses a relation of another kind than those that queries know.
+func (c *compiler) shapeFault(t tree) error {
+	what := t.class()
+	switch what {
+	case "PIVOT":
+		what = "PIVOT or UNPIVOT"
+	case "SHOW_REF":
+		what = "DESCRIBE, SHOW or SUMMARIZE"
+	}
+	return c.errAt(diag.ShapeUnsupported, t, "%s can not be used in a query", what).
+		WithHint("put it in CREATE TABLE over reference data")
+}
+
 func (c *compiler) plainName(t tree) error {
 	if t.str("schema_name") != "" || t.str("catalog_name") != "" {
 		return c.errAt(diag.UnknownName, t, "%q has a schema, but sources, tables and views have none",
@@ -277,8 +330,7 @@ func (c *compiler) plainName(t tree) error {
 			WithHint("write the bare name")
 	}
 	if t.sub("sample") != nil {
-		return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE gives other rows each time").
-			WithHint("filter by a hash of a key instead")
+		return c.sampleFault(t)
 	}
 	return nil
 }
@@ -325,6 +377,12 @@ func (c *compiler) checkTableMacro(t tree, m macro, e *env) error {
 		}
 		return true
 	})
+	if err := c.useMacros(t.sub("function")); err != nil {
+		return err
+	}
+	if err := c.inlineMacros(c.ctx, body, 0); err != nil {
+		return err
+	}
 	before := c.usesNow
 	c.usesNow = false
 	err = c.checkFunctions(clone(body))

@@ -32,7 +32,10 @@ type scope struct {
 }
 
 func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
-	e = e.within(node)
+	if node.sub("sample") != nil {
+		return nil, nil, c.sampleFault(node)
+	}
+	e = c.within(node, e)
 	f, err := c.fromClause(node.sub("from_table"), e)
 	if err != nil {
 		return nil, nil, err
@@ -98,10 +101,6 @@ func (c *compiler) refuseShapes(node tree, plain bool) error {
 			strings.ToLower(t.str("function_name")), c.appMode()).
 			WithHint("aggregate by a window, for example arg_max(value, time) or max_by")
 	}
-	if node.sub("sample") != nil {
-		return c.errAt(diag.FunctionRefused, node, "TABLESAMPLE gives other rows each time").
-			WithHint("filter by a hash of a key instead")
-	}
 	for _, m := range node.trees("modifiers") {
 		switch m.str("type") {
 		case "ORDER_MODIFIER":
@@ -166,8 +165,9 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	if s.main.pos {
 		cols = cols[:len(cols)-1]
 	}
+	dropDuplicates(marks, cols)
 	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources,
-		nulls:  s.main.nulls,
+		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
 		single: s.single && !unnests(node), ordered: s.ordered,
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
 	detail := []string{}
@@ -262,6 +262,18 @@ func (c *compiler) outputMarks(node tree, s *scope) map[string]mark {
 	return marks
 }
 
+// dropDuplicates forgets what is known of names that several columns have: it may be about any of them.
+func dropDuplicates(marks map[string]mark, cols []duck.Column) {
+	seen := map[string]bool{}
+	for _, col := range cols {
+		key := strings.ToLower(col.Name)
+		if seen[key] {
+			delete(marks, key)
+		}
+		seen[key] = true
+	}
+}
+
 func (c *compiler) starMarks(item tree, s *scope, marks map[string]mark) {
 	if r := item.str("relation_name"); r != "" && s.streams[strings.ToLower(r)] == nil {
 		return
@@ -311,7 +323,7 @@ func (s *scope) mark(t tree) mark {
 
 // union compiles UNION ALL of streams.
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
-	e = e.within(node)
+	e = c.within(node, e)
 	l, r := node.sub("left"), node.sub("right")
 	if kind := node.str("setop_type"); !strings.HasPrefix(kind, "UNION") || !node.flag("setop_all") {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
@@ -363,7 +375,8 @@ func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
 		return nil, err
 	}
 	rel := &relation{marks: map[string]mark{}, stream: true, pos: l.pos, filtered: l.filtered || r.filtered,
-		sources: union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
+		collated: l.collated || r.collated,
+		sources:  union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
 	rel.single = l.single && r.single && len(rel.sources) == len(l.sources)+len(r.sources)
 	for _, col := range cols {
 		if col.Name != PosColumn {
@@ -379,6 +392,10 @@ func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
 		}
 		if m := l.marks[key]; m.kind != markNone && sameMark(m, r.marks[other]) {
 			m.source = ""
+			if o := r.marks[other]; m.window != "" {
+				m.window += "+" + o.window
+				m.whole = m.whole && o.whole
+			}
 			rel.marks[key] = m
 		}
 	}

@@ -279,6 +279,12 @@ func baseTable(name, alias string, columns []any) tree {
 		"schema_name": "", "table_name": name, "column_name_alias": columns, "catalog_name": ""}
 }
 
+// number is an integer constant.
+func number(n int) tree {
+	return tree{"class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "query_location": synthetic,
+		"value": tree{"type": tree{"id": "INTEGER", "type_info": nil}, "is_null": false, "value": n}}
+}
+
 func emptyWith() tree { return tree{"map": []any{}} }
 
 // selectNode is SELECT items FROM from, with every property that DuckDB insists on.

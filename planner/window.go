@@ -44,6 +44,13 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 			"the time column of %s() must be TIMESTAMP, %q is %s", name, tsName, ts.Type).
 			WithHint("cast it to TIMESTAMP in a computed column of the source")
 	}
+	for _, bound := range []string{windowStart, windowEnd} {
+		if _, taken := rel.column(bound); taken {
+			return nil, c.errAt(diag.WindowInvalid, args[0], "%q has a column %s already, which %s() would add again",
+				relName, bound, name).WithHint("rename it before: WITH w AS (SELECT %s AS inner_%s, ... FROM %s)",
+				bound, bound, relName)
+		}
+	}
 	out, err := c.windowRelation(fn, rel, ts.Name)
 	if err != nil {
 		return nil, err
@@ -109,6 +116,10 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	if err != nil {
 		return nil, err
 	}
+	wholeOffset, err := c.wholeSeconds(offset)
+	if err != nil {
+		return nil, err
+	}
 	sql, step := "", micros
 	if name == "hop" {
 		if _, step, err = c.interval(name, "slide", slide); err != nil {
@@ -123,7 +134,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	}
 	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, single: rel.single && name == "tumble",
 		ordered: rel.ordered &&
-			name == "tumble", filtered: rel.filtered, sources: rel.sources, marks: map[string]mark{}}
+			name == "tumble", filtered: rel.filtered, collated: rel.collated, sources: rel.sources, marks: map[string]mark{}}
 	c.define(out.name, sql)
 	out.cols = append(append(out.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
 		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
@@ -134,8 +145,11 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	out.nulls = rel.nulls
 	if event.kind == markEvent {
 		out.nulls = nil
-		out.marks[windowStart] = mark{kind: markStart, size: micros, step: step, text: sizeSQL}
-		out.marks[windowEnd] = mark{kind: markEnd, size: micros, step: step, text: sizeSQL}
+		m := mark{kind: markStart, size: micros, step: step, text: sizeSQL, window: out.name,
+			whole: micros%1_000_000 == 0 && step%1_000_000 == 0 && wholeOffset}
+		out.marks[windowStart] = m
+		m.kind = markEnd
+		out.marks[windowEnd] = m
 	}
 	c.windows = append(c.windows, windowUse{name: name, source: strings.Join(rel.sources, ", "), column: ts,
 		marked: event.kind == markEvent, at: args[1]})
@@ -242,6 +256,28 @@ func (c *compiler) interval(fn, what string, t tree) (string, int64, error) {
 		return "", 0, bad("must be greater than zero")
 	}
 	return intervalText(sql, micros), micros, nil
+}
+
+// wholeSeconds reports whether an offset, which may be absent, is a constant whole number of seconds.
+func (c *compiler) wholeSeconds(offset tree) (bool, error) {
+	if offset == nil {
+		return true, nil
+	}
+	sql, err := c.exprSQL(offset)
+	if err != nil {
+		return false, err
+	}
+	rows, err := c.db.Rows(c.ctx, "SELECT epoch_us("+epoch+" + "+sql+") % 1000000 = 0")
+	if err != nil {
+		fault := asDuckError(err)
+		if fault == nil {
+			return false, fmt.Errorf("evaluate offset: %w", err)
+		}
+		return false, c.errAt(diag.WindowInvalid, offset, "the offset of tumble() is not a constant interval: %s",
+			firstLine(fault.Message)).WithHint("write a constant such as INTERVAL '1 minute'")
+	}
+	whole, ok := rows[0][0].(bool)
+	return ok && whole, nil
 }
 
 // intervalText is an interval that every argument spelling of the same length shares.

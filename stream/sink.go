@@ -36,7 +36,8 @@ func (o Owner) Accept(sink string, found *Marker) error {
 		if o.Last == nil {
 			return nil
 		}
-		return o.mismatch(sink, fmt.Sprintf("the sink has no marker, but the log says it holds batch %d", o.Last.Batch))
+		return o.mismatch(sink, fmt.Sprintf("the sink has no marker, but the log says it holds batch %d", o.Last.Batch)).
+			WithNote("a sink that is to begin at another place needs another name: the log knows it by %q", sink)
 	case found.Query != o.Query:
 		return o.mismatch(sink, fmt.Sprintf("the sink's marker belongs to another query (uuid %s, batch %d)", found.Query, found.Batch))
 	case found.Epoch > o.Epoch:
@@ -48,6 +49,16 @@ func (o Owner) Accept(sink string, found *Marker) error {
 		return nil
 	}
 	return o.mismatch(sink, fmt.Sprintf("the sink's marker says batch %d, which is not the last batch the log delivered", found.Batch))
+}
+
+// Alone refuses a place whose marker was written in this very life: another sink of the same query writes there.
+// It is for sinks that open once in a life. With TakeOver it refuses nothing, as Accept.
+func (o Owner) Alone(sink string, found *Marker) error {
+	if o.TakeOver || found == nil || found.Query != o.Query || found.Epoch != o.Epoch {
+		return nil
+	}
+	return diag.New(diag.SinkMismatch, "sink %q: another sink of query %q writes to the same place", sink, o.Name).
+		WithHint("give each sink a place of its own, or write to one of them only")
 }
 
 // Adopt returns the marker that a sink rewrites on Open, after Accept has agreed to found: the same batch under
@@ -63,7 +74,7 @@ func (o Owner) Adopt(found *Marker) Marker {
 	return m
 }
 
-func (o Owner) mismatch(sink, why string) error {
+func (o Owner) mismatch(sink, why string) *diag.Error {
 	return diag.New(diag.SinkMismatch, "sink %q does not hold what query %q delivered: %s", sink, o.Name, why).
 		WithHint("write to a new place, restore the matching data dir, or start once with --take-over to adopt what is there")
 }

@@ -80,9 +80,7 @@ func (w *worker) watch(ctx context.Context, d *demo) error {
 		case <-w.done:
 			return fmt.Errorf("the worker ended by itself: %w\n%s", w.cmd.Wait(), w.stderr)
 		case <-tick.C:
-			if line := w.line(); line != "" {
-				d.say("%s", line)
-			}
+			d.say("%s", w.line())
 		}
 	}
 }
@@ -100,6 +98,9 @@ func (w *worker) line() string {
 	for i, name := range names {
 		p := w.last[name]
 		parts[i] = fmt.Sprintf("%s batch %d: %s in, %s out", name, p.BatchID, count(p.Totals.In), count(p.Totals.Out))
+	}
+	if len(parts) == 0 {
+		return "  the worker starts"
 	}
 	return "  " + strings.Join(parts, " | ")
 }

@@ -92,6 +92,9 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 			return fmt.Errorf("reference table %q has not been loaded", t.Name)
 		}
 	}
+	if err := r.s.defineMacros(ctx); err != nil {
+		return err
+	}
 	if err := r.setVariables(ctx); err != nil {
 		return err
 	}

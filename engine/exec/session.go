@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type Session struct {
 	clock    clock.Clock
 	tables   []*stateTable
 	loaded   map[string]bool
+	macros   bool              // they have been defined
 	steps    map[string]string // the plan's statements by step
 
 	named         map[string]bool // variables that a plan without state names
@@ -63,7 +65,8 @@ func (s *Session) findVariables() {
 		s.named[name] = strings.Contains(sql, call+"'"+name+"')")
 	}
 	// Written in any other way, such as with a space or a computed name, it may mean any variable.
-	s.computesNames = strings.Count(sql, "getvariable") != strings.Count(sql, call+"'")
+	literal := regexp.MustCompile(`getvariable\('[a-z_]*'\)`)
+	s.computesNames = strings.Count(sql, "getvariable") != len(literal.FindAllString(sql, -1))
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -118,11 +121,6 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 }
 
 func (s *Session) setUp(ctx context.Context) error {
-	for _, m := range s.plan.Macros {
-		if _, err := s.conn.Exec(ctx, m.Text); err != nil {
-			return err
-		}
-	}
 	for _, t := range s.plan.StateTables() {
 		table := &stateTable{StateTable: t}
 		s.tables = append(s.tables, table)
@@ -134,6 +132,20 @@ func (s *Session) setUp(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// defineMacros makes the plan's macros, once: the reference tables that they read must have been loaded.
+func (s *Session) defineMacros(ctx context.Context) error {
+	if s.macros {
+		return nil
+	}
+	for _, m := range s.plan.Macros {
+		if _, err := s.conn.Exec(ctx, m.Text); err != nil {
+			return fmt.Errorf("define macro %q: %w", m.Name, err)
+		}
+	}
+	s.macros = true
 	return nil
 }
 

@@ -202,6 +202,11 @@ func (d *Decoder) csvHeader(b []byte, p int) int {
 		}
 		p++
 	}
+	if len(seen) == 0 && len(d.top.fields) > 0 {
+		// Another delimiter, or no header at all: every value would be NULL without a word.
+		d.reason = "the CSV header names none of the columns: " + show(bytes.TrimRight(b[start:p], "\r"), 80)
+		return -1
+	}
 	p += lineBreak(b, p)
 	d.csv.targets, d.csv.missing = targets, nil
 	for _, n := range d.top.fields {

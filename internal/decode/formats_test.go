@@ -35,6 +35,8 @@ func TestCSV(t *testing.T) {
 		{Options{}, "1,\xff\nnull,q\n1 2,q\n", `[]`, []string{"UTF-8", "BIGINT, got null", "BIGINT, got 1 2"}},
 		{Options{CSVHeader: true}, "a,a\n1,2\n", `[]`, []string{"twice in the CSV header"}},
 		{Options{CSVHeader: true}, "\"a\n1,2\n", `[]`, []string{"a quoted name does not end"}},
+		{Options{CSVHeader: true}, "1,x\n2,y\n", `[]`, []string{"names none of the columns: 1,x"}},
+		{Options{CSVHeader: true}, "a;s\r\n1;x\r\n", `[]`, []string{"names none of the columns: a;s"}},
 	} {
 		c.o.Format = "csv"
 		got, r := decodeAll(t, c.o, messages(c.csv), plain...)

@@ -33,15 +33,15 @@ const (
 	microsPerSecond = 1_000_000
 	microsPerDay    = 86_400 * microsPerSecond
 
-	// DuckDB keeps the two largest and the smallest int64 for infinity and NULL, and its dates begin in the
-	// year 290309 before Christ.
+	// DuckDB keeps the largest int64 and its negative for the infinities, and the smallest for NULL; its
+	// timestamps begin in the year 290309 before Christ.
 	timestampMin = -9223372022400000000
 	timestampMax = math.MaxInt64 - 1
 	daysMin      = -106_751_991 // the first day whose microseconds fit a timestamp
 	daysMax      = 106_751_991
 )
 
-func inRange(micros int64) bool { return micros >= timestampMin && micros <= timestampMax-1 }
+func inRange(micros int64) bool { return micros >= timestampMin && micros <= timestampMax }
 
 // isoDate reads YYYY-MM-DD (years of four to six digits) and returns the days since 1970 and what follows.
 func isoDate(s []byte) (days int64, rest []byte, ok bool) {

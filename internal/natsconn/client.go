@@ -322,6 +322,10 @@ func (c *Client) connectError(err error) error {
 	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &record):
 		return wrong.WithHint("set tls_ca to the authority of the server's certificate, and use the name it is issued for")
 	}
+	if text := err.Error(); strings.Contains(text, "tls: ") || strings.Contains(text, "tls error") {
+		return wrong.WithHint("set tls_cert and tls_key to a certificate that the server accepts, and tls_ca to the authority " +
+			"of its own")
+	}
 	wrong = wrong.WithHint("start the server there, or set url to where it is; --embedded-nats brings one along")
 	if c.worked.Load() {
 		return diag.Retry(wrong)

@@ -4,6 +4,7 @@
 package natsd
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,14 +16,20 @@ import (
 
 // Options say how a server runs. Only Dir is required.
 type Options struct {
-	Dir        string        // where streams are kept
-	Port       int           // on 127.0.0.1; 0 lets the system choose
-	SyncAlways bool          // fsync before each acknowledgement, instead of every two minutes
-	MaxPayload int32         // largest message in bytes; 0 is NATS's default of 1 MiB
-	User       string        // with Password, the only user that may connect; "" lets everybody in
-	Password   string        // of User
-	Token      string        // the only token that may connect; "" lets everybody in
-	ReadyAfter time.Duration // how long Start waits for the server to accept clients; 0 is 10 seconds
+	Dir        string      // where streams are kept
+	Port       int         // on 127.0.0.1; 0 lets the system choose
+	SyncAlways bool        // fsync before each acknowledgement, instead of every two minutes
+	MaxPayload int32       // largest message in bytes; 0 is NATS's default of 1 MiB
+	User       string      // with Password, the only user that may connect; "" lets everybody in
+	Password   string      // of User
+	Token      string      // the only token that may connect; "" lets everybody in
+	NKeys      []string    // public keys of the only users that may connect
+	TLS        *tls.Config // makes clients speak TLS; nil lets them speak plainly
+	// Operator is the public key whose accounts may connect, with user JWTs; Accounts are their JWTs by public key, and
+	// System is which of them the server itself uses.
+	Operator, System string
+	Accounts         map[string]string
+	ReadyAfter       time.Duration // how long Start waits for the server to accept clients; 0 is 10 seconds
 }
 
 // Server is a running server.
@@ -43,7 +50,7 @@ func Start(o Options) (*Server, error) {
 	if o.ReadyAfter == 0 {
 		o.ReadyAfter = 10 * time.Second
 	}
-	s, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName:    "tidemill",
 		Host:          "127.0.0.1",
 		Port:          o.Port,
@@ -56,7 +63,21 @@ func Start(o Options) (*Server, error) {
 		Authorization: o.Token,
 		NoSigs:        true,
 		NoLog:         true,
-	})
+		TLSConfig:     o.TLS,
+	}
+	for _, key := range o.NKeys {
+		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: key})
+	}
+	if o.Operator != "" {
+		resolver := &server.MemAccResolver{}
+		for key, token := range o.Accounts {
+			if err := resolver.Store(key, token); err != nil {
+				return nil, fmt.Errorf("configure nats server: %w", err)
+			}
+		}
+		options.TrustedKeys, options.AccountResolver, options.SystemAccount = []string{o.Operator}, resolver, o.System
+	}
+	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("configure nats server: %w", err)
 	}

@@ -3,11 +3,10 @@
 // The forms, the same in both: integers and decimals (HUGEINT included) are bare numbers with every digit;
 // floats the shortest text that reads back the same (in JSON, NaN and the infinities are null); booleans true
 // and false; dates YYYY-MM-DD; times HH:MM:SS.ffffff; timestamps YYYY-MM-DDTHH:MM:SS.ffffff, with a Z if the
-// type has a time zone (9 digits for nanoseconds); infinite dates and timestamps "infinity" and
-// "-infinity"; intervals
-// ISO 8601 durations such as P1M2DT3.5S; BLOB base64; dictionaries their values. Lists are JSON arrays,
-// structs JSON objects, maps JSON objects if their keys are text, else arrays of {"key", "value"}. In CSV a
-// nested value is its JSON in quotes, NULL is nothing between two delimiters, and the empty string is "".
+// type has a time zone (9 digits for nanoseconds); infinite dates and timestamps "infinity" and "-infinity";
+// intervals ISO 8601 durations such as P1M2DT3.5S; BLOB base64; dictionaries their values. Lists are JSON
+// arrays, structs JSON objects, maps JSON objects if their keys are text, else arrays of {"key", "value"}. In
+// CSV a nested value is its JSON in quotes, NULL is nothing between two delimiters, and the empty string is "".
 // Bytes of text that are not UTF-8 become U+FFFD in JSON.
 package rowenc
 

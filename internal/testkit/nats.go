@@ -21,6 +21,7 @@ type Server struct {
 	options natsd.Options
 	server  *natsd.Server // nil while stopped
 	conn    *nats.Conn
+	login   []nats.Option
 }
 
 // StartNATS starts a server that stops with the test. The functions may change its options.
@@ -70,8 +71,9 @@ func (s *Server) URL() string { return s.server.URL() }
 func (s *Server) JetStream() jetstream.JetStream {
 	s.tb.Helper()
 	if s.conn == nil {
-		conn, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-			nats.UserInfo(s.options.User, s.options.Password), nats.Token(s.options.Token))
+		conn, err := nats.Connect(s.URL(), append([]nats.Option{nats.MaxReconnects(-1),
+			nats.ReconnectWait(10 * time.Millisecond), nats.UserInfo(s.options.User, s.options.Password),
+			nats.Token(s.options.Token)}, s.login...)...)
 		require.NoError(s.tb, err)
 		s.conn = conn
 	}

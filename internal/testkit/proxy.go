@@ -18,6 +18,7 @@ type Proxy struct {
 	mu    sync.Mutex // guards all below
 	watch []byte     // lose the answer to the first client bytes that contain this; nil: none
 	lost  int
+	hold  *Held // keep the first client bytes that contain its text back; nil: none
 	conns map[net.Conn]struct{}
 	wg    sync.WaitGroup
 }
@@ -52,6 +53,44 @@ func (p *Proxy) LoseAnswerTo(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watch = []byte(text)
+}
+
+// Held is what a proxy keeps back.
+type Held struct {
+	text     []byte
+	seen     chan struct{}
+	released chan struct{}
+	once     sync.Once
+}
+
+// Hold arms the proxy: the next bytes from the client that contain text, and what follows on that connection, reach
+// the server only after Release, even if the client is gone by then.
+func (p *Proxy) Hold(text string) *Held {
+	h := &Held{text: []byte(text), seen: make(chan struct{}), released: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = h
+	return h
+}
+
+// Seen is closed when the bytes have come.
+func (h *Held) Seen() <-chan struct{} { return h.seen }
+
+// Release lets the bytes go on. It may be called more than once.
+func (h *Held) Release() { h.once.Do(func() { close(h.released) }) }
+
+// wait keeps bytes that are to be held until their release.
+func (p *Proxy) wait(data []byte) {
+	p.mu.Lock()
+	h := p.hold
+	if h == nil || !bytes.Contains(data, h.text) {
+		p.mu.Unlock()
+		return
+	}
+	p.hold = nil
+	p.mu.Unlock()
+	close(h.seen)
+	<-h.released
 }
 
 // Lost returns how many answers were lost so far.
@@ -106,6 +145,7 @@ func (p *Proxy) serve(client net.Conn) {
 		if p.matches(tail) {
 			swallow.Do(func() { close(losing) })
 		}
+		p.wait(tail)
 		_, err := server.Write(data)
 		return err == nil
 	})

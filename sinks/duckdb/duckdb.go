@@ -79,7 +79,8 @@ func newSink(pool *Pool, cfg stream.SinkConfig) (stream.Sink, error) {
 	case strings.EqualFold(s.table, markers), strings.EqualFold(s.table, incoming), strings.ContainsRune(s.table, 0):
 		return nil, diag.New(diag.BadOption, "sink %q: the table can not have the name %q", cfg.Name, s.table)
 	case cfg.Mode == stream.Update && len(cfg.Keys) == 0:
-		return nil, diag.New(diag.SinkMode, "sink %q: update mode needs key columns, the result has none", cfg.Name)
+		return nil, diag.New(diag.SinkMode, "sink %q: update mode needs key columns, the result has none", cfg.Name).
+			WithHint("select the columns of GROUP BY too, or use OUTPUT MODE COMPLETE")
 	}
 	for _, f := range cfg.Schema.Fields() {
 		if strings.EqualFold(f.Name, slotColumn) {
@@ -143,11 +144,14 @@ func (s *sink) adopt(ctx context.Context, o stream.Owner) error {
 	if err := o.Accept(s.cfg.Name, found); err != nil {
 		return err //nolint:wrapcheck // coded for the user
 	}
+	if err := o.Alone(s.cfg.Name, found); err != nil {
+		return err //nolint:wrapcheck // coded for the user
+	}
 	if err := s.checkTable(ctx, found); err != nil {
 		return err
 	}
 	s.marker = o.Adopt(found)
-	if _, err := s.conn.Exec(ctx, "DELETE FROM "+markers+" WHERE tbl = ?", s.table); err != nil {
+	if _, err := s.conn.Exec(ctx, "DELETE FROM "+markers+" WHERE lower(tbl) = lower(?)", s.table); err != nil {
 		return err //nolint:wrapcheck // Open judges it
 	}
 	m := s.marker
@@ -158,7 +162,7 @@ func (s *sink) adopt(ctx context.Context, o stream.Owner) error {
 
 // stored reads the table's marker; nil for none.
 func (s *sink) stored(ctx context.Context) (*stream.Marker, error) {
-	rows, err := s.conn.Rows(ctx, "SELECT query, epoch, batch, intent_crc FROM "+markers+" WHERE tbl = ?", s.table)
+	rows, err := s.conn.Rows(ctx, "SELECT query, epoch, batch, intent_crc FROM "+markers+" WHERE lower(tbl) = lower(?)", s.table)
 	if err != nil || len(rows) == 0 {
 		return nil, err //nolint:wrapcheck // the callers judge it
 	}

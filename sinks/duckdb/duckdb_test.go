@@ -69,6 +69,25 @@ func TestSharedFile(t *testing.T) {
 	require.Len(t, pool.files, 1)
 }
 
+// TestSameTable sees that DuckDB's names have no case: two sinks of one query on one table would double its rows.
+func TestSameTable(t *testing.T) {
+	t.Parallel()
+	pool, path := testPool(), filepath.Join(t.TempDir(), "s.duckdb")
+	one, err := connect(pool, path, "t", sinktest.Config(stream.Append))
+	require.NoError(t, err)
+	require.NoError(t, one.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 1, -1)))
+	two, err := connect(pool, path, "T", sinktest.Config(stream.Append))
+	require.NoError(t, err)
+	err = two.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 1, -1))
+	require.Equal(t, diag.SinkMismatch, diag.CodeOf(err), "%v", err)
+	require.ErrorContains(t, err, "another sink of query")
+	require.NoError(t, two.Close())
+	require.NoError(t, sinktest.Deliver(t.Context(), one, sinktest.Marker(sinktest.QueryA, 1, 0), stream.Append, sinktest.Row{ID: 1}))
+	require.NoError(t, one.Close())
+	require.NoError(t, two.Open(t.Context(), sinktest.Owner(sinktest.QueryA, 2, 0)), "the next life may spell it otherwise")
+	require.NoError(t, two.Close())
+}
+
 // TestSymlink sees that two names of one file are one instance: two would write over one another.
 func TestSymlink(t *testing.T) {
 	t.Parallel()

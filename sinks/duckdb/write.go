@@ -54,7 +54,7 @@ var errDone = errors.New("the batch is there")
 func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 	from, to := s.marker, d.Marker
 	moved, err := s.conn.Exec(ctx, "UPDATE "+markers+` SET epoch = ?, batch = ?, intent_crc = ?
-		WHERE tbl = ? AND query = ? AND epoch = ? AND batch = ? AND intent_crc = ?`,
+		WHERE lower(tbl) = lower(?) AND query = ? AND epoch = ? AND batch = ? AND intent_crc = ?`,
 		int64(s.owner.Epoch), to.Batch, int64(to.IntentCRC), //nolint:gosec // epochs count lives
 		s.table, from.Query, int64(s.owner.Epoch), from.Batch, int64(from.IntentCRC)) //nolint:gosec // epochs count lives
 	if err != nil || moved == 1 {

@@ -105,6 +105,9 @@ func (s *sink) fence(ctx context.Context, o stream.Owner) error {
 		if err := o.Accept(s.cfg.Name, c.marker); err != nil {
 			return err //nolint:wrapcheck // coded for the user
 		}
+		if err := o.Alone(s.cfg.Name, c.marker); err != nil {
+			return err //nolint:wrapcheck // coded for the user
+		}
 		if c.kind != "" && c.kind != s.opt.kind && !o.TakeOver {
 			return diag.New(diag.SinkMismatch, "sink %q writes %s, but %q holds a %s sink's output",
 				s.cfg.Name, s.opt.kind, s.opt.root, c.kind).WithHint("write to a new path, or start once with --take-over")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/sinks/sinktest"
 	"github.com/tidemill/tidemill/stream"
@@ -89,4 +90,23 @@ func TestContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSameFolder lets two sinks of one query write to one folder: the second is refused before anything is written.
+func TestSameFolder(t *testing.T) {
+	t.Parallel()
+	place := jsonPlace(t, vfs.NewMem(), nil)
+	open := func(o stream.Owner) (stream.Sink, error) {
+		s, err := place.Connect(sinktest.Config(stream.Append))
+		require.NoError(t, err)
+		return s, s.Open(t.Context(), o)
+	}
+	one, err := open(sinktest.Owner(sinktest.QueryA, 1, -1))
+	require.NoError(t, err)
+	_, err = open(sinktest.Owner(sinktest.QueryA, 1, -1))
+	require.Equal(t, diag.SinkMismatch, diag.CodeOf(err), "%v", err)
+	require.ErrorContains(t, err, "another sink of query")
+	require.NoError(t, sinktest.Deliver(t.Context(), one, sinktest.Marker(sinktest.QueryA, 1, 0), stream.Append, sinktest.Row{ID: 1}))
+	_, err = open(sinktest.Owner(sinktest.QueryA, 2, 0))
+	require.NoError(t, err)
 }

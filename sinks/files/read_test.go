@@ -154,6 +154,18 @@ func TestParquetLarge(t *testing.T) {
 	require.Equal(t, d.rows("%s (%s)", digest, sql), d.rows("%s '%s/*.parquet'", digest, d.root))
 }
 
+// TestPartitionsInfinite reads infinite dates and timestamps back out of the folders' names.
+func TestPartitionsInfinite(t *testing.T) {
+	t.Parallel()
+	const sql = `SELECT i, CASE i WHEN 0 THEN 'infinity'::DATE WHEN 1 THEN '-infinity'::DATE ELSE '2026-01-02'::DATE END AS day,
+		CASE i WHEN 0 THEN 'infinity'::TIMESTAMP WHEN 1 THEN '-infinity'::TIMESTAMP ELSE '2026-01-02 10:00:00.5'::TIMESTAMP END AS ts
+		FROM range(3) t(i)`
+	d := newDisk(t)
+	d.write(JSON(), stream.Options{"partition_by": []string{"day", "ts"}}, sql)
+	d.same(sql, fmt.Sprintf("SELECT i, day, ts FROM read_json('%s/**/*.json', columns = {'i': BIGINT}, "+
+		"hive_partitioning = true, hive_types = {'day': DATE, 'ts': TIMESTAMP})", d.root))
+}
+
 func TestPartitions(t *testing.T) {
 	t.Parallel()
 	const sql = `SELECT i, CASE i % 6 WHEN 0 THEN NULL WHEN 1 THEN 'NO' WHEN 2 THEN '../../etc' WHEN 3 THEN 'a=b/c% ' WHEN 4 THEN 'NULL' ELSE 'Ærø' END AS country,

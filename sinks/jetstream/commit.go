@@ -18,6 +18,7 @@ import (
 const (
 	headerStream      = "Nats-Expected-Stream"
 	headerLastSubject = "Nats-Expected-Last-Subject-Sequence"
+	headerLastOf      = "Nats-Expected-Last-Subject-Sequence-Subject"
 	headerLast        = "Nats-Expected-Last-Sequence"
 	headerBatch       = "Nats-Batch-Id"
 	headerBatchSeq    = "Nats-Batch-Sequence"
@@ -25,6 +26,7 @@ const (
 	headerMsgID       = "Nats-Msg-Id"
 	headerOp          = "Tidemill-Op"
 	headerPos         = "Tidemill-Pos"
+	headerSingle      = "Tidemill-Batch"
 )
 
 // pubAck is what the server answers to a message, or to the last one of a batch.
@@ -50,15 +52,20 @@ func (s *sink) markerMsg(m marker) (*nats.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode marker: %w", err)
 	}
-	return &nats.Msg{Subject: s.subject, Data: body, Header: nats.Header{
+	msg := &nats.Msg{Subject: s.subject, Data: body, Header: nats.Header{
 		natsconn.MarkerHeader: {"1"},
 		headerStream:          {s.stream},
 		headerLastSubject:     {strconv.FormatUint(s.seq, 10)},
-	}}, nil
+	}}
+	if s.chain.unsettled {
+		msg.Header[headerLast] = []string{strconv.FormatUint(s.chain.end, 10)}
+	}
+	return msg, nil
 }
 
 // commit stores m and messages in one atomic step. If the answer is lost it sets unknown.
 func (s *sink) commit(ctx context.Context, m marker, messages []message) error {
+	m.Here = len(messages)
 	first, err := s.markerMsg(m)
 	if err != nil {
 		return err
@@ -71,6 +78,7 @@ func (s *sink) commit(ctx context.Context, m marker, messages []message) error {
 		return err
 	}
 	s.stored, s.seq, s.unknown = &m, ack.Seq, false
+	s.chain.begin(ack.Seq)
 	return nil
 }
 
@@ -133,6 +141,7 @@ func (s *sink) sendBatch(ctx context.Context, m marker, first *nats.Msg, message
 	}
 	// The server stores a batch without a gap; should it not, the next compare-and-set finds out.
 	s.stored, s.seq, s.unknown = &m, ack.Seq-uint64(len(messages)), false
+	s.chain.begin(ack.Seq)
 	return nil
 }
 

@@ -22,6 +22,10 @@
 //	                            read once more, is ours
 //	after the answer            the marker is ours: the next Write of the batch does nothing
 //
+// A batch that is one message goes out as that one message, which carries the marker in a header and is stored only
+// directly behind what this sink wrote last; single.go has the protocol. It takes a tenth of a millisecond instead of
+// the ten that an atomic batch costs.
+//
 // A batch of more than 999 messages (or 32 MiB) can not be one step. Its messages are first staged durably
 // (stream.Stager), then sent in chunks, each an atomic batch whose marker says how many messages are done.
 // After a crash the staged bytes go on at exactly that message, whatever the query would compute now. Readers

@@ -20,6 +20,8 @@ type marker struct {
 	Messages int    `json:"n"`              // of the batch
 	Done     int    `json:"done"`           // of those, how many are in the stream; fewer than n only inside a large batch
 	CRC      uint32 `json:"crc"`            // CRC32C over subjects and bodies of the batch's messages
+	Here     int    `json:"here,omitempty"` // messages of the batch that follow in the same atomic step
+	From     uint64 `json:"from,omitempty"` // written by Open: an older owner's singles may lie between this sequence and the marker
 	Tail     uint64 `json:"tail,omitempty"` // without atomic batches: an unfinished batch can only lie after this sequence
 }
 
@@ -35,9 +37,10 @@ type sink struct {
 	subject string  // of the marker
 	atomic  bool    // the stream takes atomic batches
 	stored  *marker // as far as we know
-	seq     uint64  // of the stored marker; 0: none
-	unknown bool    // the outcome of the last write is not known: read the marker before the next
-	checked bool    // without atomic batches: the tail of the stream holds nothing of an unfinished batch
+	seq     uint64  // of the newest marker message; 0: none
+	chain   chain
+	unknown bool // the outcome of the last write is not known: read the marker before the next
+	checked bool // without atomic batches: the tail of the stream holds nothing of an unfinished batch
 }
 
 // Open implements stream.Sink.
@@ -55,7 +58,8 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	const tries = 5 // others may write the marker between our read and our write
 	for range tries {
 		err = s.takeOver(ctx)
-		if !natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny) {
+		if !errors.Is(err, errLateSingle) &&
+			!natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny) {
 			break
 		}
 	}
@@ -64,7 +68,7 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 
 // takeOver reads the marker, checks it and writes it again under our epoch.
 func (s *sink) takeOver(ctx context.Context) error {
-	found, seq, err := s.readMarker(ctx)
+	found, seq, err := s.readState(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,8 +87,23 @@ func (s *sink) takeOver(ctx context.Context) error {
 		m.Tail = seq
 	}
 	s.stored, s.seq, s.checked = found, seq, false
-	return s.commit(ctx, m, nil)
+	before := s.chain.end
+	m.From = before
+	if err := s.commit(ctx, m, nil); err != nil {
+		return err
+	}
+	if before == 0 { // there was no marker, so nobody who could have written behind it
+		return nil
+	}
+	late, err := s.follow(ctx, before)
+	if err == nil && late.newest != nil {
+		err = errLateSingle
+	}
+	return err
 }
+
+// errLateSingle says that an older owner wrote between our look and our marker. It can not do so again.
+var errLateSingle = errors.New("a message of an older owner came in between")
 
 // ensureStream returns the stream, made if it is missing and that is wanted.
 func (s *sink) ensureStream(ctx context.Context) (*natsconn.StreamInfo, error) {
@@ -131,6 +150,7 @@ func (s *sink) checkStream(info *natsconn.StreamInfo) error {
 					s.template.prefix, s.stream)
 		}
 	}
+	s.chain.fits = fitsSingles(c)
 	if s.atomic = c.AllowAtomic; !s.atomic {
 		s.cfg.Log.Warn("the stream takes no atomic batches: writing is slower, readers may see half a batch, and nobody "+
 			"else may write to the stream; let it have allow_atomic on a server from 2.12", "sink", s.cfg.Name,
@@ -183,6 +203,11 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 	}
 	if whole {
 		m.Done = len(messages)
+		if len(messages) == 1 && s.chain.fits {
+			if written, err := s.writeSingle(ctx, m, messages[0]); written || err != nil {
+				return s.fault(err)
+			}
+		}
 		return s.fault(s.settle(ctx, m, messages))
 	}
 	done := 0
@@ -289,7 +314,7 @@ func (s *sink) settle(ctx context.Context, m marker, messages []message) error {
 
 // lookAgain reads the marker and stops if it is not ours any more.
 func (s *sink) lookAgain(ctx context.Context) error {
-	found, seq, err := s.readMarker(ctx)
+	found, seq, err := s.readState(ctx)
 	if err != nil {
 		return err
 	}

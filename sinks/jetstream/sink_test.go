@@ -23,6 +23,13 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
+// How long the tests wait for what must come, and for what must not.
+const (
+	shortly  = 200 * time.Millisecond
+	patience = 10 * time.Second
+	tick     = time.Millisecond
+)
+
 const query = "0191d8a0-0000-7000-8000-000000000001"
 
 var schema = arrow.NewSchema([]arrow.Field{ //nolint:gochecknoglobals // a constant
@@ -141,9 +148,15 @@ func final(t testing.TB, s stream.Sink, d stream.Delivery) error {
 // rows returns the ids in the stream's data messages, in order.
 func rows(t testing.TB, s *testkit.Server) []int64 {
 	t.Helper()
+	return rowsAfter(t, s, 0)
+}
+
+// rowsAfter leaves out what lies up to a sequence.
+func rowsAfter(t testing.TB, s *testkit.Server, after uint64) []int64 {
+	t.Helper()
 	var ids []int64
 	for _, m := range s.Messages("OUT") {
-		if m.Header.Get("Tidemill-Marker") != "" {
+		if m.Header.Get("Tidemill-Marker") != "" || m.Sequence <= after {
 			continue
 		}
 		for line := range strings.Lines(string(m.Data)) {

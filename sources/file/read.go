@@ -23,6 +23,9 @@ const (
 	// a large file.
 	chunkBytes = 1 << 20
 	arenaMax   = math.MaxInt32
+	// mendFile is the way out of a file that can not be read: once found it must stay as it is.
+	mendFile = "put the right file there under another name, remove this one, and set on_data_loss = 'skip', " +
+		"which counts it as lost and goes on"
 )
 
 // content is a file as it was read.
@@ -164,7 +167,7 @@ func (b *batch) add(ctx context.Context, c content) error {
 		var err error
 		if data, err = gunzip(data); err != nil {
 			return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be unpacked", b.source.cfg.Name, c.Path).
-				WithHint("replace the file; a file that is removed is DATA_LOSS, which on_data_loss = 'skip' passes over")
+				WithHint(mendFile)
 		}
 	}
 	if len(b.messages.Data)+len(data) > arenaMax {
@@ -251,7 +254,7 @@ func (s *source) readError(c content, err error) error {
 		return err
 	}
 	return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read as Parquet", s.cfg.Name, c.Path).
-		WithHint("replace the file; a file that is removed is DATA_LOSS, which on_data_loss = 'skip' passes over")
+		WithHint(mendFile)
 }
 
 // recovered turns a panic of a reader over a damaged file into an error.
