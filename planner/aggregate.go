@@ -208,7 +208,8 @@ func (g *grouping) hasAggregate(v any) bool {
 func (g *grouping) findKeys() error {
 	if g.node.str("aggregate_handling") == "FORCE_AGGREGATES" {
 		for _, item := range g.items {
-			if !g.hasAggregate(item) {
+			// As in DuckDB, an item that reads no column is no key.
+			if !g.hasAggregate(item) && varies(item) {
 				g.addKey(item)
 			}
 		}

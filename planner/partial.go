@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -375,16 +376,21 @@ func (g *grouping) firstOnly(held tree) {
 	held["filter"] = cond
 }
 
+// varies reports whether an expression may differ from row to row.
+func varies(expr tree) bool {
+	found := false
+	walk(expr, func(t tree) bool {
+		found = found || t.class() == "COLUMN_REF" || t.class() == "SUBQUERY"
+		return !found
+	})
+	return found
+}
+
 // keepArgument adds a column to the kept rows for an argument that is not constant, and returns what stands
 // for
 // it.
 func (g *grouping) keepArgument(arg tree) (tree, error) {
-	varies := false
-	walk(arg, func(t tree) bool {
-		varies = varies || t.class() == "COLUMN_REF" || t.class() == "SUBQUERY"
-		return !varies
-	})
-	if !varies || arg.class() == "LAMBDA" {
+	if !varies(arg) || arg.class() == "LAMBDA" {
 		return arg, nil
 	}
 	sql, err := g.c.exprSQL(arg)

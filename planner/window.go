@@ -47,8 +47,8 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 	for _, bound := range []string{windowStart, windowEnd} {
 		if _, taken := rel.column(bound); taken {
 			return nil, c.errAt(diag.WindowInvalid, args[0], "%q has a column %s already, which %s() would add again",
-				relName, bound, name).WithHint("rename it before: WITH w AS (SELECT %s AS inner_%s, ... FROM %s)",
-				bound, bound, relName)
+				relName, bound, name).WithHint("rename it below, for example  WITH w AS (SELECT %s AS inner_%s, ...)",
+				bound, strings.TrimPrefix(bound, "window_"))
 		}
 	}
 	out, err := c.windowRelation(fn, rel, ts.Name)

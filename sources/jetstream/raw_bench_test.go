@@ -18,8 +18,8 @@ func BenchmarkRawPull(b *testing.B) {
 	s := basic(b)
 	body := bytes.Repeat([]byte("x"), 200)
 	n := max(b.N, 1000)
-	for done := 0; done < n; done += 50_000 {
-		s.Publish(min(50_000, n-done), func(int) (string, []byte) { return "s.a", body })
+	for done := 0; done < n; done += 4000 { // what the client lets be under way
+		s.Publish(min(4000, n-done), func(int) (string, []byte) { return "s.a", body })
 	}
 	js := s.JetStream()
 	made, err := js.CreateConsumer(b.Context(), "S", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
