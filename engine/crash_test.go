@@ -218,7 +218,7 @@ func TestCrashFaults(t *testing.T) {
 		l.disk = mem
 		if err != nil {
 			require.ErrorIs(t, err, cause, when)
-			require.Equal(t, cause == syscall.ENOSPC, diag.CodeOf(err) == diag.DiskFull, "%s: %v", when, err)
+			require.Equal(t, errors.Is(cause, syscall.ENOSPC), diag.CodeOf(err) == diag.DiskFull, "%s: %v", when, err)
 			if i%3 == 0 {
 				l.disk = mem.Crash(0, k)
 			}

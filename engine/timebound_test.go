@@ -72,3 +72,34 @@ func ids(w *world) []string {
 	}
 	return sorted(lines)
 }
+
+// TestWorkQueue asks that a query takes each message of a work queue once over kills at every point of a batch, and
+// that the server may drop what the last state version holds.
+func TestWorkQueue(t *testing.T) {
+	srv := testkit.StartNATS(t)
+	srv.NewStream("Q", "workqueue", "q")
+	w := newWorld(t, newParser(t))
+	w.reg.Sources["jetstream"] = jetstream.Connector()
+	app := w.app(fmt.Sprintf(`CREATE SOURCE src (id BIGINT) WITH (connector = 'jetstream', stream = 'Q', url = '%s',
+			max_rows_per_batch = 2);
+		CREATE SINK mem WITH (connector = 'memory');
+		CREATE QUERY q INTO mem OUTPUT MODE COMPLETE AS SELECT id, count(*) AS n FROM src GROUP BY id;`, srv.URL()))
+	points := []string{engine.AfterIntent, engine.AfterExecute, engine.AfterSink, engine.AfterCommit, engine.AfterState}
+	for i, point := range points {
+		srv.Publish(5, func(n int) (string, []byte) { return "q", fmt.Appendf(nil, `{"id":%d}`, 10*i+n) })
+		w.hookOnce(point, 2)
+		q := w.mustOpen(app)
+		require.ErrorIs(t, q.Idle(t.Context()), errStop, point)
+		require.NoError(t, q.Abandon())
+	}
+	w.opt = nil
+	q := w.mustOpen(app)
+	require.NoError(t, q.Idle(t.Context()))
+	require.NoError(t, q.Close(t.Context()))
+	batches := w.sinks.Batches("mem")
+	require.Len(t, batches[len(batches)-1].Rows, 25)
+	for _, row := range batches[len(batches)-1].Rows {
+		require.Equal(t, "1", fmt.Sprint(row[1]), "%v", row)
+	}
+	require.Empty(t, srv.Messages("Q"))
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -152,10 +153,58 @@ func (c *compiler) parse(body string, at int) (tree, error) {
 		}
 		return true
 	})
+	named := unnamedItems(node)
 	if err := c.inlineMacros(c.ctx, node, 0); err != nil {
 		return nil, err
 	}
-	return node, c.checkFunctions(node)
+	if err := c.checkFunctions(node); err != nil {
+		return nil, err
+	}
+	for _, n := range named {
+		if err := c.keepName(n); err != nil {
+			return nil, err
+		}
+	}
+	return node, nil
+}
+
+// unnamedItem is an item of a select list without an alias, which DuckDB names after its text.
+type unnamedItem struct {
+	list   []any
+	at     int
+	before tree
+}
+
+func unnamedItems(node tree) []unnamedItem {
+	var out []unnamedItem
+	walk(node, func(t tree) bool {
+		list := t.list("select_list")
+		for i, item := range list {
+			if e := asTree(item); e != nil && e.str("alias") == "" && e.class() != "STAR" {
+				out = append(out, unnamedItem{list, i, clone(e)})
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// keepName gives an item that has been rewritten the name that it had.
+func (c *compiler) keepName(n unnamedItem) error {
+	now := asTree(n.list[n.at])
+	if now == nil || reflect.DeepEqual(now, n.before) {
+		return nil
+	}
+	if names := n.before.names("column_names"); len(names) > 0 {
+		now["alias"] = names[len(names)-1]
+		return nil
+	}
+	name, err := c.exprSQL(n.before)
+	if err != nil {
+		return err
+	}
+	now["alias"] = name
+	return nil
 }
 
 // bodyFault turns DuckDB's refusal of a body into a fault at its place.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -85,21 +86,24 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 			c.aggregates[text(r[0])] = true
 		}
 	}
-	for _, r := range rows {
-		name, kind, stability := text(r[0]), text(r[1]), text(r[2])
-		switch {
-		case kind == "aggregate":
-		case kind == "macro" || kind == "table_macro":
-			m := macro{table: kind == "table_macro", body: text(r[4])}
-			if !own[name] && !c.matters(m.body) {
+	for more := true; more; { // a macro may call one that matters
+		more = false
+		for _, r := range rows {
+			name, kind, stability := text(r[0]), text(r[1]), text(r[2])
+			if kind != "macro" && kind != "table_macro" {
+				if kind != "aggregate" && stability != "" {
+					c.volatile[name] = true
+				}
 				continue
 			}
+			m := macro{table: kind == "table_macro", body: text(r[4])}
 			if p := text(r[3]); p != "" {
 				m.params = strings.Split(p, ",")
 			}
-			c.macros[name] = append(c.macros[name], m)
-		case stability != "":
-			c.volatile[name] = true
+			if (own[name] || c.matters(m.body)) && !c.knows(name, m) {
+				c.macros[name] = append(c.macros[name], m)
+				more = true
+			}
 		}
 	}
 	// Errors are raised on purpose, and always the same way.
@@ -107,11 +111,21 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 	return c, nil
 }
 
+func (c *catalogue) knows(name string, m macro) bool {
+	for _, o := range c.macros[name] {
+		if o.table == m.table && o.body == m.body && slices.Equal(o.params, m.params) {
+			return true
+		}
+	}
+	return false
+}
+
 // matters reports whether the body of one of DuckDB's macros has to be seen.
 func (c *catalogue) matters(body string) bool {
 	clock, bad := clocks(), refused()
 	for _, name := range regexp.MustCompile(`[a-z_0-9]+`).FindAllString(strings.ToLower(body), -1) {
-		if c.aggregates[name] || clock[name] != "" || bad[name] != "" || name == "unnest" || name == "select" {
+		if c.aggregates[name] || clock[name] != "" || bad[name] != "" || len(c.macros[name]) > 0 ||
+			name == "unnest" || name == "select" {
 			return true
 		}
 	}

@@ -35,14 +35,14 @@ func (r *run) countInput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	any := false
+	some := false
 	for i, src := range r.sources {
 		src.counts.Used = integer(rows[0][2*i])
 		src.counts.Late = integer(rows[0][2*i+1]) - src.counts.Used
 		r.out.State.Dropped += src.counts.Late
-		any = any || src.counts.Late > 0
+		some = some || src.counts.Late > 0
 	}
-	if !any {
+	if !some {
 		return nil
 	}
 	return r.lateRows(ctx)

@@ -75,7 +75,6 @@ type replay struct {
 	s     *Session
 	wm    map[string]int64
 	batch int64
-	used  *int64
 	late  *int64
 	table map[string]string // update: key to row
 	rows  []string
@@ -266,7 +265,7 @@ func compare(f *fixture, p *planner.Plan, sh shape, rnd *rand.Rand) {
 		if !ordered {
 			plain = sorted(plain)
 		}
-		require.Equal(t, plain, want, "%s", sh.body)
+		require.Equal(t, want, plain, "%s", sh.body)
 	}
 }
 

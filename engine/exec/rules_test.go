@@ -1,14 +1,16 @@
 package exec
 
 import (
-	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -157,7 +159,7 @@ func TestRowFaultLeavesStateUntouched(t *testing.T) {
 	out.Result.Release()
 	_, err = run(2, nil, "1", "x", "2")
 	var fault *duck.Error
-	require.True(t, errors.As(err, &fault))
+	require.ErrorAs(t, err, &fault)
 	require.True(t, fault.RowFault())
 	out, err = run(2, map[int64]string{1: "not a number"}, "1", "x", "2")
 	require.NoError(t, err)
@@ -234,4 +236,58 @@ func TestChangesAreBounded(t *testing.T) {
 	require.True(t, base[0].Base)
 	require.Equal(t, int64(2), base[0].Records[0].NumRows())
 	base[0].Release()
+}
+
+// Columns that may be alike in different rows do not name them: a keyed sink would lose all but one.
+func TestUpdateKeysNameOneRow(t *testing.T) {
+	f := newFixture(t)
+	for body, keys := range map[string]int{
+		"SELECT k, unnest(list(v)) AS x FROM src GROUP BY k":                                       0,
+		"SELECT window_start::DATE AS d, count(*) AS n FROM " + tumble5 + " GROUP BY window_start": 0,
+		"SELECT epoch(window_start)::BIGINT AS e, count(*) AS n FROM " +
+			"tumble(src, ts, INTERVAL '1 second', INTERVAL '500 milliseconds') GROUP BY window_start": 0,
+		"SELECT epoch(window_start)::BIGINT AS e, count(*) AS n FROM " +
+			"tumble(src, ts, INTERVAL '5 seconds', INTERVAL '1 second') GROUP BY window_start, window_end": 1,
+		"WITH x AS (SELECT k AS my_window_start, v AS my_window_end FROM src) " +
+			"SELECT my_window_start, count(*) AS n FROM x GROUP BY my_window_start, my_window_end": 0,
+		"WITH x AS (SELECT ts, window_start AS a FROM " + tumble5 + ") SELECT window_start, count(*) AS n " +
+			"FROM tumble(x, ts, INTERVAL '5 seconds', INTERVAL '2 seconds') GROUP BY window_start, a": 0,
+	} {
+		p, err := f.plan(stream.Update, body)
+		require.NoError(t, err, body)
+		require.Len(t, p.Keys, keys, body)
+	}
+}
+
+// What is known of a column is not taken for another one of the same name.
+func TestColumnsOfOneNameHaveNoWatermark(t *testing.T) {
+	f := newFixture(t)
+	for _, body := range []string{
+		"WITH x AS (SELECT make_timestamp(v) AS ts, * FROM src) SELECT ts, count(*) AS n FROM x GROUP BY ts",
+		"WITH x AS (SELECT make_timestamp(v) AS ts, src.ts FROM src) SELECT ts, count(*) AS n FROM x GROUP BY ts",
+		"SELECT ts, count(*) AS n FROM (SELECT * FROM (SELECT k, TIMESTAMP '2024-01-01' AS ts FROM ref) r " +
+			"JOIN src ON r.k = src.k) GROUP BY ts",
+	} {
+		_, err := f.plan(stream.Append, body)
+		require.Equal(t, diag.AppendNeedsWatermark, diag.CodeOf(err), body)
+	}
+}
+
+func TestMacrosReadReferenceTables(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"named(a) AS TABLE SELECT * FROM ref WHERE name <> upper_or(a)",
+		"upper_or(a) AS coalesce(upper(a), 'NONE')", "most(a) AS (SELECT max(name) FROM ref WHERE ref.k = a)",
+		"twice(a, b := 1) AS a * 2 + b", "inner_sum(a) AS sum(a)", "total(a) AS inner_sum(a)"} {
+		name, _, _ := strings.Cut(text, "(")
+		f.app.Macros = append(f.app.Macros, &planner.Macro{Name: name, Text: "CREATE OR REPLACE MACRO " + text})
+	}
+	p, err := f.plan(stream.Append, "SELECT v, name, most(k), twice(v), twice(v, b := 3) AS t FROM src JOIN named('x') USING (k)")
+	require.NoError(t, err)
+	r := f.replay(p)
+	r.step(map[string][]row{"src": {{"a", 1, 1.0, 1}, {"b", 2, 1.0, 1}, {"c", 3, 1.0, 1}}}, false)
+	require.Equal(t, []string{"1|anna|anna|3|5", "2|bea|bert|5|7", "2|bert|bert|5|7"}, sorted(r.rows))
+	require.Equal(t, "main.most(k)", p.Schema[2].Name)
+	require.Equal(t, p.Schema[2].Name, r.out.Result.Schema.Field(2).Name)
+	_, err = f.plan(stream.Append, "SELECT total(v) AS s FROM src")
+	require.Equal(t, diag.AppendNeedsWatermark, diag.CodeOf(err))
 }

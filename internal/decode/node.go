@@ -193,14 +193,14 @@ func (n *node) finish(rows int) *array.Data {
 		buffers[0] = nil
 	}
 	var kids []arrow.ArrayData
-	switch {
-	case n.kind == kindStruct:
+	switch n.kind {
+	case kindStruct:
 		for _, k := range n.kids {
 			kids = append(kids, k.finish(rows))
 		}
-	case n.kind == kindList:
+	case kindList:
 		kids = []arrow.ArrayData{n.kids[0].finish(n.start(rows))}
-	case n.kind == kindMap:
+	case kindMap:
 		kids = []arrow.ArrayData{n.finishEntries(n.start(rows))}
 	}
 	if n.fixedBuf != nil {

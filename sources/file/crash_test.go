@@ -118,7 +118,7 @@ func TestDamagedLogIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	good, err := readFile(mem, "/data/f/seen.log")
 	require.NoError(t, err)
-	for at := range len(good) {
+	for at := range good {
 		bad := append([]byte(nil), good...)
 		bad[at] ^= 0x10
 		putMem(t, mem, "/data/f/seen.log", string(bad))

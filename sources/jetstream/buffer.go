@@ -123,8 +123,8 @@ func (b *buffer) take(to uint64, out *taken) {
 	for len(b.chunks) > 0 {
 		c := b.chunks[0]
 		end := c.search(to)
-		for i := c.head; i < end; i++ {
-			b.bytes -= len(c.Payload(i)) + messageOverhead
+		if end > c.head {
+			b.bytes -= c.Ends[end-1] - c.start(c.head) + (end-c.head)*messageOverhead
 		}
 		if out != nil {
 			out.join(c, c.head, end)
@@ -139,6 +139,14 @@ func (b *buffer) take(to uint64, out *taken) {
 	}
 }
 
+// start returns where the payload of message i begins.
+func (c *chunk) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return c.Ends[i-1]
+}
+
 // search returns the index of the first message after a sequence that has not been taken.
 func (c *chunk) search(after uint64) int {
 	rest := c.Sequence[c.head:]
@@ -150,10 +158,7 @@ func (t *taken) join(c *chunk, from, end int) {
 	if from == end {
 		return
 	}
-	start := 0
-	if from > 0 {
-		start = c.Ends[from-1]
-	}
+	start := c.start(from)
 	shift := len(t.Data) - start
 	t.Data = append(t.Data, c.Data[start:c.Ends[end-1]]...)
 	for _, e := range c.Ends[from:end] {

@@ -1,7 +1,6 @@
 package jetstream_test
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -218,7 +217,7 @@ func TestQueueCrashes(t *testing.T) {
 		err = b.live(t, src, off(n))
 		require.NoError(t, src.Close())
 		if err != nil {
-			require.True(t, errors.Is(err, vfs.ErrCrashed), "%v", err)
+			require.ErrorIs(t, err, vfs.ErrCrashed)
 			after := disk.Crash([]float64{0, 0.5, 1}[stop%3], stop)
 			src = openQueue(t, queueConfig(s, name, uuid1, after))
 			require.NoError(t, b.live(t, src, off(n)), "stopped after %d calls", stop)

@@ -156,6 +156,13 @@ func TestStartPositions(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, off(want), at, text)
 	}
+	bound, ok := open(t, s, nil).(stream.TimeBound)
+	require.True(t, ok)
+	for want, when := range map[int]time.Time{5: sixth.Time, 6: sixth.Time.Add(1), 3: {}, 10: time.Now().Add(time.Hour)} {
+		at, err := bound.At(t.Context(), when)
+		require.NoError(t, err)
+		require.Equal(t, off(want), at)
+	}
 	_, err = start("12")
 	requireCode(t, diag.BadOption, err)
 	require.NoError(t, st.Purge(t.Context()))

@@ -82,8 +82,13 @@ func encodeSpool(in *stream.Input) ([]byte, error) {
 	if m != nil {
 		data = append(data, m.Data...)
 	}
+	return seal(data), nil
+}
+
+// seal fills in the checksum of what follows it.
+func seal(data []byte) []byte {
 	binary.LittleEndian.PutUint32(data, crc32.Checksum(data[4:], crc32.MakeTable(crc32.Castagnoli)))
-	return data, nil
+	return data
 }
 
 // decodeSpool is the inverse of encodeSpool; it returns false for anything that encodeSpool did not make.
