@@ -152,12 +152,9 @@ func eachTable(ctx context.Context, memory int64, app *planner.App, use func(*pl
 			}
 		}
 	}()
-	for _, m := range app.Macros {
-		if _, err := conn.Exec(ctx, m.Text); err != nil {
-			return tableError(app, m.At, m.Name, err)
-		}
-	}
+	macros := app.Macros
 	for _, def := range app.Tables {
+		macros = defineMacros(ctx, conn, macros)
 		t, err := conn.Select(ctx, def.Body)
 		if err != nil {
 			return tableError(app, def.At, def.Name, err)
@@ -178,4 +175,16 @@ func tableError(app *planner.App, at int, name string, err error) error {
 	return diag.Wrap(diag.ReadFailed, err, "load table %q", name).
 		At(app.Text, diag.Span{Start: at, End: at + 1}).
 		WithHint("check that the files are there and readable from the working directory")
+}
+
+// defineMacros defines what macros it can and returns those that it can not: they read what is not there, or not yet.
+// What needs one of them fails itself.
+func defineMacros(ctx context.Context, conn *duck.Conn, macros []*planner.Macro) []*planner.Macro {
+	var left []*planner.Macro
+	for _, m := range macros {
+		if _, err := conn.Exec(ctx, m.Text); err != nil {
+			left = append(left, m)
+		}
+	}
+	return left
 }

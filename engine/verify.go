@@ -265,11 +265,7 @@ func without(rec arrow.Record, first int64, gone []int64) []arrow.Record {
 // plainMacros defines tumble and hop as a stock DuckDB has them, less the pairs that were late, and in append mode
 // less those whose window is still open.
 func (q *Query) plainMacros(ctx context.Context, conn *duck.Conn, s *checkpoint.Summary) error {
-	for _, m := range q.app.Macros {
-		if _, err := conn.Exec(ctx, m.Text); err != nil {
-			return tableError(q.app, m.At, m.Name, err)
-		}
-	}
+	defineMacros(ctx, conn, q.app.Macros)
 	keep := "true"
 	if q.plan.Stateful() && q.def.Mode != stream.Complete {
 		keep = "(__late IS NULL OR window_end > __late)"

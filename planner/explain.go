@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -85,19 +86,22 @@ func (p *Plan) explainSQL(b *strings.Builder) {
 		}
 	}
 	for _, in := range p.Inputs {
-		section("rows of "+in.Table, "SELECT "+in.Select)
+		section("rows of "+in.Table, "CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+
+			" AS\nSELECT "+in.Select+"\nFROM (the batch's decoded rows, as Arrow)")
 	}
 	if p.Agg == nil {
 		if p.Counted {
 			section("result", "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS\n"+p.Input)
 		}
 		section("output", p.Result)
+		section("besides: counts of rows used, and of impossible event times", "")
 		return
 	}
 	for _, s := range p.Agg.Steps(p) {
 		section(s.Title, s.SQL)
 	}
 	section("output", p.Result)
+	section("besides: counts of rows used and late and of impossible event times, and the keys that a state version needs", "")
 }
 
 // Step is one statement of a batch.

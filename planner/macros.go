@@ -8,8 +8,9 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
-// inlineMacros replaces calls of scalar macros by their bodies, so that what these hold is seen. A call that leaves
-// an argument out is left to DuckDB, which alone knows its default value.
+// inlineMacros replaces calls of scalar macros by their bodies, so that what these hold is seen. Two kinds are left to
+// DuckDB: a call that leaves an argument out, whose default value is not known here, and a macro with a subquery, whose
+// columns would capture those of the arguments.
 func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
 	var failed error
 	rewrite(v, func(t tree) (any, bool) {
@@ -27,6 +28,10 @@ func (c *compiler) inlineMacros(ctx context.Context, v any, depth int) error {
 			return nil, false
 		}
 		if failed = c.copied(t); failed != nil {
+			return nil, false
+		}
+		if hasSubquery(body) && anyVaries(args) {
+			failed = c.opaqueMacro(ctx, t, depth)
 			return nil, false
 		}
 		if depth > 16 {
@@ -98,8 +103,26 @@ func (m macro) arguments(given []tree) map[string]tree {
 	return args
 }
 
-// opaqueMacro looks into a macro of the application that is called without all of its arguments, and refuses it if
-// its body has to be seen in the query.
+func hasSubquery(v any) bool {
+	found := false
+	walk(v, func(t tree) bool {
+		found = found || t.str("class") == "SUBQUERY"
+		return !found
+	})
+	return found
+}
+
+func anyVaries(args map[string]tree) bool {
+	for _, a := range args {
+		if varies(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// opaqueMacro looks into a macro of the application that DuckDB will expand, and refuses it if its body has to be seen
+// in the query.
 func (c *compiler) opaqueMacro(ctx context.Context, t tree, depth int) error {
 	name := t.function()
 	if !c.ownMacros[name] || depth > 16 {
@@ -120,31 +143,46 @@ func (c *compiler) opaqueMacro(ctx context.Context, t tree, depth int) error {
 		if err := c.inlineMacros(ctx, holder, depth+1); err != nil {
 			return err
 		}
-		hidden := ""
-		walk(holder, func(n tree) bool {
-			fn := n.function()
-			switch {
-			case c.isAggregate(n):
-				hidden = "an aggregate"
-			case fn == "unnest" || fn == "unlist" || n.str("class") == "WINDOW":
-				hidden = fn
-			case n.str("class") == "SUBQUERY":
-				hidden = "a subquery"
-			case clocks()[fn] != "" || fn == "age" || clocks()[c.keyword(n)] != "":
-				hidden = "the clock"
-			}
-			return hidden == ""
-		})
-		if hidden != "" {
-			return c.errAt(diag.FunctionRefused, t,
-				"macro %q is called without all of its arguments, which hides %s in it", name, hidden).
-				WithHint("give every argument, also those with a default value")
+		if hidden := c.hiddenBy(holder); hidden != "" {
+			return c.errAt(diag.FunctionRefused, t, "macro %q is expanded by DuckDB itself, which hides %s in it", name,
+				hidden).WithHint("give every argument, also those with a default value, or write out what the macro does")
 		}
 		if err := c.checkFunctions(holder); err != nil {
 			return err
 		}
+		if err := c.references(holder, nil); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// hiddenBy names what a query has to know of a macro's body: the clock, and outside of subqueries what makes groups or
+// rows.
+func (c *compiler) hiddenBy(body tree) string {
+	hidden := ""
+	var visit func(v any, inside bool)
+	visit = func(v any, inside bool) {
+		walk(v, func(t tree) bool {
+			fn := t.function()
+			switch {
+			case t.str("class") == "SUBQUERY" && !inside:
+				visit(t.sub("subquery"), true)
+				visit(t.sub("child"), false)
+				return false
+			case clocks()[fn] != "" || fn == "age" || clocks()[c.keyword(t)] != "":
+				hidden = "the clock"
+			case inside:
+			case c.isAggregate(t):
+				hidden = "an aggregate"
+			case fn == "unnest" || fn == "unlist" || t.str("class") == "WINDOW":
+				hidden = fn
+			}
+			return hidden == ""
+		})
+	}
+	visit(body, false)
+	return hidden
 }
 
 // macroBody returns the tree of a scalar macro's expression. All of it stands where the call does.

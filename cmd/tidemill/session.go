@@ -175,6 +175,14 @@ func sqlFault(err error, text *diag.Text, body diag.Span) error {
 // prepare makes what a SELECT reads: macros, rows of sources and tables, and views.
 func (s *session) prepare(ctx context.Context, sql string) error {
 	used := s.mentioned(sql)
+	for _, t := range s.app.Tables { // before the macros, which may read them
+		if used[strings.ToLower(t.Name)] && !s.tables[t] {
+			if err := s.loadTables(ctx); err != nil {
+				return err
+			}
+			break
+		}
+	}
 	for _, m := range s.app.Macros {
 		if !used[strings.ToLower(m.Name)] {
 			continue
@@ -188,14 +196,6 @@ func (s *session) prepare(ctx context.Context, sql string) error {
 			if err := s.loadSource(ctx, src); err != nil {
 				return err
 			}
-		}
-	}
-	for _, t := range s.app.Tables {
-		if used[strings.ToLower(t.Name)] && !s.tables[t] {
-			if err := s.loadTables(ctx); err != nil {
-				return err
-			}
-			break
 		}
 	}
 	for _, v := range s.app.Views {

@@ -281,12 +281,13 @@ func TestMacrosReadReferenceTables(t *testing.T) {
 		name, _, _ := strings.Cut(text, "(")
 		f.app.Macros = append(f.app.Macros, &planner.Macro{Name: name, Text: "CREATE OR REPLACE MACRO " + text})
 	}
-	p, err := f.plan(stream.Append, "SELECT v, name, most(k), twice(v), twice(v, b := 3) AS t FROM src JOIN named('x') USING (k)")
+	p, err := f.plan(stream.Append, "SELECT v, name, most(k), twice(v), twice(v, b := 3) AS t "+
+		"FROM src JOIN named('x') USING (k)")
 	require.NoError(t, err)
 	r := f.replay(p)
 	r.step(map[string][]row{"src": {{"a", 1, 1.0, 1}, {"b", 2, 1.0, 1}, {"c", 3, 1.0, 1}}}, false)
 	require.Equal(t, []string{"1|anna|anna|3|5", "2|bea|bert|5|7", "2|bert|bert|5|7"}, sorted(r.rows))
-	require.Equal(t, "main.most(k)", p.Schema[2].Name)
+	require.Equal(t, "most(k)", p.Schema[2].Name)
 	require.Equal(t, p.Schema[2].Name, r.out.Result.Schema.Field(2).Name)
 	_, err = f.plan(stream.Append, "SELECT total(v) AS s FROM src")
 	require.Equal(t, diag.AppendNeedsWatermark, diag.CodeOf(err))

@@ -116,17 +116,41 @@ func (t *Text) excerpt(b *strings.Builder, span Span, label string) {
 		to = start + i
 	}
 	end = min(end, to)
-	text := strings.TrimRight(t.Body[from:to], "\r")
+	runes := []rune(strings.ReplaceAll(strings.TrimRight(t.Body[from:to], "\r"), "\t", " "))
+	before := len([]rune(t.Body[from:start]))
 	width := max(1, len([]rune(t.Body[start:end])))
+	before, width, runes = clip(runes, before, width)
 	gutter := fmt.Sprint(line)
 	pad := strings.Repeat(" ", len(gutter))
 	fmt.Fprintf(b, "\n %s--> %s:%d:%d", pad, t.Name, line, col)
 	fmt.Fprintf(b, "\n %s |", pad)
-	fmt.Fprintf(b, "\n %s | %s", gutter, strings.ReplaceAll(text, "\t", " "))
-	fmt.Fprintf(b, "\n %s | %s%s", pad, strings.Repeat(" ", col-1), strings.Repeat("^", width))
+	fmt.Fprintf(b, "\n %s | %s", gutter, string(runes))
+	fmt.Fprintf(b, "\n %s | %s%s", pad, strings.Repeat(" ", before), strings.Repeat("^", width))
 	if label != "" {
 		b.WriteString(" " + label)
 	}
+}
+
+// lineMax is how much of a line an excerpt shows, in runes.
+const lineMax = 160
+
+// clip cuts a long line down to what surrounds the width runes that follow the first before ones.
+func clip(line []rune, before, width int) (int, int, []rune) {
+	if len(line) <= lineMax {
+		return before, width, line
+	}
+	width = min(width, lineMax/2)
+	from := max(0, min(before-lineMax/4, len(line)-lineMax))
+	to := min(len(line), from+lineMax)
+	cut := append([]rune(nil), line[from:to]...)
+	if to < len(line) {
+		cut = append(cut, '…')
+	}
+	if from > 0 {
+		cut = append([]rune{'…'}, cut...)
+		before++
+	}
+	return before - from, width, cut
 }
 
 // List is several faults of one text. A nil or empty List is no error; use Err.
