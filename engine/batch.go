@@ -155,7 +155,7 @@ func (q *Query) sameAsBefore(w *work, source string, r *rows) error {
 // left alone: what it has by now would make the next batch a tiny one, and what comes meanwhile would wait for the
 // batch after that.
 func (q *Query) readAhead(ctx context.Context, w *work) {
-	if w.replay != nil || q.schedule.ending() {
+	if w.replay != nil || w.intent.Slot != nil || q.schedule.ending() { // a slot reads all of history
 		return
 	}
 	for _, in := range q.inputs {

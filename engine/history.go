@@ -41,11 +41,11 @@ func (in *input) history(ctx context.Context, r *rows, rng stream.Range, retry f
 		if err != nil {
 			return err
 		}
-		faults := len(r.faults)
+		faults, chunks := len(r.faults), len(r.chunks)
 		if err := in.decode(r, raw); err != nil {
 			return err
 		}
-		if n := len(r.chunks); n > 0 && len(r.faults) == faults {
+		if n := len(r.chunks); n > chunks && len(r.faults) == faults {
 			r.chunks[n-1].messages.Data = nil
 		}
 		from = part.To

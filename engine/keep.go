@@ -116,7 +116,8 @@ func (q *Query) kept(ctx context.Context, k kept) error {
 	}
 	for _, in := range q.inputs {
 		in.settle()
-		if err := in.src.Acknowledge(ctx, q.snapshot.offsets[in.def.Name]); err != nil {
+		err := q.retry(ctx, k.batch, func() error { return in.src.Acknowledge(ctx, q.snapshot.offsets[in.def.Name]) })
+		if err != nil {
 			return fmt.Errorf("acknowledge source %q: %w", in.def.Name, err)
 		}
 	}
@@ -127,6 +128,9 @@ func (q *Query) kept(ctx context.Context, k kept) error {
 // finalSnapshot makes the last batch's Commit and state durable, so that a clean stop leaves nothing to run again.
 func (q *Query) finalSnapshot(ctx context.Context) error {
 	s := &q.snapshot
+	for _, in := range q.inputs {
+		in.dropAhead() // nothing will use it, and acknowledging would wait for it
+	}
 	if s.done != nil {
 		k := <-s.done
 		s.done = nil

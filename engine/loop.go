@@ -69,6 +69,9 @@ func (q *Query) wait(ctx context.Context) error {
 	if !q.flushAt.IsZero() {
 		pause = min(pause, dueIn(now, q.flushAt))
 	}
+	if q.snapshot.done != nil || q.pos.next > 0 && q.snapshot.batch != q.pos.next-1 {
+		pause = min(pause, time.Second) // a state version is being written or will be due
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, pause, errWaited)
 	defer cancel()
 	go func() { // ends with ctx

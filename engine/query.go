@@ -129,11 +129,16 @@ func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
 		return err
 	}
 	q, err := openAs(ctx, opt, app, meta.Name)
+	var other *otherPlanError
+	if errors.As(err, &other) {
+		return diag.New(diag.PlanChanged, "this version of Tidemill plans query %q otherwise than the one that left a batch of it unfinished",
+			meta.Name).WithHint("run the query once with --available-now by the version that wrote the checkpoint (%s)", meta.Version)
+	}
 	if err != nil {
 		return err
 	}
 	if q.pending != nil {
-		if err := q.runPending(ctx); err != nil {
+		if err := guarded("query "+meta.Name, func() error { return q.runPending(ctx) }); err != nil {
 			return errors.Join(err, q.Abandon())
 		}
 	}

@@ -71,6 +71,11 @@ func (q *Query) fingerprint() string {
 				fixed(q.opt.Registry.Sinks[s.Connector].Spec.Fields, s.Options))
 		}
 	}
+	for _, s := range q.plan.Sources {
+		if subject := s.Options.String("dead_letter_subject"); subject != "" {
+			fmt.Fprintf(sum, "dead letters of %s: %s\n", s.Name, subject)
+		}
+	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
@@ -257,9 +262,11 @@ func (q *Query) freshSession(ctx context.Context) error {
 	if err := q.openSession(ctx); err != nil {
 		return err
 	}
-	versions := q.tables.versions()
-	q.tables.inUse = map[string]string{}
-	return q.useTables(ctx, versions)
+	versions, loaded := q.tables.versions(), q.tables.loaded
+	q.tables.inUse, q.tables.loaded = map[string]string{}, map[string]time.Time{}
+	err := q.useTables(ctx, versions)
+	q.tables.loaded = loaded // the same copies are as old as they were, so that REFRESH EVERY comes due
+	return err
 }
 
 // maxAhead is how far past the batch time an event time may lie; zero for as far as it likes.

@@ -39,6 +39,16 @@ func (s *schedule) applied(in checkpoint.Intent) {
 	}
 }
 
+// slotTick is what the Intent of a slot says of the trigger. A slot that the trigger did not ask for repeats the tick
+// before, so that the next start knows which ticks were missed.
+func (s *schedule) slotTick() *time.Time {
+	if s.tick == nil && !s.last.IsZero() {
+		last := s.last
+		return &last
+	}
+	return s.tick
+}
+
 // ending reports that reading ahead is of no use.
 func (s *schedule) ending() bool {
 	return s.ended || s.query == nil || s.query.trigger.Spec().Kind == trigger.Once
@@ -49,11 +59,15 @@ func (s *schedule) due(now time.Time) time.Duration {
 	if s.query.pending != nil || s.until != nil {
 		return 0
 	}
-	next := s.query.trigger.Next(s.last, now)
+	var delay time.Duration
+	if s.query.plan.SlotBound { // a slot is due this long after its tick
+		delay = s.query.def.Options.Duration("slot_delay")
+	}
+	next := s.query.trigger.Next(s.last, now.Add(-delay))
 	if next.IsZero() { // a cron expression that never comes
 		return time.Hour
 	}
-	return dueIn(now, next)
+	return dueIn(now, next.Add(delay))
 }
 
 // Step evaluates the trigger once and runs at most one batch. It reports whether a batch ran.
@@ -76,6 +90,9 @@ func (q *Query) Idle(ctx context.Context) (err error) {
 // Ended reports that the trigger will never be due again: ONCE and AVAILABLE NOW after their work.
 func (q *Query) Ended() bool { return q.schedule.ended && q.pending == nil }
 
+// overruled reports that the command line asked for what is due now and then the end.
+func (q *Query) overruled() bool { return q.opt.Trigger != nil }
+
 // turn is one evaluation of the trigger.
 func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 	s := &q.schedule
@@ -89,7 +106,7 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 		return false, nil
 	}
 	now := q.opt.Clock.Now()
-	if !force && s.due(now) > 0 {
+	if !force && s.due(now) > 0 && !q.overruled() {
 		return false, nil
 	}
 	s.turns++
@@ -101,7 +118,7 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 		return q.untilEnd(ctx, func() { s.ended = true })
 	case trigger.Cron:
 		ran, err := q.cronTurn(ctx, now, force)
-		if err == nil && !ran && q.opt.Trigger != nil { // what was due is done
+		if err == nil && !ran && q.overruled() { // what was due is done
 			s.ended = true
 		}
 		return ran, err

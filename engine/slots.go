@@ -86,17 +86,17 @@ func (q *Query) RunSlot(ctx context.Context, slot trigger.Slot) (err error) {
 	if err := q.refreshTables(ctx); err != nil {
 		return err
 	}
-	until, err := q.ends(ctx)
-	if err != nil {
-		return err
-	}
 	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond),
 		Sources: map[string]stream.Range{}, Tables: q.tables.versions(), Plan: q.plan.Hash(), Final: true,
-		Slot: &checkpoint.Slot{Start: slot.Start, End: slot.End}, Tick: q.schedule.tick}
+		Slot: &checkpoint.Slot{Start: slot.Start, End: slot.End}, Tick: q.schedule.slotTick()}
 	for _, s := range q.inputs {
 		name := s.def.Name
-		rng := stream.Range{From: q.pos.offsets[name], To: until[name], Identity: q.pos.identities[name]}
-		err := q.retry(ctx, in.Batch, func() (err error) {
+		s.dropAhead()
+		rng, err := q.admitSource(ctx, s, true, nil)
+		if err != nil {
+			return err
+		}
+		err = q.retry(ctx, in.Batch, func() (err error) {
 			rng, err = s.stretch(ctx, rng, slot.Start, slot.End)
 			return err
 		})

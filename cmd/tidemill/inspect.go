@@ -96,6 +96,10 @@ func queryDir(dataDir, query string) (string, error) {
 			return engine.DataDirOf(dataDir, name), nil
 		}
 	}
+	if dir := engine.DataDirOf(dataDir, query); query != "" && exists(filepath.Join(dir, "log")) {
+		return "", diag.New(diag.CheckpointUnusable, "%s holds a log, but no %s", dir, metaFile).
+			WithHint("restore the directory from a copy, or start the query anew in another one")
+	}
 	e := diag.New(diag.Usage, "data dir %q has no query %q", dataDir, query)
 	if near := diag.Near(query, names); near != "" {
 		return "", e.WithHint("did you mean %q?", near)

@@ -46,6 +46,9 @@ func (e *env) prompt(ctx context.Context, s *session) error {
 			mark = "       -> "
 		}
 		line, err := lines.readLine(mark)
+		if errors.Is(err, io.EOF) && interactive {
+			return nil // Ctrl-C or Ctrl-D: what was typed without an end is not run
+		}
 		if errors.Is(err, io.EOF) {
 			return s.rest(ctx, pending.String())
 		}

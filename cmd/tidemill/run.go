@@ -78,6 +78,13 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 	if f.availableNow && f.once {
 		return diag.New(diag.Usage, "--available-now and --once exclude each other")
 	}
+	if f.natsPort < 0 || f.natsPort > 65535 {
+		return diag.New(diag.Usage, "--nats-port is %d, expected 0 to 65535", f.natsPort)
+	}
+	if info, err := os.Stat(f.dataDir); err == nil && !info.IsDir() {
+		return diag.New(diag.Usage, "data dir %q is not a directory", f.dataDir).
+			WithHint("point --data-dir or TIDEMILL_DATA_DIR to a directory, or to a path that is not there yet")
+	}
 	profiled, err := f.profiles.start()
 	if err != nil {
 		return err
@@ -92,6 +99,9 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 	}
 	app, err := e.load(ctx, path, registry(e))
 	if err != nil {
+		return err
+	}
+	if _, err := pick(app, ""); err != nil {
 		return err
 	}
 	opt, err := e.engineOptions(f, app)

@@ -81,6 +81,9 @@ func (e *env) test(ctx context.Context, paths []string, f testFlags) error {
 		}
 		e.printCase(res, f.asJSON)
 	}
+	if passed+failed == 0 {
+		return diag.New(diag.Usage, "none of %d cases has a name that matches --run %q", len(cases), f.run)
+	}
 	if !f.asJSON {
 		fmt.Fprintf(e.stdout, "%d passed, %d failed\n", passed, failed)
 	}
