@@ -19,7 +19,7 @@ type grouping struct {
 	names []string
 	keys  []tree
 	calls []tree // distinct aggregate calls
-	a     *Aggregate
+	a     *aggregate
 
 	keyCols  []duck.Column
 	callCols []duck.Column
@@ -28,15 +28,6 @@ type grouping struct {
 	kept     map[string]string   // SQL of a kept argument -> column
 }
 
-// The names of the aggregate's tables. There is one aggregate per plan.
-const (
-	stateTable = "__state1"
-	rowsTable  = "__rows1"
-	inTable    = "__in1"
-	newTable   = "__new1"
-	outTable   = "__out1"
-)
-
 // aggregate compiles a SELECT with GROUP BY or aggregate functions over a stream into the plan's state
 // operator,
 // and returns the SELECT over its groups that stands in its place.
@@ -44,8 +35,9 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseGrouping(node, s); err != nil {
 		return nil, nil, err
 	}
+	n := len(c.ops) + 1
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
-		a: &Aggregate{Table: stateTable, In: inTable, New: newTable, Out: outTable, OneToOne: s.single}}
+		a: &aggregate{n: n, in: inTable(n)}}
 	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls,
 		g.collations, g.typed,
 		g.timeKey, g.partials, g.statements}
@@ -54,17 +46,15 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 			return nil, nil, err
 		}
 	}
-	c.agg = g.a
+	c.add(g.a, s.main)
+	if g.a.emits == touchedGroups {
+		c.changes[g.a.out()] = true
+	}
 	return g.finish()
 }
 
 func (c *compiler) refuseGrouping(node tree, s *scope) error {
 	switch {
-	case !s.main.pos || c.agg != nil:
-		return c.errAt(diag.ShapeUnsupported, node,
-			"a second aggregate over a stream is not supported yet in output mode %s", c.appMode()).
-			WithHint("write the first result to a sink and read it as a source, " +
-				"or use OUTPUT MODE COMPLETE with one aggregate below the other")
 	case len(node.list("group_sets")) > 1:
 		return c.errAt(diag.AggregateUnsupported, node,
 			"GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
@@ -437,7 +427,7 @@ func (g *grouping) timeKey() error {
 	at := -1
 	for i, k := range g.keys {
 		m := g.s.mark(k)
-		if m.kind > best.kind && m.kind != markKey && (best.kind != markEnd) {
+		if m.kind > best.kind && !m.absent && best.kind != markEnd {
 			best, at = m, i
 		}
 	}
@@ -448,17 +438,7 @@ func (g *grouping) timeKey() error {
 		return nil
 	}
 	key := fmt.Sprintf("__k%d", at+1)
-	t := &TimeKey{Key: key, End: duck.QuoteIdent(key)}
-	switch best.kind {
-	case markStart:
-		t.End = fmt.Sprintf("%s + %s", duck.QuoteIdent(key), best.text)
-		t.Note = "the window's end, start + " + best.text
-	case markEnd:
-		t.Note = "the window's end"
-	default:
-		t.Note = "the event time itself"
-	}
-	g.a.Time = t
+	g.a.time = &timeKey{key: key, mark: best, note: best.note()}
 	return nil
 }
 

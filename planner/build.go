@@ -15,7 +15,7 @@ import (
 // app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{},
-		ownMacros: map[string]bool{}, usedMacros: map[string]bool{},
+		ownMacros: map[string]bool{}, usedMacros: map[string]bool{}, changes: map[string]bool{}, wantsOld: map[int]bool{},
 		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{}}
 	if err := c.prepare(); err != nil {
 		return nil, err
@@ -269,7 +269,7 @@ const resultTable = "__result"
 
 // plan puts the parts together.
 func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
-	if c.agg == nil && c.q.Mode == stream.Complete {
+	if len(c.ops) == 0 && c.q.Mode == stream.Complete {
 		return nil, diag.New(diag.CompleteNeedsAgg,
 			"output mode COMPLETE needs an aggregate: without one the result grows for ever").
 			At(c.app.Text, c.q.ModeSpan).WithHint("use OUTPUT MODE APPEND, or aggregate")
@@ -279,9 +279,8 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 		return nil, err
 	}
 	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
-		Macros:    c.neededMacros(),
-		SlotBound: c.slotBound, Root: rel.node, Agg: c.agg}
-	if c.agg != nil {
+		Macros: c.neededMacros(), SlotBound: c.slotBound, Root: rel.node, Warnings: c.warnings}
+	if len(c.ops) > 0 {
 		p.Mode = c.mode()
 	}
 	if p.Policy == "" {
@@ -290,15 +289,9 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	if p.Schema, err = c.resultSchema(schema); err != nil {
 		return nil, err
 	}
-	if c.agg == nil {
-		p.Input = c.chain(0, sql)
-		p.Counted = !rel.single || len(rel.sources) > 1
-		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (" + p.Input + ")"
-		if p.Counted || !rel.ordered {
-			p.Counted = true
-			p.Result = c.positioned(rel)
-		}
-	} else if err := c.planAggregate(p, top, rel, sql); err != nil {
+	if len(c.ops) == 0 {
+		c.planStateless(p, rel, sql)
+	} else if err := c.planStateful(p, top, rel, sql); err != nil {
 		return nil, err
 	}
 	if err := c.inputs(p, rel); err != nil {
@@ -313,11 +306,20 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	return p, nil
 }
 
-// positioned reads the counted result in the order of its rows' positions. Rows of one position, which a join
-// or
-// unnest makes, are ordered by their values.
-func (c *compiler) positioned(rel *relation) string {
-	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + resultTable + " ORDER BY " + PosColumn
+func (c *compiler) planStateless(p *Plan, rel *relation, sql string) {
+	p.Input = c.chain(sql)
+	p.Counted = !rel.single || len(rel.sources) > 1
+	p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (" + p.Input + ")"
+	if p.Counted || !rel.ordered {
+		p.Counted = true
+		p.Result = c.positioned(rel, resultTable)
+	}
+}
+
+// positioned reads rows in the order of their positions. Rows of one position, which a join or unnest makes, are
+// ordered by their values.
+func (c *compiler) positioned(rel *relation, from string) string {
+	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from + " ORDER BY " + PosColumn
 	if rel.single {
 		return sql
 	}
@@ -337,41 +339,59 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 	return out, err
 }
 
-func (c *compiler) planAggregate(p *Plan, top tree, rel *relation, sql string) error {
-	p.Input = c.input
-	p.Result = c.chain(c.below, sql)
-	p.Counted = !c.agg.OneToOne || len(rel.sources) > 1
-	if rel.name == "" && rel.node.Op == "" || !c.ordered(top) {
+func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) error {
+	p.Result = c.chain(sql)
+	switch {
+	case rel.pos:
+		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")
+	case rel.name == "" && rel.node.Op == "" || !c.ordered(top):
 		p.Result = "SELECT * FROM (\n" + p.Result + "\n) ORDER BY ALL"
 	}
-	if p.Mode != stream.Update {
-		return nil
+	if p.Mode != stream.Complete {
+		p.Emits = rel.tables
 	}
-	seen := map[int]bool{}
-	for i, col := range p.Schema {
-		if m := rel.marks[strings.ToLower(col.Name)]; m.kind == markKey {
-			p.Keys = append(p.Keys, i)
-			seen[m.key] = true
+	if p.Mode == stream.Update && rel.change {
+		if err := c.planChanges(p, rel); err != nil {
+			return err
 		}
 	}
-	if !rel.single || len(seen) < len(p.Agg.Keys) && !p.Agg.windowBoth(seen) {
+	p.Shared = c.shared()
+	for i, op := range c.ops {
+		p.Ops = append(p.Ops, op.operator(p.Retracts || c.wantsOld[i]))
+	}
+	return nil
+}
+
+// planChanges says how rows of the result are named, and whether any may be taken back.
+func (c *compiler) planChanges(p *Plan, rel *relation) error {
+	seen := map[int]bool{}
+	for i, col := range p.Schema {
+		if m := rel.marks[strings.ToLower(col.Name)]; m.key > 0 {
+			p.Keys = append(p.Keys, i)
+			seen[m.key-1] = true
+		}
+	}
+	if rel.many || rel.keyed == nil || !rel.named(seen) {
 		p.Keys = nil
 	}
-	p.Retracts = rel.filtered
-	if p.Retracts && len(p.Keys) == 0 && len(p.Agg.Keys) > 0 {
+	p.Retracts = rel.filtered || rel.retracts
+	if p.Retracts && len(p.Keys) == 0 && (len(rel.keyed) > 0 || rel.retracts) {
 		return diag.New(diag.UpdateUnsupported,
 			"output mode UPDATE may have to take rows of this query back, but they can not be named: "+
 				"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).
 			WithHint("select every GROUP BY column as it is")
 	}
+	if p.Retracts {
+		p.Before = c.before(p.Result)
+	}
 	return nil
 }
 
-// windowBoth reports whether the keys that are not seen are only the other bound of a window that is.
-func (a *Aggregate) windowBoth(seen map[int]bool) bool {
-	for i, m := range a.marks {
+// named reports whether the keys that are seen name the rows. One bound of a window stands for both.
+func (r *relation) named(seen map[int]bool) bool {
+	for i, m := range r.keyed {
 		found := seen[i]
-		for j, o := range a.marks {
+		for j, o := range r.keyed {
 			found = found || seen[j] && m.window != "" && m.window == o.window
 		}
 		if !found {

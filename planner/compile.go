@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -29,14 +31,28 @@ type compiler struct {
 	sources     map[string]bool
 	windows     []windowUse
 
-	with      []string // generated CTEs, in order: name AS (SELECT ...)
+	with      []cte // generated, in order
 	names     int
 	copies    int // of macros and WITH queries, written out where they are used
-	agg       *Aggregate
-	input     string // SELECT of its input
-	below     int    // how many of with feed the aggregate
+	depth     int // of the query node that is compiled
+	ops       []stateful
+	changes   map[string]bool // out tables of operators whose rows change: what they were is in the old table
+	wantsOld  map[int]bool    // numbers of operators whose rows as they were somebody above reads
+	entries   []string        // the sources of each place where rows enter an operator
+	warnings  []string
 	usesNow   bool
 	slotBound bool
+}
+
+// stateful is an operator as it is compiled; with old, what its rows were before the batch is wanted too.
+type stateful interface {
+	operator(old bool) *Operator
+}
+
+// cte is a generated common table expression.
+type cte struct {
+	name, sql string
+	uses      []string // the generated names that it reads
 }
 
 // windowUse is one tumble or hop call, kept for messages.
@@ -52,7 +68,14 @@ type relation struct {
 	cols     []duck.Column
 	marks    map[string]mark // by lower-case column name
 	stream   bool            // reads a source
-	pos      bool            // has __pos; not so above the aggregate
+	tables   []string        // the batch's tables that its rows are made from
+	pos      bool            // has __pos
+	raw      bool            // __pos is that of a source's row
+	change   bool            // rows replace earlier ones with the same __pos, which the old tables have
+	arrives  bool            // __pos grows with arrival, whatever the batches are
+	keyed    []mark          // of a changing relation: the keys that name its rows
+	many     bool            // a row that the keys name may be there more than once
+	retracts bool            // rows may be taken back
 	single   bool            // a source's row comes out at most once
 	ordered  bool            // rows come out in the order of __pos
 	filtered bool            // a WHERE, HAVING or join may drop rows
@@ -68,7 +91,9 @@ type mark struct {
 	size   int64  // of the window, microseconds
 	step   int64  // between window starts, microseconds
 	text   string // of the size
-	key    int    // of markKey
+	lag    int64  // microseconds: rows come until the watermark is that much later
+	key    int    // this is key number key of the operator below, from 1; 0: of none
+	absent bool   // an outer join may have put NULL here
 	window string // which windows: start and end of one window share it
 	whole  bool   // the window's bounds are whole seconds
 	source string // of markEvent: whose column it is, "" if several
@@ -81,7 +106,6 @@ const (
 	markEvent          // the watermarked column itself
 	markStart          // window_start over a watermarked column
 	markEnd            // window_end
-	markKey            // group key number key of the aggregate
 )
 
 func (r *relation) column(name string) (duck.Column, bool) {
@@ -288,28 +312,60 @@ func (c *compiler) exprSQL(expr tree) (string, error) {
 	return strings.TrimSpace(strings.TrimPrefix(sql, "SELECT")), nil
 }
 
+var (
+	generated = regexp.MustCompile(`__[0-9]+_[a-z0-9_]+`)
+	outName   = regexp.MustCompile(`__out[0-9]+`)
+	unfit     = regexp.MustCompile(`[^a-z0-9_]+`)
+)
+
 // fresh returns a new name for a generated CTE.
 func (c *compiler) fresh(hint string) string {
 	c.names++
-	return fmt.Sprintf("__%d_%s", c.names, hint)
+	return fmt.Sprintf("__%d_%s", c.names, unfit.ReplaceAllString(strings.ToLower(hint), "_"))
 }
 
 // define adds a generated CTE.
 func (c *compiler) define(name, sql string) {
-	c.with = append(c.with, duck.QuoteIdent(name)+" AS (\n"+sql+"\n)")
+	c.with = append(c.with, cte{name: name, sql: sql, uses: generated.FindAllString(sql, -1)})
 }
 
-// chain puts the generated CTEs from number first on before a SELECT.
-func (c *compiler) chain(first int, sql string) string {
-	if len(c.with) <= first {
+// chain puts the generated CTEs that a SELECT reads before it.
+func (c *compiler) chain(sql string) string {
+	need := map[string]bool{}
+	for _, name := range generated.FindAllString(sql, -1) {
+		need[name] = true
+	}
+	var with []string
+	for i := len(c.with) - 1; i >= 0; i-- {
+		w := c.with[i]
+		if !need[w.name] {
+			continue
+		}
+		for _, name := range w.uses {
+			need[name] = true
+		}
+		with = append(with, duck.QuoteIdent(w.name)+" AS (\n"+w.sql+"\n)")
+	}
+	if len(with) == 0 {
 		return sql
 	}
-	return "WITH " + strings.Join(c.with[first:], ",\n") + "\n" + sql
+	slices.Reverse(with)
+	return "WITH " + strings.Join(with, ",\n") + "\n" + sql
+}
+
+// before turns SQL over the rows of operators into the same SQL over what they were before the batch.
+func (c *compiler) before(sql string) string {
+	return outName.ReplaceAllStringFunc(sql, func(name string) string {
+		if c.changes[name] {
+			return "__old" + strings.TrimPrefix(name, "__out")
+		}
+		return name
+	})
 }
 
 // describe types a SELECT over the generated CTEs.
 func (c *compiler) describe(sql string) ([]duck.Column, error) {
-	cols, err := c.db.Describe(c.ctx, c.chain(0, sql))
+	cols, err := c.db.Describe(c.ctx, c.chain(sql))
 	if fault := asDuckError(err); fault != nil && (fault.Kind == duck.Binder || fault.Kind == duck.Syntax) {
 		// The body itself has been bound: it is what it becomes that can not be.
 		refused := diag.New(diag.ShapeUnsupported, "this query is not supported on a stream: %s",

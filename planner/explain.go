@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/duck"
@@ -56,26 +57,23 @@ func (p *Plan) explainTree(b *strings.Builder) {
 }
 
 func (p *Plan) explainState(b *strings.Builder) {
-	if p.Agg == nil {
+	if len(p.Ops) == 0 {
 		b.WriteString("state: none\n")
-		return
 	}
-	for _, t := range p.StateTables() {
-		fmt.Fprintf(b, "state table %s (%s)\n", t.Name, t.Definition())
+	for _, op := range p.Ops {
+		for _, t := range op.Tables {
+			fmt.Fprintf(b, "state table %s (%s), about %d bytes a row\n", t.Name, t.Definition(), t.RowBytes())
+		}
+		for _, n := range op.Notes {
+			fmt.Fprintf(b, "%s\n", n)
+		}
 	}
-	switch {
-	case p.Agg.Closed != "" && p.Mode == stream.Append:
-		fmt.Fprintf(b, "emits and frees a group when %s, %s\n", p.Agg.Closed, p.Agg.Time.Note)
-	case p.Agg.Closed != "":
-		fmt.Fprintf(b, "frees a group when %s, %s\n", p.Agg.Closed, p.Agg.Time.Note)
-	default:
-		b.WriteString("nothing frees the groups: the state grows with their number\n")
-	}
-	if p.Agg.Late != "" {
-		fmt.Fprintf(b, "drops a row as late when %s\n", p.Agg.Late)
+	for _, w := range p.Warnings {
+		fmt.Fprintf(b, "warning: %s\n", w)
 	}
 }
 
+// explainSQL prints every statement that a batch may run, in order.
 func (p *Plan) explainSQL(b *strings.Builder) {
 	section := func(title, sql string) {
 		if title != "" {
@@ -85,77 +83,90 @@ func (p *Plan) explainSQL(b *strings.Builder) {
 			fmt.Fprintf(b, "%s;\n", sql)
 		}
 	}
-	for _, in := range p.Inputs {
-		section("rows of "+in.Table, "CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+
-			" AS\nSELECT "+in.Select+"\nFROM (the batch's decoded rows, as Arrow)")
+	for i := range p.Inputs {
+		p.Inputs[i].explain(i, section)
 	}
-	if p.Agg == nil {
-		if p.Counted {
-			section("result", "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS\n"+p.Input)
+	if p.Shared {
+		section("what becomes of each row", ShareTableSQL)
+	}
+	for _, op := range p.Ops {
+		fmt.Fprintf(b, "-- %s:\n", op.Name)
+		for _, s := range op.Steps {
+			p.explainStep(op, s, section)
 		}
-		section("output", p.Result)
-		section("besides: counts of rows used, and of impossible event times", "")
+	}
+	p.explainOutput(section)
+}
+
+func (p *Plan) explainStep(op *Operator, s Step, section func(title, sql string)) {
+	if s.Effect == Count {
+		if s.Entry.Raw {
+			section(s.Title, s.Entry.CountSQL(len(p.Inputs)))
+			if p.Shared {
+				section("note them", s.Entry.ShareSQL())
+			} else if s.Entry.Late != "" {
+				section("the late rows, if there are any", s.Entry.LateSQL())
+			}
+		}
 		return
 	}
-	for _, s := range p.Agg.Steps(p) {
-		section(s.Title, s.SQL)
+	if t := op.table(s.Table); t != nil && s.Touch != "" && len(t.Keys) > 0 {
+		section("remember the changed keys for the next state version", t.TouchSQL(s.Touch))
 	}
-	section("output", p.Result)
-	section("besides: counts of rows used and late and of impossible event times, and the keys that a state version needs", "")
+	section(s.Title, s.Statement())
 }
 
-// Step is one statement of a batch.
-type Step struct {
-	Title string
-	SQL   string
-	Name  string // which of the step constants
-}
-
-// The steps of an aggregate, in the order they run.
-const (
-	StepInput  = "input"
-	StepBefore = "before"
-	StepMerge  = "merge"
-	StepDelete = "delete"
-	StepInsert = "insert"
-	StepRows   = "rows"
-	StepOut    = "out"
-	StepFree   = "free"
-	StepForget = "forget"
-)
-
-// Steps returns the statements of a batch in order. Those of a batch without rows are StepOut, StepFree and
-// StepForget.
-func (a *Aggregate) Steps(p *Plan) []Step {
-	create := func(table,
-		sql string) string {
-		return "CREATE OR REPLACE TEMP TABLE " + table + " AS\n" + sql
+func (p *Plan) explainOutput(section func(title, sql string)) {
+	if p.Shared {
+		section("count them", SharedSQL)
 	}
-	steps := []Step{{Name: StepInput, Title: "what the batch's rows add", SQL: create(a.In, p.Input)}}
+	if len(p.Ops) == 0 && p.Counted {
+		section("result", "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS\n"+p.Input)
+	}
 	if p.Retracts {
-		steps = append(steps, Step{Name: StepBefore, Title: "touched groups as they were",
-			SQL: create(a.Out, a.Before)})
+		section("the result as it was", "CREATE OR REPLACE TEMP TABLE __before AS\n"+p.Before)
+		section("the result as it is", "CREATE OR REPLACE TEMP TABLE __after AS\n"+p.Result)
+		section("output", p.RetractSQL())
+	} else {
+		section("output", p.Result)
 	}
-	steps = append(steps, Step{Name: StepMerge, Title: "touched groups, merged", SQL: create(a.New, a.Merge)})
-	remove := "DELETE FROM " + a.Table
-	if len(a.Keys) > 0 {
-		remove += " s USING " + a.New + " n WHERE " + a.sameKeys("s", "n")
+	if len(p.Ops) == 0 && p.Counted {
+		section("rows used", p.UsedSQL())
 	}
-	steps = append(steps,
-		Step{Name: StepDelete, Title: "replace them", SQL: remove},
-		Step{Name: StepInsert, Title: "", SQL: "INSERT INTO " + a.Table + " FROM " + a.New})
-	if a.Rows != nil {
-		steps = append(steps, Step{Name: StepRows, Title: "keep the rows",
-			SQL: "INSERT INTO " + a.Rows.Table + " " + a.Rows.Append})
-	}
-	steps = append(steps, Step{Name: StepOut, Title: "groups to emit", SQL: create(a.Out, a.OutSQL)})
-	if a.Closed != "" {
-		steps = append(steps, Step{Name: StepFree, Title: "free closed groups",
-			SQL: "DELETE FROM " + a.Table + " WHERE " + a.Closed})
-		if a.Rows != nil {
-			steps = append(steps, Step{Name: StepForget, Title: "and their rows",
-				SQL: "DELETE FROM " + a.Rows.Table + " WHERE " + a.Closed})
+}
+
+// UsedSQL counts, for each source, the rows that are in the result of a plan without operators.
+func (p *Plan) UsedSQL() string {
+	items := make([]string, len(p.Inputs))
+	for i := range p.Inputs {
+		items[i] = fmt.Sprintf("count(DISTINCT %s)", PosColumn)
+		if len(p.Inputs) > 1 {
+			items[i] += fmt.Sprintf(" FILTER (WHERE %s >= %s AND %s < %s)", PosColumn, getVariable(VarFirst(i)), PosColumn,
+				getVariable(VarFirst(i+1)))
 		}
 	}
-	return steps
+	return "SELECT " + strings.Join(items, ",\n  ") + "\nFROM " + resultTable
+}
+
+// RetractSQL gives the rows as they are now, and the keys of those that are no more.
+func (p *Plan) RetractSQL() string {
+	cols := make([]string, len(p.Schema))
+	gone := make([]string, len(p.Schema))
+	var match []string
+	for i, c := range p.Schema {
+		n := duck.QuoteIdent(c.Name)
+		cols[i] = n
+		gone[i] = "CAST(NULL AS " + c.Type + ") AS " + n
+		if slices.Contains(p.Keys, i) {
+			gone[i] = "b." + n
+			match = append(match, "b."+n+" IS NOT DISTINCT FROM a."+n)
+		}
+	}
+	on := "true"
+	if len(match) > 0 {
+		on = strings.Join(match, " AND ")
+	}
+	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn +
+		" FROM __after UNION ALL SELECT " +
+		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM __before b ANTI JOIN __after a ON " + on
 }

@@ -183,7 +183,7 @@ func (c *compiler) named(node tree, rel *relation, hint string) (*relation, erro
 func (c *compiler) sourceRelation(s *Source) *relation {
 	c.sources[s.Name] = true
 	rel := &relation{name: s.Name, marks: map[string]mark{}, stream: true, pos: true, single: true,
-		ordered: true,
+		ordered: true, raw: true, arrives: true, tables: []string{s.Name},
 		sources: []string{s.Name}, nulls: []string{s.Name}, node: &Node{Op: "source " + s.Name}}
 	for _, col := range s.Columns {
 		rel.cols = append(rel.cols, duck.Column{Name: col.Name, Type: col.Type})

@@ -16,7 +16,7 @@ func (g *grouping) partials() error {
 		if err != nil {
 			return err
 		}
-		g.a.Keys = append(g.a.Keys,
+		g.a.keys = append(g.a.keys,
 			Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type},
 				Expr: sql})
 		g.a.marks = append(g.a.marks, g.s.mark(k))
@@ -30,7 +30,7 @@ func (g *grouping) partials() error {
 		if err != nil {
 			return err
 		}
-		f := Finish{Name: fmt.Sprintf("__a%d", i+1), Type: g.callCols[i].Type, Call: sql}
+		f := value{name: fmt.Sprintf("__a%d", i+1), typ: g.callCols[i].Type, call: sql}
 		ok, err := g.algebraic(call, &f)
 		if err != nil {
 			return err
@@ -40,9 +40,9 @@ func (g *grouping) partials() error {
 				return err
 			}
 		}
-		g.a.Finish = append(g.a.Finish, f)
+		g.a.values = append(g.a.values, f)
 	}
-	if len(g.a.Partials) == 0 && len(g.a.Keys) == 0 {
+	if len(g.a.partials) == 0 && len(g.a.keys) == 0 {
 		// A group's row must be there even if nothing is kept in it.
 		g.partial("UTINYINT", "CAST(0 AS UTINYINT)", "CAST(coalesce(max(%s), 0) AS UTINYINT)")
 	}
@@ -59,19 +59,20 @@ func manyFaced(typ string) bool {
 // reference.
 // merge has a place for the column.
 func (g *grouping) partial(typ, init, merge string) string {
-	for _, p := range g.a.Partials {
-		if p.Init == init && p.Merge == fmt.Sprintf(merge, duck.QuoteIdent(p.Name)) && p.Type == typ {
+	for _, p := range g.a.partials {
+		if p.init == init && p.merge == fmt.Sprintf(merge, duck.QuoteIdent(p.Name)) && p.Type == typ {
 			return "g." + duck.QuoteIdent(p.Name)
 		}
 	}
-	name := fmt.Sprintf("__p%d", len(g.a.Partials)+1)
-	g.a.Partials = append(g.a.Partials, Partial{Column: Column{Column: stream.Column{Name: name, Type: typ}},
-		Init: init, Merge: fmt.Sprintf(merge, duck.QuoteIdent(name))})
+	name := fmt.Sprintf("__p%d", len(g.a.partials)+1)
+	g.a.partials = append(g.a.partials, partial{Column: Column{Column: stream.Column{Name: name, Type: typ}},
+		init: init, merge: fmt.Sprintf(merge, duck.QuoteIdent(name))})
 	return "g." + duck.QuoteIdent(name)
 }
 
-// algebraic keeps a call as partial columns, if its partials merge exactly.
-func (g *grouping) algebraic(call tree, f *Finish) (bool, error) {
+// algebraic keeps a call as partial columns, if its partials merge exactly. What depends on the order of rows merges
+// only if they arrive in that order.
+func (g *grouping) algebraic(call tree, f *value) (bool, error) {
 	name, args := call.function(), call.trees("children")
 	ordered := len(call.sub("order_bys").list("orders")) > 0
 	distinct := call.flag("distinct")
@@ -103,7 +104,7 @@ type partialCall struct {
 	args    []string
 	filter  string
 	ordered bool // has an ORDER BY of its own
-	f       *Finish
+	f       *value
 }
 
 // only is the value where the call's FILTER holds, else NULL.
@@ -115,7 +116,7 @@ func (p *partialCall) only(value string) string {
 }
 
 func (p *partialCall) done(expr string) (bool, error) {
-	p.f.Expr = "CAST(" + expr + " AS " + p.f.Type + ")"
+	p.f.expr = "CAST(" + expr + " AS " + p.f.typ + ")"
 	return true, nil
 }
 
@@ -146,20 +147,20 @@ func (p *partialCall) keep() (bool, error) {
 	case "avg", "mean":
 		return p.avg()
 	case "product":
-		if p.ordered {
+		if p.ordered || !p.g.s.main.arrives {
 			return false, nil
 		}
 		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"),
 			"product("+p.g.inOrder()+")"))
 	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
-		typ := p.f.Type
+		typ := p.f.typ
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"),
 			"CAST("+p.name+"(%s) AS "+typ+")"))
 	case "first", "last", "any_value", "arbitrary":
-		if p.ordered || p.filter != "" && p.name != "any_value" {
+		if p.ordered || p.filter != "" && p.name != "any_value" || !p.g.s.main.arrives {
 			return false, nil
 		}
-		return p.done(p.g.partial(p.f.Type, p.only(p.args[0]), p.name+"("+p.g.inOrder()+")"))
+		return p.done(p.g.partial(p.f.typ, p.only(p.args[0]), p.name+"("+p.g.inOrder()+")"))
 	}
 	return false, nil
 }
@@ -187,11 +188,11 @@ func (g *grouping) inOrder() string {
 // sum merges exactly for integers and decimals. A DOUBLE sum is a strict left fold in the order of __pos into
 // which the state enters first, so that any slicing gives the same bits.
 func (p *partialCall) sum() (bool, error) {
-	typ := p.f.Type
+	typ := p.f.typ
 	switch {
 	case typ == "HUGEINT" || strings.HasPrefix(typ, "DECIMAL"):
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST(sum(%s) AS "+typ+")"))
-	case typ == "DOUBLE" && !p.ordered:
+	case typ == "DOUBLE" && !p.ordered && p.g.s.main.arrives:
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")"))
 	}
 	return false, nil
@@ -199,7 +200,7 @@ func (p *partialCall) sum() (bool, error) {
 
 // avg is sum / count.
 func (p *partialCall) avg() (bool, error) {
-	if p.ordered || p.f.Type != "DOUBLE" {
+	if p.ordered || p.f.typ != "DOUBLE" {
 		return false, nil
 	}
 	cols, err := p.g.c.describe("SELECT " + p.args[0] + p.g.fromSQL)
@@ -209,6 +210,8 @@ func (p *partialCall) avg() (bool, error) {
 	n := p.count("(" + p.args[0] + ") IS NOT NULL")
 	sum := ""
 	switch typ := cols[0].Type; {
+	case (typ == "FLOAT" || typ == "DOUBLE") && !p.g.s.main.arrives:
+		return false, nil
 	case typ == "FLOAT" || typ == "DOUBLE":
 		sum = p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")")
 	case strings.HasPrefix(typ, "DECIMAL"):
@@ -243,7 +246,7 @@ func (p *partialCall) argExtreme() (bool, error) {
 	default:
 		return false, nil
 	}
-	if p.ordered {
+	if p.ordered || !p.g.s.main.arrives {
 		return false, nil
 	}
 	cols, err := p.g.c.describe("SELECT " + p.args[0] + ", " + p.args[1] + p.g.fromSQL)
@@ -262,7 +265,7 @@ func (p *partialCall) argExtreme() (bool, error) {
 
 // keepRows keeps the arguments of a call, row by row, and evaluates the call itself when the group is
 // emitted.
-func (g *grouping) keepRows(call tree, f *Finish) error {
+func (g *grouping) keepRows(call tree, f *value) error {
 	held := clone(call)
 	distinct := held.flag("distinct")
 	if held.function() == "bitstring_agg" && len(held.trees("children")) == 1 {
@@ -314,8 +317,8 @@ func (g *grouping) keepRows(call tree, f *Finish) error {
 	if err != nil {
 		return err
 	}
-	f.Held = sql
-	f.Expr = "CAST(h." + duck.QuoteIdent(f.Name) + " AS " + f.Type + ")"
+	f.held = sql
+	f.expr = "CAST(h." + duck.QuoteIdent(f.name) + " AS " + f.typ + ")"
 	return nil
 }
 

@@ -98,7 +98,7 @@ func TestGolden(t *testing.T) {
 			if d.Cmd == "layout" {
 				return strings.Join(p.Layout(), "\n") + "\n"
 			}
-			require.Equal(t, "plan", d.Cmd, "planned although an error was expected")
+			require.Equal(t, "plan", d.Cmd, "planned although an error was expected:\n%s", d.Input)
 			return p.Explain()
 		})
 	})

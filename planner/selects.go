@@ -13,6 +13,8 @@ import (
 // rows
 // are. While the relation has positions, __pos is the last column of the select list.
 func (c *compiler) query(node tree, e *env) (tree, *relation, error) {
+	c.depth++
+	defer func() { c.depth-- }()
 	switch node.class() {
 	case "SELECT_NODE":
 		return c.selectQuery(node, e)
@@ -28,6 +30,7 @@ func (c *compiler) query(node tree, e *env) (tree, *relation, error) {
 // scope is what the expressions of one SELECT see.
 type scope struct {
 	*from
+	c   *compiler
 	env *env
 }
 
@@ -51,7 +54,7 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 			"this part of the query reads a stream only in a subquery").
 			WithHint("read the stream in FROM")
 	}
-	s := &scope{from: f, env: e}
+	s := &scope{from: f, c: c, env: e}
 	plain := !f.main.pos && c.complete()
 	grouped := c.aggregated(node)
 	switch {
@@ -167,6 +170,8 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	}
 	dropDuplicates(marks, cols)
 	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources,
+		raw: s.main.raw, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
+		many:  s.main.many || s.main.change && (!s.single || unnests(node)),
 		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
 		single: s.single && !unnests(node), ordered: s.ordered,
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
@@ -253,7 +258,7 @@ func (c *compiler) outputMarks(node tree, s *scope) map[string]mark {
 		if names := item.names("column_names"); name == "" && len(names) > 0 {
 			name = names[len(names)-1]
 		}
-		if m.kind == markNone {
+		if m == (mark{}) {
 			delete(marks, strings.ToLower(name))
 			continue
 		}
@@ -313,14 +318,6 @@ func (s *scope) lookup(t tree) (*relation, string) {
 	return nil, ""
 }
 
-func (s *scope) mark(t tree) mark {
-	r, name := s.lookup(t)
-	if r == nil {
-		return mark{}
-	}
-	return r.marks[strings.ToLower(name)]
-}
-
 // union compiles UNION ALL of streams.
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = c.within(node, e)
@@ -352,7 +349,7 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if lr.pos != rr.pos || !lr.pos && !c.complete() {
+	if lr.pos != rr.pos || lr.raw != rr.raw || lr.change || rr.change || !lr.pos && !c.complete() {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
 			"UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
 			WithHint("write the branches as separate queries")
@@ -375,6 +372,7 @@ func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
 		return nil, err
 	}
 	rel := &relation{marks: map[string]mark{}, stream: true, pos: l.pos, filtered: l.filtered || r.filtered,
+		raw: l.raw, change: l.change, arrives: l.arrives && r.arrives, tables: union(l.tables, r.tables),
 		collated: l.collated || r.collated,
 		sources:  union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
 	rel.single = l.single && r.single && len(rel.sources) == len(l.sources)+len(r.sources)
@@ -391,7 +389,7 @@ func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
 			other = strings.ToLower(r.cols[i].Name)
 		}
 		if m := l.marks[key]; m.kind != markNone && sameMark(m, r.marks[other]) {
-			m.source = ""
+			m.source, m.lag = "", max(m.lag, r.marks[other].lag)
 			if o := r.marks[other]; m.window != "" {
 				m.window += "+" + o.window
 				m.whole = m.whole && o.whole
@@ -403,7 +401,9 @@ func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
 	return rel, nil
 }
 
-func sameMark(a, b mark) bool { return a.kind == b.kind && a.size == b.size && a.key == b.key }
+func sameMark(a, b mark) bool {
+	return a.kind == b.kind && a.size == b.size && a.key == 0 && b.key == 0 && a.absent == b.absent
+}
 
 func union(a, b []string) []string {
 	out := append([]string(nil), a...)

@@ -132,7 +132,8 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	if err != nil {
 		return nil, err
 	}
-	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, single: rel.single && name == "tumble",
+	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, raw: rel.raw, change: rel.change,
+		arrives: rel.arrives, tables: rel.tables, single: rel.single && name == "tumble",
 		ordered: rel.ordered &&
 			name == "tumble", filtered: rel.filtered, collated: rel.collated, sources: rel.sources, marks: map[string]mark{}}
 	c.define(out.name, sql)
@@ -141,11 +142,11 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	for k, v := range rel.marks {
 		out.marks[k] = v
 	}
-	event := rel.marks[strings.ToLower(ts)]
+	event := rel.marks[strings.ToLower(ts)].event()
 	out.nulls = rel.nulls
 	if event.kind == markEvent {
 		out.nulls = nil
-		m := mark{kind: markStart, size: micros, step: step, text: sizeSQL, window: out.name,
+		m := mark{kind: markStart, lag: event.lag, size: micros, step: step, text: sizeSQL, window: out.name,
 			whole: micros%1_000_000 == 0 && step%1_000_000 == 0 && wholeOffset}
 		out.marks[windowStart] = m
 		m.kind = markEnd

@@ -2,68 +2,80 @@ package exec
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/planner"
 )
 
-// countInput counts the used and late rows of the operator's input, by source. A row in several windows is
-// used
-// if any of them is open, and late if none is.
-func (r *run) countInput(ctx context.Context) error {
-	agg := r.s.plan.Agg
-	live, late := "true", "false"
-	if agg.Late != "" {
-		live, late = "NOT ("+agg.Late+")", agg.Late
+// count counts the used and late rows of an operator's input, by source.
+func (r *run) count(ctx context.Context, e *planner.Entry) error {
+	if !e.Raw {
+		return nil
 	}
-	what := "*"
-	if r.s.plan.Counted {
-		what = "DISTINCT " + planner.PosColumn
-	}
-	items := make([]string, 0, 2*len(r.sources))
-	for _, src := range r.sources {
-		mine := ""
-		if len(r.sources) > 1 {
-			mine = " AND " + src.between(r.c.Batch)
-		}
-		items = append(items, fmt.Sprintf("count(%s) FILTER (WHERE %s%s)", what, live, mine),
-			fmt.Sprintf("count(%s) FILTER (WHERE (%s OR %s)%s)", what, live, late, mine))
-	}
-	rows, err := r.s.conn.Rows(ctx, "SELECT "+strings.Join(items, ", ")+" FROM "+agg.In)
+	rows, err := r.s.conn.Rows(ctx, e.CountSQL(len(r.sources)))
 	if err != nil {
+		return err
+	}
+	r.made[e.Table] = integer(rows[0][0])
+	if r.s.plan.Shared {
+		_, err := r.s.conn.Exec(ctx, e.ShareSQL())
 		return err
 	}
 	some := false
 	for i, src := range r.sources {
-		src.counts.Used = integer(rows[0][2*i])
-		src.counts.Late = integer(rows[0][2*i+1]) - src.counts.Used
-		r.out.State.Dropped += src.counts.Late
-		some = some || src.counts.Late > 0
+		used := integer(rows[0][1+2*i])
+		late := integer(rows[0][2+2*i]) - used
+		src.counts.Used += used
+		src.counts.Late += late
+		r.out.State.Dropped += late
+		some = some || late > 0
 	}
 	if !some {
 		return nil
 	}
-	return r.lateRows(ctx)
+	dropped, err := r.s.conn.Rows(ctx, e.LateSQL())
+	for _, row := range dropped {
+		r.dropped(integer(row[0]))
+	}
+	return err
 }
 
-// lateRows names the raw rows that are late everywhere.
-func (r *run) lateRows(ctx context.Context) error {
-	agg := r.s.plan.Agg
-	rows, err := r.s.conn.Rows(ctx,
-		fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s) IS NULL GROUP BY 1 HAVING bool_and(%s) ORDER BY 1",
-			planner.PosColumn, agg.In, agg.Late, agg.Late))
+// dropped names a raw row that is late everywhere.
+func (r *run) dropped(pos int64) {
+	if src := r.source(pos); src != nil {
+		r.out.Late[src.name] = append(r.out.Late[src.name], src.ordinal(pos))
+	}
+}
+
+// source returns the source whose row has a position.
+func (r *run) source(pos int64) *sourceRun {
+	for _, src := range r.sources {
+		if o := src.ordinal(pos); o >= 0 && o < src.rows {
+			return src
+		}
+	}
+	return nil
+}
+
+// countShared counts rows that entered several operators: used if one of them took it, else late.
+func (r *run) countShared(ctx context.Context) error {
+	rows, err := r.s.conn.Rows(ctx, planner.SharedSQL)
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
 		pos := integer(row[0])
-		for _, src := range r.sources {
-			if o := src.ordinal(pos); o >= 0 && o < src.rows {
-				r.out.Late[src.name] = append(r.out.Late[src.name], o)
-			}
+		src := r.source(pos)
+		if src == nil {
+			continue
 		}
+		if late, ok := row[1].(bool); !ok || !late {
+			src.counts.Used++
+			continue
+		}
+		src.counts.Late++
+		r.out.State.Dropped++
+		r.dropped(pos)
 	}
 	return nil
 }
@@ -71,12 +83,20 @@ func (r *run) lateRows(ctx context.Context) error {
 // settle counts what is left to count and checks that no row is lost.
 func (r *run) settle(ctx context.Context) error {
 	plan := r.s.plan
-	if plan.Agg == nil {
+	switch {
+	case len(plan.Ops) == 0:
 		if err := r.countResult(ctx); err != nil {
 			return err
 		}
-	} else {
-		r.out.State.Rows = r.s.tables[0].rows
+	case plan.Shared:
+		if err := r.countShared(ctx); err != nil {
+			return err
+		}
+	}
+	for _, t := range r.s.tables {
+		if t.Logical {
+			r.out.State.Rows += t.rows
+		}
 	}
 	for _, src := range r.sources {
 		n := src.counts
@@ -102,12 +122,7 @@ func (r *run) countResult(ctx context.Context) error {
 		r.sources[0].counts.Used = r.out.Result.NumRows()
 		return nil
 	}
-	items := make([]string, len(r.sources))
-	for i, src := range r.sources {
-		items[i] = fmt.Sprintf("count(DISTINCT %s) FILTER (WHERE %s)", planner.PosColumn,
-			src.between(r.c.Batch))
-	}
-	rows, err := r.s.conn.Rows(ctx, "SELECT "+strings.Join(items, ", ")+" FROM __result")
+	rows, err := r.s.conn.Rows(ctx, r.s.plan.UsedSQL())
 	if err != nil {
 		return err
 	}

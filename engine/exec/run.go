@@ -10,7 +10,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
-	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -29,7 +28,8 @@ type run struct {
 	c       Call
 	out     *Output
 	sources []*sourceRun
-	saved   []stateTable // counters to put back on failure
+	saved   []stateTable     // counters to put back on failure
+	made    map[string]int64 // rows in the batch's tables
 }
 
 // Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can
@@ -66,7 +66,7 @@ func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) erro
 
 func (s *Session) newRun(c Call) *run {
 	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{},
-		Phases: map[string]time.Duration{}}}
+		Phases: map[string]time.Duration{}}, made: map[string]int64{}}
 	base := int64(0)
 	for i := range s.plan.Inputs {
 		in := &s.plan.Inputs[i]
@@ -110,6 +110,7 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 		for i, t := range r.s.tables {
 			*t = r.saved[i]
 		}
+		clear(r.s.empty)
 		if err != nil {
 			r.out.Result.Release()
 			r.out.Result = stream.Batch{}
@@ -131,25 +132,20 @@ func (r *run) phase(name string, began time.Time) { r.out.Phases[name] += r.s.cl
 
 func (r *run) steps(ctx context.Context) error {
 	began := r.s.clock.Now()
-	for _, src := range r.sources {
-		if err := r.importSource(ctx, src); err != nil {
+	for i, src := range r.sources {
+		if err := r.importSource(ctx, i, src); err != nil {
 			return err
 		}
+		r.made[src.name] = src.left
 	}
 	r.phase(PhaseImport, began)
 	began = r.s.clock.Now()
-	emit, err := true, error(nil)
-	if r.s.plan.Agg != nil {
-		emit, err = r.aggregate(ctx)
-	} else if r.s.plan.Counted {
-		_, err = r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE __result AS\n"+r.s.plan.Input)
-	}
-	if err != nil {
+	if err := r.operate(ctx); err != nil {
 		return err
 	}
 	r.phase(PhaseState, began)
 	began = r.s.clock.Now()
-	if err := r.result(ctx, emit); err != nil {
+	if err := r.result(ctx); err != nil {
 		return err
 	}
 	r.phase(PhaseResult, began)
@@ -171,6 +167,7 @@ func (r *run) setVariables(ctx context.Context) error {
 			sets = append(sets, "SET VARIABLE "+v.name+" = "+v.value)
 		}
 	}
+	sets = append(sets, r.sourceVariables()...)
 	if r.s.plan.UsesNow {
 		now := r.c.Time.UTC()
 		sets = append(sets,
@@ -194,6 +191,30 @@ func (r *run) setVariables(ctx context.Context) error {
 	return err
 }
 
+// sourceVariables are the constants of each source: where its positions begin, and the greatest event time.
+func (r *run) sourceVariables() []string {
+	var sets []string
+	first := r.c.Batch << positionBits
+	for i, src := range r.sources {
+		if len(r.sources) > 1 {
+			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarFirst(i), first+src.base))
+		}
+		if src.in.EventTime != "" && !src.declaredTime() {
+			sets = append(sets, r.latestTime(i, src))
+		}
+	}
+	if n := len(r.sources); n > 1 {
+		last := r.sources[n-1]
+		sets = append(sets, fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarFirst(n),
+			first+last.base+last.rows))
+	}
+	return sets
+}
+
+func (r *run) latestTime(i int, src *sourceRun) string {
+	return fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarLatest(i), r.latest(src))
+}
+
 func timestampSQL(micros *int64) string {
 	if micros == nil {
 		return "CAST('-infinity' AS TIMESTAMP)"
@@ -201,158 +222,38 @@ func timestampSQL(micros *int64) string {
 	return fmt.Sprintf("make_timestamp(%d)", *micros)
 }
 
-// aggregate moves the state. It reports whether there may be something to emit.
-func (r *run) aggregate(ctx context.Context) (bool, error) {
-	plan, agg := r.s.plan, r.s.plan.Agg
-	main := r.s.tables[0]
-	merge := false
-	if r.rows() > 0 {
-		if err := r.step(ctx, planner.StepInput, nil); err != nil {
-			return false, err
-		}
-		if err := r.countInput(ctx); err != nil {
-			return false, err
-		}
-		for _, src := range r.sources {
-			merge = merge || src.counts.Used > 0
+// emits reports whether the batch can have a result.
+func (r *run) emits() bool {
+	if r.s.plan.Emits == nil {
+		return true
+	}
+	for _, t := range r.s.plan.Emits {
+		if r.made[t] > 0 || r.s.plan.Retracts && r.made[planner.OldTable(t)] > 0 {
+			return true
 		}
 	}
-	if len(agg.Keys) == 0 && main.rows == 0 && !merge {
-		// A global aggregate has its one row before anything came.
-		if r.rows() == 0 {
-			if err := r.step(ctx, planner.StepInput, nil); err != nil {
-				return false, err
-			}
-		}
-		merge = true
-	}
-	if merge {
-		if err := r.merge(ctx); err != nil {
-			return false, err
-		}
-	}
-	emit := merge || plan.Mode != stream.Update
-	if emit {
-		if err := r.step(ctx, planner.StepOut, nil); err != nil {
-			return false, err
-		}
-	}
-	return emit, r.free(ctx)
-}
-
-func (r *run) rows() int64 {
-	var n int64
-	for _, src := range r.sources {
-		n += src.left
-	}
-	return n
-}
-
-func (r *run) merge(ctx context.Context) error {
-	main := r.s.tables[0]
-	if r.s.plan.Retracts {
-		if err := r.step(ctx, planner.StepBefore, nil); err != nil {
-			return err
-		}
-		if _, err := r.s.conn.Exec(ctx,
-			"CREATE OR REPLACE TEMP TABLE __before AS\n"+r.s.plan.Result); err != nil {
-			return err
-		}
-	}
-	var deleted, inserted, chunks int64
-	for _, do := range []struct {
-		name string
-		n    *int64
-	}{{planner.StepMerge, nil}, {planner.StepDelete, &deleted}, {planner.StepInsert,
-		&inserted}, {planner.StepRows, &chunks}} {
-		if err := r.step(ctx, do.name, do.n); err != nil {
-			return err
-		}
-	}
-	main.rows += inserted - deleted
-	main.dead += deleted
-	r.out.State.Updated = inserted
-	if err := r.touch(ctx, main, r.s.plan.Agg.New); err != nil {
-		return err
-	}
-	if len(r.s.tables) > 1 {
-		r.s.tables[1].rows += chunks
-		return r.touch(ctx, r.s.tables[1], fmt.Sprintf("%s WHERE %s = %d", r.s.tables[1].Name,
-			planner.BatchColumn, r.c.Batch))
-	}
-	return nil
-}
-
-// touch remembers keys for the next delta, if the next Snapshot can be one.
-func (r *run) touch(ctx context.Context, t *stateTable, from string) error {
-	if r.s.batch || len(t.Keys) == 0 || !t.snapshot {
-		return nil
-	}
-	n, err := r.s.conn.Exec(ctx, "INSERT INTO "+t.touched()+" SELECT "+t.keyList()+" FROM "+from)
-	t.changes += n
-	return err
-}
-
-// free drops closed groups.
-func (r *run) free(ctx context.Context) error {
-	agg := r.s.plan.Agg
-	if agg.Closed == "" || r.c.Watermark == nil && !r.c.Final {
-		return nil
-	}
-	for i, name := range []string{planner.StepFree, planner.StepForget} {
-		if i >= len(r.s.tables) {
-			break
-		}
-		t := r.s.tables[i]
-		if t.rows == 0 {
-			continue
-		}
-		if err := r.touch(ctx, t, t.Name+" WHERE "+agg.Closed); err != nil {
-			return err
-		}
-		var n int64
-		if err := r.step(ctx, name, &n); err != nil {
-			return err
-		}
-		t.rows -= n
-		t.dead += n
-		if i == 0 {
-			r.out.State.Removed = n
-		}
-	}
-	return nil
-}
-
-// step runs one statement of the plan, if the plan has it.
-func (r *run) step(ctx context.Context, name string, affected *int64) error {
-	sql := r.s.steps[name]
-	if sql == "" {
-		return nil
-	}
-	n, err := r.s.conn.Exec(ctx, sql)
-	if affected != nil {
-		*affected = n
-	}
-	return err
+	return false
 }
 
 // result reads the rows that the batch gives.
-func (r *run) result(ctx context.Context, emit bool) error {
+func (r *run) result(ctx context.Context) error {
 	plan := r.s.plan
 	b := stream.Batch{Schema: resultSchema(plan.Schema), Op: plan.Retracts}
 	if plan.Mode == stream.Update {
 		b.Keys = slices.Clone(plan.Keys)
 	}
-	if !emit {
+	if !r.emits() {
 		r.out.Result = b
 		return nil
 	}
 	sql := plan.Result
 	if plan.Retracts {
-		if _, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE __after AS\n"+sql); err != nil {
-			return err
+		for _, t := range [][2]string{{"__before", plan.Before}, {"__after", plan.Result}} {
+			if _, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t[0]+" AS\n"+t[1]); err != nil {
+				return err
+			}
 		}
-		sql = retractSQL(plan)
+		sql = plan.RetractSQL()
 	}
 	t, err := r.s.conn.Select(ctx, sql)
 	if err != nil {
@@ -374,27 +275,4 @@ func resultSchema(cols []stream.Column) *arrow.Schema {
 		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
 	}
 	return arrow.NewSchema(fields, nil)
-}
-
-// retractSQL gives the rows as they are now, and the keys of those that are no more.
-func retractSQL(plan *planner.Plan) string {
-	cols := make([]string, len(plan.Schema))
-	gone := make([]string, len(plan.Schema))
-	var match []string
-	for i, c := range plan.Schema {
-		n := duck.QuoteIdent(c.Name)
-		cols[i] = n
-		gone[i] = "CAST(NULL AS " + c.Type + ") AS " + n
-		if slices.Contains(plan.Keys, i) {
-			gone[i] = "b." + n
-			match = append(match, "b."+n+" IS NOT DISTINCT FROM a."+n)
-		}
-	}
-	on := "true"
-	if len(match) > 0 {
-		on = strings.Join(match, " AND ")
-	}
-	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn +
-		" FROM __after UNION ALL SELECT " +
-		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM __before b ANTI JOIN __after a ON " + on
 }

@@ -37,8 +37,8 @@ type Session struct {
 	clock    clock.Clock
 	tables   []*stateTable
 	loaded   map[string]bool
-	macros   bool              // they have been defined
-	steps    map[string]string // the plan's statements by step
+	macros   bool            // they have been defined
+	empty    map[string]bool // tables of the batch that are known to have no rows
 
 	named         map[string]bool // variables that a plan without state names
 	computesNames bool            // it may read others too
@@ -47,7 +47,7 @@ type Session struct {
 // reads reports whether the plan's SQL may read a variable. Setting one costs a tenth of a millisecond, which counts
 // when batches are tiny; a plan with state needs them all.
 func (s *Session) reads(variable string) bool {
-	return s.plan.Agg != nil || s.computesNames || s.named[variable]
+	return s.plan.Stateful() || s.computesNames || s.named[variable]
 }
 
 // findVariables notes which variables a plan without state names.
@@ -78,14 +78,14 @@ type stateTable struct {
 	snapshot bool  // a base has been taken or restored: the next Snapshot may be a delta
 }
 
-func (t *stateTable) touched() string { return "__touched_" + strings.TrimLeft(t.Name, "_") }
-
-func (t *stateTable) keyList() string {
-	keys := make([]string, len(t.Keys))
-	for i, k := range t.Keys {
-		keys[i] = duck.QuoteIdent(k)
+// table returns the state table of that name.
+func (s *Session) table(name string) *stateTable {
+	for _, t := range s.tables {
+		if t.Name == name {
+			return t
+		}
 	}
-	return strings.Join(keys, ", ")
+	return nil
 }
 
 func (t *stateTable) match(l, r string) string {
@@ -104,15 +104,10 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
-		clock: o.Clock, loaded: map[string]bool{}, steps: map[string]string{}, named: map[string]bool{}}
+		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{}, named: map[string]bool{}}
 	s.findVariables()
 	if s.clock == nil {
 		s.clock = clock.System{}
-	}
-	if o.Plan.Agg != nil {
-		for _, st := range o.Plan.Agg.Steps(o.Plan) {
-			s.steps[st.Name] = st.SQL
-		}
 	}
 	if err := s.setUp(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), conn.Close())
@@ -155,7 +150,7 @@ func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
 	}
 	t.changes = 0
 	_, err := s.conn.Exec(ctx,
-		"CREATE OR REPLACE TEMP TABLE "+t.touched()+" AS SELECT "+t.keyList()+" FROM "+t.Name+" LIMIT 0")
+		"CREATE OR REPLACE TEMP TABLE "+t.Touched()+" AS SELECT "+t.KeyList()+" FROM "+t.Name+" LIMIT 0")
 	return err
 }
 

@@ -47,7 +47,7 @@ func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, erro
 func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.Change, error) {
 	c := state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys), Base: base}
 	sql := "SELECT * FROM " + t.Name
-	changed := "(SELECT DISTINCT * FROM " + t.touched() + ")"
+	changed := "(SELECT DISTINCT * FROM " + t.Touched() + ")"
 	if !base {
 		sql = "SELECT t.* FROM " + t.Name + " t SEMI JOIN " + changed + " c ON " + t.match("t", "c")
 	}

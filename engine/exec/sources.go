@@ -19,9 +19,6 @@ import (
 // positionBits is how much of a position numbers rows within a batch.
 const positionBits = 31
 
-// timeBound is the greatest event time that windows can be computed for, about 146,000 years from 1970.
-const timeBound = int64(1) << 62
-
 // sourceRun is one source in one batch.
 type sourceRun struct {
 	name     string
@@ -38,7 +35,7 @@ type sourceRun struct {
 }
 
 // importSource makes the table of the batch's rows.
-func (r *run) importSource(ctx context.Context, src *sourceRun) error {
+func (r *run) importSource(ctx context.Context, i int, src *sourceRun) error {
 	fields := make([]arrow.Field, 0, len(src.in.Declared)+1)
 	for _, c := range src.in.Declared {
 		fields = append(fields, arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true})
@@ -61,7 +58,7 @@ func (r *run) importSource(ctx context.Context, src *sourceRun) error {
 		src.left += rec.NumRows()
 	}
 	r.countExcluded(src)
-	return r.eventTimes(ctx, src, recs)
+	return r.eventTimes(ctx, i, src, recs)
 }
 
 func (r *run) countExcluded(src *sourceRun) {
@@ -135,22 +132,24 @@ func (src *sourceRun) takes(ordinal int64) bool {
 	return found
 }
 
+// latest is the greatest event time that a source may have in this batch, in microseconds.
+func (r *run) latest(src *sourceRun) int64 {
+	if ahead := r.s.maxAhead[src.name]; ahead > 0 {
+		return min(-planner.EarliestTime, r.c.Time.UnixMicro()+ahead.Microseconds())
+	}
+	return -planner.EarliestTime
+}
+
 // eventTimes takes the source's greatest event time and takes impossible ones out. recs are the rows of its table.
-func (r *run) eventTimes(ctx context.Context, src *sourceRun, recs []arrow.Record) error {
+func (r *run) eventTimes(ctx context.Context, i int, src *sourceRun, recs []arrow.Record) error {
 	if src.in.EventTime == "" || src.left == 0 {
 		return nil
 	}
-	col, high := duck.QuoteIdent(src.in.EventTime), timeBound
 	ahead := r.s.maxAhead[src.name]
-	if ahead > 0 {
-		high = min(high, r.c.Time.UnixMicro()+ahead.Microseconds())
-	}
-	good := fmt.Sprintf("%s BETWEEN make_timestamp(%d) AND make_timestamp(%d)", col, -timeBound, high)
-	table := duck.QuoteIdent(src.name)
-	times, ok := src.scanTimes(recs, high)
+	times, ok := src.scanTimes(recs, r.latest(src))
 	if !ok {
 		var err error
-		if times, err = r.askTimes(ctx, col, good, table); err != nil {
+		if times, err = r.askTimes(ctx, i, src); err != nil {
 			return err
 		}
 	}
@@ -161,9 +160,10 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun, recs []arrow.Recor
 	if times.bad == 0 {
 		return nil
 	}
-	dead, err := r.s.conn.Rows(ctx,
-		fmt.Sprintf("SELECT %s, CAST(%s AS VARCHAR) FROM %s WHERE NOT (%s) ORDER BY %s",
-			planner.PosColumn, col, table, good, planner.PosColumn))
+	if _, err := r.s.conn.Exec(ctx, r.latestTime(i, src)); err != nil {
+		return err
+	}
+	dead, err := r.s.conn.Rows(ctx, src.in.ImpossibleSQL(i))
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (r *run) eventTimes(ctx context.Context, src *sourceRun, recs []arrow.Recor
 	})
 	src.counts.Dead += int64(len(dead))
 	src.left -= int64(len(dead))
-	_, err = r.s.conn.Exec(ctx, "DELETE FROM "+table+" WHERE NOT ("+good+")")
+	_, err = r.s.conn.Exec(ctx, src.in.RemoveImpossibleSQL(i))
 	return err
 }
 
@@ -217,12 +217,6 @@ func impossible(column string, value any, ahead time.Duration) string {
 
 // ordinal is the number of a position's row among the source's rows in this batch.
 func (src *sourceRun) ordinal(pos int64) int64 { return pos&(1<<positionBits-1) - src.base }
-
-// between is the condition on positions that picks the source's rows out of the batch's.
-func (src *sourceRun) between(batch int64) string {
-	low := batch<<positionBits | src.base
-	return fmt.Sprintf("%s >= %d AND %s < %d", planner.PosColumn, low, planner.PosColumn, low+src.rows)
-}
 
 func integer(v any) int64 {
 	switch v := v.(type) {

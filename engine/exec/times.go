@@ -2,10 +2,11 @@ package exec
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+
+	"github.com/tidemill/tidemill/planner"
 )
 
 // eventTimes is what is known of the event times of one source's rows in a batch.
@@ -16,10 +17,13 @@ type eventTimes struct {
 }
 
 // askTimes asks DuckDB, which knows computed columns.
-func (r *run) askTimes(ctx context.Context, col, good, table string) (eventTimes, error) {
-	rows, err := r.s.conn.Rows(ctx,
-		fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
-			"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, table))
+func (r *run) askTimes(ctx context.Context, i int, src *sourceRun) (eventTimes, error) {
+	if src.declaredTime() { // not set with the others
+		if _, err := r.s.conn.Exec(ctx, r.latestTime(i, src)); err != nil {
+			return eventTimes{}, err
+		}
+	}
+	rows, err := r.s.conn.Rows(ctx, src.in.TimesSQL(i))
 	if err != nil {
 		return eventTimes{}, err
 	}
@@ -29,6 +33,16 @@ func (r *run) askTimes(ctx context.Context, col, good, table string) (eventTimes
 		t.most = &most
 	}
 	return t, nil
+}
+
+// declaredTime reports whether the event time is in the records.
+func (src *sourceRun) declaredTime() bool {
+	for _, c := range src.in.Declared {
+		if c.Name == src.in.EventTime {
+			return true
+		}
+	}
+	return false
 }
 
 // scanTimes looks at a declared column itself, which takes microseconds where a statement takes a good part of a
@@ -57,7 +71,7 @@ func (src *sourceRun) scanTimes(recs []arrow.Record, high int64) (t eventTimes, 
 }
 
 func (t *eventTimes) add(times *array.Timestamp, high int64) {
-	most, found := -timeBound, t.most != nil
+	most, found := planner.EarliestTime, t.most != nil
 	if found {
 		most = *t.most
 	}
@@ -66,7 +80,7 @@ func (t *eventTimes) add(times *array.Timestamp, high int64) {
 		switch {
 		case !noNulls && times.IsNull(i):
 			t.nulls++
-		case int64(v) < -timeBound || int64(v) > high:
+		case int64(v) < planner.EarliestTime || int64(v) > high:
 			t.bad++
 		default:
 			most, found = max(most, int64(v)), true

@@ -1,0 +1,128 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/tidemill/tidemill/planner"
+)
+
+// operate runs the operators' steps in order, or the plan's one SELECT if it has none.
+func (r *run) operate(ctx context.Context) error {
+	plan := r.s.plan
+	if len(plan.Ops) == 0 {
+		if !plan.Counted {
+			return nil
+		}
+		_, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE __result AS\n"+plan.Input)
+		return err
+	}
+	if plan.Shared {
+		if _, err := r.s.conn.Exec(ctx, planner.ShareTableSQL); err != nil {
+			return err
+		}
+	}
+	for _, op := range plan.Ops {
+		always := op.Global && r.s.table(op.Tables[0].Name).rows == 0
+		for i := range op.Steps {
+			if err := r.step(ctx, &op.Steps[i], always); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// due reports whether a step has anything to do in this batch.
+func (r *run) due(st *planner.Step, always bool) bool {
+	if st.Time && r.c.Watermark == nil && !r.c.Final {
+		return false
+	}
+	if st.Effect == planner.Delete && r.s.table(st.Table).rows == 0 {
+		return false
+	}
+	if st.Rows == nil || always {
+		return true
+	}
+	for _, t := range st.Rows {
+		if r.made[t] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
+	if !r.due(st, always) {
+		if st.Effect == planner.Create {
+			return r.clear(ctx, st)
+		}
+		return nil
+	}
+	switch st.Effect {
+	case planner.Count:
+		return r.count(ctx, st.Entry)
+	case planner.Insert, planner.Delete:
+		return r.change(ctx, st)
+	}
+	n, err := r.s.conn.Exec(ctx, st.Statement())
+	if err != nil {
+		return err
+	}
+	if st.Effect == planner.Append {
+		n += r.made[st.Table]
+	}
+	r.made[st.Table] = n
+	r.s.empty[st.Table] = n == 0
+	return nil
+}
+
+// clear leaves the table of a step that is not due empty.
+func (r *run) clear(ctx context.Context, st *planner.Step) error {
+	r.made[st.Table] = 0
+	if r.s.empty[st.Table] {
+		return nil
+	}
+	_, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+st.Table+" AS SELECT * FROM (\n"+st.SQL+"\n) LIMIT 0")
+	r.s.empty[st.Table] = err == nil
+	return err
+}
+
+// change runs a step on a state table and keeps count of its rows.
+func (r *run) change(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.Table)
+	if st.Touch != "" && st.Effect == planner.Delete {
+		if err := r.touch(ctx, t, st.Touch); err != nil {
+			return err
+		}
+	}
+	n, err := r.s.conn.Exec(ctx, st.Statement())
+	if err != nil {
+		return err
+	}
+	if st.Effect == planner.Delete {
+		t.rows -= n
+		t.dead += n
+		if t.Logical && st.Frees {
+			r.out.State.Removed += n
+		}
+		return nil
+	}
+	t.rows += n
+	if t.Logical {
+		r.out.State.Updated += n
+	}
+	if st.Touch != "" {
+		return r.touch(ctx, t, st.Touch)
+	}
+	return nil
+}
+
+// touch remembers keys for the next delta, if the next Snapshot can be one.
+func (r *run) touch(ctx context.Context, t *stateTable, from string) error {
+	if r.s.batch || len(t.Keys) == 0 || !t.snapshot {
+		return nil
+	}
+	n, err := r.s.conn.Exec(ctx, t.TouchSQL(from))
+	t.changes += n
+	return err
+}

@@ -1,0 +1,74 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Input says how the rows of one source enter a batch.
+type Input struct {
+	Table     string            // the temporary table of the batch's rows, with __pos
+	Select    string            // select list over the declared columns and __pos
+	EventTime string            // the column with the watermark, or ""
+	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
+	Declared  []stream.Column   // the columns that are not computed, in order: what Records must have
+	MaxAhead  time.Duration     // 0: none
+	Columns   map[string]string // every column's DuckDB type
+}
+
+// VarLatest names the session variable with the greatest event time, in microseconds, that source number i may have.
+func VarLatest(i int) string { return fmt.Sprintf("latest_time_%d", i+1) }
+
+// EarliestTime is the least event time that windows can be computed for, in microseconds; its negative is the
+// greatest. It is about 146,000 years before 1970.
+const EarliestTime = -(int64(1) << 62)
+
+// possible is the condition for event times that source number i may have.
+func (in *Input) possible(i int) string {
+	return fmt.Sprintf("%s BETWEEN make_timestamp(%d) AND make_timestamp(%s)", duck.QuoteIdent(in.EventTime), EarliestTime,
+		getVariable(VarLatest(i)))
+}
+
+// TimesSQL asks for the number of rows without event time and with an impossible one, and for the greatest possible
+// one. Times of declared columns are looked at as they are decoded, without a statement.
+func (in *Input) TimesSQL(i int) string {
+	col, good := duck.QuoteIdent(in.EventTime), in.possible(i)
+	return fmt.Sprintf("SELECT count(*) FILTER (WHERE %s IS NULL), count(*) FILTER (WHERE NOT (%s)), "+
+		"epoch_us(max(%s) FILTER (WHERE %s)) FROM %s", col, good, col, good, duck.QuoteIdent(in.Table))
+}
+
+// ImpossibleSQL names the rows with impossible event times.
+func (in *Input) ImpossibleSQL(i int) string {
+	return fmt.Sprintf("SELECT %s, CAST(%s AS VARCHAR) FROM %s WHERE NOT (%s) ORDER BY %s",
+		PosColumn, duck.QuoteIdent(in.EventTime), duck.QuoteIdent(in.Table), in.possible(i), PosColumn)
+}
+
+// RemoveImpossibleSQL takes them out.
+func (in *Input) RemoveImpossibleSQL(i int) string {
+	return "DELETE FROM " + duck.QuoteIdent(in.Table) + " WHERE NOT (" + in.possible(i) + ")"
+}
+
+// computedTime reports whether the event time is a computed column.
+func (in *Input) computedTime() bool {
+	for _, c := range in.Declared {
+		if c.Name == in.EventTime {
+			return false
+		}
+	}
+	return in.EventTime != ""
+}
+
+func (in *Input) explain(i int, section func(title, sql string)) {
+	section("rows of "+in.Table+", whose Arrow records stand as the view __arrow_1",
+		"CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+" AS\nSELECT "+in.Select+"\nFROM __arrow_1")
+	if in.computedTime() {
+		section("their event times", in.TimesSQL(i))
+	}
+	if in.EventTime != "" {
+		section("rows with impossible event times, if there are any", in.ImpossibleSQL(i))
+		section("", in.RemoveImpossibleSQL(i))
+	}
+}

@@ -1,0 +1,206 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/duck"
+)
+
+// Operator is one operator that keeps state between batches: its tables, and the statements that each batch runs
+// over them, in order.
+type Operator struct {
+	Name   string // such as "aggregate 1"
+	Tables []StateTable
+	Steps  []Step
+	Timed  bool     // the watermark emits or frees something
+	Layout []string // what its state depends on, one stable line each
+	Notes  []string // for EXPLAIN: what emits and frees, what is late
+
+	// Global says that the operator has a row before anything came: its steps run until there is one.
+	Global bool
+}
+
+// StateTable is one table of an operator's state.
+type StateTable struct {
+	Name    string
+	Columns []Column // names and types matter; of stream.Column only these
+	Keys    []string // what a change is remembered by; none: every state version holds all of it
+	Logical bool     // its rows are those that users count: groups, keys, rows of a join
+}
+
+// Definition returns the column list for CREATE TABLE.
+func (t StateTable) Definition() string {
+	parts := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		parts[i] = duck.QuoteIdent(c.Name) + " " + c.Type
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Touched names the table of the keys that changed since the last state version.
+func (t StateTable) Touched() string { return "__touched_" + strings.TrimLeft(t.Name, "_") }
+
+// KeyList returns the key columns for a select list.
+func (t StateTable) KeyList() string {
+	keys := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		keys[i] = duck.QuoteIdent(k)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// TouchSQL remembers the keys that a relation has.
+func (t StateTable) TouchSQL(from string) string {
+	return "INSERT INTO " + t.Touched() + " SELECT " + t.KeyList() + " FROM " + from
+}
+
+// RowBytes estimates what a row takes in memory: fixed sizes, and 24 bytes for what has none.
+func (t StateTable) RowBytes() int {
+	n := 0
+	for _, c := range t.Columns {
+		n += typeBytes(c.Type)
+	}
+	return n
+}
+
+func typeBytes(typ string) int {
+	switch {
+	case strings.HasSuffix(typ, "]"), strings.HasPrefix(typ, "STRUCT"), strings.HasPrefix(typ, "MAP"):
+		return 48
+	case strings.HasPrefix(typ, "DECIMAL"), typ == "HUGEINT", typ == "UHUGEINT", typ == "UUID", typ == "INTERVAL":
+		return 16
+	}
+	switch typ {
+	case "BOOLEAN", "TINYINT", "UTINYINT":
+		return 1
+	case "SMALLINT", "USMALLINT":
+		return 2
+	case "INTEGER", "UINTEGER", "FLOAT", "DATE":
+		return 4
+	case "VARCHAR", "BLOB", "BIT":
+		return 24
+	}
+	return 8
+}
+
+// table returns the operator's state table of that name, or nil.
+func (op *Operator) table(name string) *StateTable {
+	for i := range op.Tables {
+		if op.Tables[i].Name == name {
+			return &op.Tables[i]
+		}
+	}
+	return nil
+}
+
+// Effect says what a step does, and so what is known after it.
+type Effect int
+
+// The effects.
+const (
+	Create Effect = iota // makes the batch's temporary table Table anew
+	Append               // adds rows to it
+	Count                // counts the rows of Entry
+	Insert               // adds rows to the state table Table
+	Delete               // removes rows from it
+)
+
+// Step is one statement of a batch.
+type Step struct {
+	Title  string
+	Effect Effect
+	Table  string
+	SQL    string
+
+	// Rows names tables of the batch: without a row in any of them the step is left out, and what Create would
+	// make is empty. Nil is no condition.
+	Rows []string
+	// Time leaves the step out while no watermark is known.
+	Time bool
+
+	Touch string // of Insert and Delete: the relation that the changed keys are read from
+	Frees bool   // of Delete: the rows are let go by the watermark
+	Entry *Entry // of Count
+}
+
+// Statement returns the step's SQL as it runs.
+func (s Step) Statement() string {
+	switch s.Effect {
+	case Create:
+		return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS\n" + s.SQL
+	case Append, Insert:
+		return "INSERT INTO " + s.Table + "\n" + s.SQL
+	case Delete:
+		return "DELETE FROM " + s.Table + " " + s.SQL
+	}
+	return s.SQL
+}
+
+// Entry is where rows of sources enter an operator. A row may be there several times.
+type Entry struct {
+	Table string // the batch's rows, with __pos
+	Late  string // condition on them for late rows, or "": none is
+	Raw   bool   // __pos is that of a source's row; otherwise rows come from another operator and are not counted
+	Many  bool   // a position may be there more than once
+}
+
+// Live is the condition on an entry's rows that are neither late nor without a time that is needed.
+func (e Entry) Live() string {
+	if e.Late == "" {
+		return "true"
+	}
+	return "NOT (" + e.Late + ")"
+}
+
+// VarFirst names the session variable with the first position of source number i of the plan in this batch.
+func VarFirst(i int) string { return fmt.Sprintf("first_position_%d", i+1) }
+
+// CountSQL counts an entry's rows: how many are live, and for each of n sources the used and the late ones. A row in
+// several windows is used if any of them is open, and late if none is.
+func (e Entry) CountSQL(n int) string {
+	what := "*"
+	if e.Many {
+		what = "DISTINCT " + PosColumn
+	}
+	items := []string{"count(*) FILTER (WHERE " + e.Live() + ")"}
+	for i := range n {
+		mine := ""
+		if n > 1 {
+			mine = fmt.Sprintf(" AND %s >= %s AND %s < %s", PosColumn, getVariable(VarFirst(i)), PosColumn,
+				getVariable(VarFirst(i+1)))
+		}
+		seen := e.Live()
+		if e.Late != "" {
+			seen = "(" + e.Live() + " OR " + e.Late + ")"
+		}
+		items = append(items, fmt.Sprintf("count(%s) FILTER (WHERE %s%s)", what, e.Live(), mine),
+			fmt.Sprintf("count(%s) FILTER (WHERE %s%s)", what, seen, mine))
+	}
+	return "SELECT " + strings.Join(items, ",\n  ") + "\nFROM " + e.Table
+}
+
+// LateSQL names the raw rows that are late everywhere.
+func (e Entry) LateSQL() string {
+	return fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s) IS NULL GROUP BY 1 HAVING bool_and(%s) ORDER BY 1",
+		PosColumn, e.Table, e.Late, e.Late)
+}
+
+// EnteredTable holds, in plans with Shared entries, the positions of a batch and whether they were late.
+const EnteredTable = "__entered"
+
+// The statements of plans with Shared entries.
+const (
+	ShareTableSQL = "CREATE OR REPLACE TEMP TABLE " + EnteredTable + " (" + PosColumn + " BIGINT, late BOOLEAN)"
+	SharedSQL     = "SELECT " + PosColumn + ", bool_and(late) FROM " + EnteredTable + " GROUP BY 1 ORDER BY 1"
+)
+
+// ShareSQL notes what became of an entry's rows, for plans with Shared entries.
+func (e Entry) ShareSQL() string {
+	late := "false"
+	if e.Late != "" {
+		late = "bool_and(" + e.Late + ")"
+	}
+	return "INSERT INTO " + EnteredTable + " SELECT " + PosColumn + ", " + late + " FROM " + e.Table +
+		" WHERE NOT (" + e.Live() + ") IS NULL GROUP BY 1"
+}
