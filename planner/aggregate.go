@@ -35,9 +35,13 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseGrouping(node, s); err != nil {
 		return nil, nil, err
 	}
+	splits := c.splits(node)
 	n := len(c.ops) + 1
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
 		a: &aggregate{n: n, in: inTable(n)}}
+	if s.main.change {
+		return g.regroup()
+	}
 	steps := []func() error{g.describeScope, g.expandStars, g.replaceLateral, g.findKeys, g.findCalls,
 		g.collations, g.typed,
 		g.timeKey, g.partials, g.statements}
@@ -50,6 +54,13 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	if g.a.emits == touchedGroups {
 		c.changes[g.a.out()] = true
 	}
+	if splits {
+		rel, err := g.groupRelation()
+		if err != nil {
+			return nil, nil, err
+		}
+		return g.aboveGroups(rel)
+	}
 	return g.finish()
 }
 
@@ -59,20 +70,7 @@ func (c *compiler) refuseGrouping(node tree, s *scope) error {
 		return c.errAt(diag.AggregateUnsupported, node,
 			"GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
 			WithHint("write one query per grouping")
-	}
-	if t := windowFunction(node); t != nil {
-		return c.errAt(diag.ShapeUnsupported, t,
-			"OVER (...) beside an aggregate is not supported on a stream yet (output mode %s)", c.appMode()).
-			WithHint("aggregate in one query, rank in a batch query over its sink")
-	}
-	for _, m := range node.trees("modifiers") {
-		if m.str("type") == "DISTINCT_MODIFIER" {
-			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m),
-				"SELECT DISTINCT beside an aggregate is not supported on a stream").
-				WithHint("the groups are distinct already")
-		}
-	}
-	if c.complete() {
+	case c.complete() || c.splits(node):
 		return nil
 	}
 	return c.refuseShapes(node, false)

@@ -344,7 +344,7 @@ func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) er
 	switch {
 	case rel.pos:
 		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")
-	case rel.name == "" && rel.node.Op == "" || !c.ordered(top):
+	case !rel.sorted && !c.ordered(top):
 		p.Result = "SELECT * FROM (\n" + p.Result + "\n) ORDER BY ALL"
 	}
 	if p.Mode != stream.Complete {
@@ -357,7 +357,7 @@ func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) er
 	}
 	p.Shared = c.shared()
 	for i, op := range c.ops {
-		p.Ops = append(p.Ops, op.operator(p.Retracts || c.wantsOld[i]))
+		p.Ops = append(p.Ops, op.operator(c.wantsOld[i]))
 	}
 	return nil
 }
@@ -375,14 +375,15 @@ func (c *compiler) planChanges(p *Plan, rel *relation) error {
 		p.Keys = nil
 	}
 	p.Retracts = rel.filtered || rel.retracts
-	if p.Retracts && len(p.Keys) == 0 && (len(rel.keyed) > 0 || rel.retracts) {
+	if p.Retracts && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
 		return diag.New(diag.UpdateUnsupported,
 			"output mode UPDATE may have to take rows of this query back, but they can not be named: "+
 				"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).
 			WithHint("select every GROUP BY column as it is")
 	}
 	if p.Retracts {
-		p.Before = c.before(p.Result)
+		p.Before, p.Changed = c.before(p.Result), rel.retracts
+		c.readsOld(rel)
 	}
 	return nil
 }

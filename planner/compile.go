@@ -70,6 +70,7 @@ type relation struct {
 	stream   bool            // reads a source
 	tables   []string        // the batch's tables that its rows are made from
 	pos      bool            // has __pos
+	posType  string          // its type, "" for BIGINT
 	raw      bool            // __pos is that of a source's row
 	change   bool            // rows replace earlier ones with the same __pos, which the old tables have
 	arrives  bool            // __pos grows with arrival, whatever the batches are
@@ -78,6 +79,7 @@ type relation struct {
 	retracts bool            // rows may be taken back
 	single   bool            // a source's row comes out at most once
 	ordered  bool            // rows come out in the order of __pos
+	sorted   bool            // rows come out as an ORDER BY of the query wants
 	filtered bool            // a WHERE, HAVING or join may drop rows
 	collated bool            // a column may have a collation
 	sources  []string

@@ -162,11 +162,15 @@ func (p *Plan) RetractSQL() string {
 			match = append(match, "b."+n+" IS NOT DISTINCT FROM a."+n)
 		}
 	}
+	after := "__after"
+	if p.Changed {
+		after = "(FROM __after EXCEPT ALL FROM __before)"
+	}
 	on := "true"
 	if len(match) > 0 {
 		on = strings.Join(match, " AND ")
 	}
 	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn +
-		" FROM __after UNION ALL SELECT " +
+		" FROM " + after + " UNION ALL SELECT " +
 		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM __before b ANTI JOIN __after a ON " + on
 }

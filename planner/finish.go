@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -13,7 +14,7 @@ func (g *grouping) finish() (tree, *relation, error) {
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
 		filtered: g.node.sub("having") != nil, ordered: true, single: !unnests(tree{"select_list": itemList(g.items)}),
 		tables: []string{g.a.out()}, arrives: g.a.emits == closedGroups, change: g.a.emits == touchedGroups,
-		keyed: g.a.marks, many: unnests(tree{"select_list": itemList(g.items)})}
+		keyed: slices.Concat([]mark{}, g.a.marks), many: unnests(tree{"select_list": itemList(g.items)})}
 	if g.a.timed() {
 		rel.nulls = nil
 	}
@@ -31,6 +32,7 @@ func (g *grouping) finish() (tree, *relation, error) {
 		}
 	}
 	if g.a.numbered {
+		rel.posType = g.a.positionType()
 		rel.pos, rel.single, rel.ordered = true, rel.change && rel.single, false
 		items = append(items, columnRef(PosColumn, PosColumn))
 	}
@@ -38,6 +40,7 @@ func (g *grouping) finish() (tree, *relation, error) {
 	if having := g.node.sub("having"); having != nil {
 		node["where_clause"] = g.replace(g.unaliasFirst(clone(having)))
 	}
+	node["qualify"] = g.replace(cloneAny(g.node["qualify"]))
 	modifiers := []any{}
 	for _, m := range g.node.trees("modifiers") {
 		modifiers = append(modifiers, g.modifier(clone(m)))
@@ -137,11 +140,10 @@ func (g *grouping) replace(v any) any {
 
 // timeOf is what is known of an item that is the time that closes a group, or that time moved by a constant.
 func (g *grouping) timeOf(item tree) mark {
-	root := item
-	for root.function() == "+" || root.function() == "-" {
+	key := g.keyOf(item)
+	for root := item; key < 0 && (root.function() == "+" || root.function() == "-"); key = g.keyOf(root) {
 		root = root.trees("children")[0]
 	}
-	key := g.keyOf(root)
 	if key < 0 || g.a.time == nil {
 		return mark{}
 	}

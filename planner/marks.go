@@ -64,9 +64,26 @@ func (s *scope) mark(t tree) mark {
 		return s.moved(t)
 	case "coalesce":
 		return s.either(t)
+	case "epoch", "epoch_us", "epoch_ms":
+		return s.shown(t.trees("children"))
+	}
+	if t.class() == "CAST" && !t.flag("try_cast") && exactCast(t) {
+		return s.shown([]tree{t.sub("child")})
 	}
 	if t.class() == "OPERATOR" && t.str("type") == "OPERATOR_COALESCE" {
 		return s.either(t)
+	}
+	return mark{}
+}
+
+// shown is the mark of a number or text that shows a key: it names it as well, but is no time.
+func (s *scope) shown(args []tree) mark {
+	if len(args) != 1 {
+		return mark{}
+	}
+	m := s.mark(args[0])
+	if (m.kind == markStart || m.kind == markEnd) && m.whole || m.kind == markNone {
+		return mark{key: m.key}
 	}
 	return mark{}
 }

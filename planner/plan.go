@@ -58,6 +58,9 @@ type Plan struct {
 	// are gone leave as deletes.
 	Retracts bool
 
+	// Changed says that of the rows computed before and after only those that differ leave.
+	Changed bool
+
 	// Shared says that rows of one source enter several operators, or one operator twice: what became of a row
 	// is known when all have seen it.
 	Shared bool

@@ -61,10 +61,19 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 	case grouped && plain:
 	case grouped:
 		return c.aggregate(node, s)
-	default:
-		if err := c.refuseShapes(node, plain); err != nil {
-			return nil, nil, err
-		}
+	case !plain:
+		return c.ungrouped(node, s)
+	}
+	return c.project(node, s)
+}
+
+// ungrouped compiles a SELECT without GROUP BY over rows that have positions.
+func (c *compiler) ungrouped(node tree, s *scope) (tree, *relation, error) {
+	if windowFunction(node) != nil {
+		return c.ranked(node, s)
+	}
+	if err := c.refuseShapes(node, false); err != nil {
+		return nil, nil, err
 	}
 	return c.project(node, s)
 }
@@ -96,13 +105,6 @@ func (c *compiler) isAggregate(t tree) bool {
 func (c *compiler) refuseShapes(node tree, plain bool) error {
 	if plain {
 		return nil
-	}
-	if t := windowFunction(node); t != nil {
-		return c.errAt(diag.ShapeUnsupported, t,
-			"%s OVER (...) is not supported on a stream yet, "+
-				"and never in output mode append unless it is keyed by a window (this is %s)",
-			strings.ToLower(t.str("function_name")), c.appMode()).
-			WithHint("aggregate by a window, for example arg_max(value, time) or max_by")
 	}
 	for _, m := range node.trees("modifiers") {
 		switch m.str("type") {
@@ -170,7 +172,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	}
 	dropDuplicates(marks, cols)
 	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources,
-		raw: s.main.raw, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
+		raw: s.main.raw, posType: s.main.posType, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
 		many:  s.main.many || s.main.change && (!s.single || unnests(node)),
 		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
 		single: s.single && !unnests(node), ordered: s.ordered,

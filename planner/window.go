@@ -132,7 +132,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	if err != nil {
 		return nil, err
 	}
-	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, raw: rel.raw, change: rel.change,
+	out := &relation{name: c.fresh(name), stream: true, pos: rel.pos, raw: rel.raw, posType: rel.posType, change: rel.change,
 		arrives: rel.arrives, tables: rel.tables, single: rel.single && name == "tumble",
 		ordered: rel.ordered &&
 			name == "tumble", filtered: rel.filtered, collated: rel.collated, sources: rel.sources, marks: map[string]mark{}}
