@@ -18,7 +18,8 @@ type grouping struct {
 	items []tree // select list, stars expanded and lateral aliases replaced
 	names []string
 	keys  []tree
-	calls []tree // distinct aggregate calls
+	sets  [][]int // numbers of the keys in each grouping set, if there are several
+	calls []tree  // distinct aggregate calls
 	a     *aggregate
 
 	keyCols  []duck.Column
@@ -66,9 +67,9 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 
 func (c *compiler) refuseGrouping(node tree, s *scope) error {
 	switch {
-	case len(node.list("group_sets")) > 1:
+	case len(node.list("group_sets")) > 1 && s.main.change:
 		return c.errAt(diag.AggregateUnsupported, node,
-			"GROUPING SETS, ROLLUP and CUBE are not supported on a stream").
+			"GROUPING SETS, ROLLUP and CUBE are not supported over rows that change").
 			WithHint("write one query per grouping")
 	case c.complete() || c.splits(node):
 		return nil
@@ -203,25 +204,28 @@ func (g *grouping) findKeys() error {
 		}
 		return nil
 	}
+	var exprs []int
 	for _, expr := range g.node.trees("group_expressions") {
 		if v := expr.sub("value"); expr.class() == "CONSTANT" && v != nil {
 			n, err := strconv.Atoi(fmt.Sprint(v["value"]))
 			if err == nil && n >= 1 && n <= len(g.items) {
-				g.addKey(g.items[n-1])
+				exprs = append(exprs, g.addKey(g.items[n-1]))
 				continue
 			}
 		}
-		g.addKey(asTree(g.unalias(clone(expr), len(g.items))))
+		exprs = append(exprs, g.addKey(asTree(g.unalias(clone(expr), len(g.items)))))
 	}
-	return nil
+	return g.findSets(exprs)
 }
 
-func (g *grouping) addKey(expr tree) {
+func (g *grouping) addKey(expr tree) int {
 	key := clone(expr)
 	key["alias"] = ""
-	if g.keyOf(key) < 0 {
-		g.keys = append(g.keys, key)
+	if i := g.keyOf(key); i >= 0 {
+		return i
 	}
+	g.keys = append(g.keys, key)
+	return len(g.keys) - 1
 }
 
 // canonical qualifies the columns of an expression where that is certain, so that x and t.x are the same. A name that
@@ -425,7 +429,7 @@ func (g *grouping) timeKey() error {
 	at := -1
 	for i, k := range g.keys {
 		m := g.s.mark(k)
-		if m.kind > best.kind && !m.absent && best.kind != markEnd {
+		if m.kind > best.kind && !m.absent && best.kind != markEnd && g.everySet(i) {
 			best, at = m, i
 		}
 	}

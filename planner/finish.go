@@ -27,6 +27,9 @@ func (g *grouping) finish() (tree, *relation, error) {
 		items[i] = out
 		m := g.timeOf(item)
 		m.key = key + 1
+		if g.namesSet(item) {
+			m.key = len(g.keys) + 1
+		}
 		if m != (mark{}) {
 			rel.marks[strings.ToLower(g.names[i])] = m
 		}
@@ -128,6 +131,9 @@ func (g *grouping) replace(v any) any {
 		}
 		if t.class() == "SUBQUERY" {
 			return t, true
+		}
+		if isGrouping(t) {
+			return g.groupingValue(t), true
 		}
 		if g.c.isAggregate(t) {
 			if i := g.callOf(t); i >= 0 {

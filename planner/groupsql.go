@@ -128,7 +128,7 @@ func (g *grouping) statements() error {
 	default:
 		a.emits = allGroups
 	}
-	a.entry = Entry{Table: a.in, Raw: g.s.main.raw, Many: !g.s.single}
+	a.entry = Entry{Table: a.in, Raw: g.s.main.raw, Many: !g.s.single || len(g.sets) > 0}
 	if a.timed() {
 		a.entry.Late = a.time.mark.late(duck.QuoteIdent(a.time.key))
 	}
@@ -236,20 +236,18 @@ func (a *aggregate) layout() []string {
 
 // inputSQL selects what the batch's rows add: keys, initial partials, arguments to keep, and their position.
 func (g *grouping) inputSQL() string {
-	var items []string
-	for _, k := range g.a.keys {
-		items = append(items, k.Expr+" AS "+duck.QuoteIdent(k.Name))
-	}
-	for _, p := range g.a.partials {
-		items = append(items, p.init+" AS "+duck.QuoteIdent(p.Name))
-	}
+	var rest []string
 	if g.a.rows != nil {
 		for _, v := range g.a.rows.columns {
-			items = append(items, v.Expr+" AS "+duck.QuoteIdent(v.Name))
+			rest = append(rest, v.Expr+" AS "+duck.QuoteIdent(v.Name))
 		}
 	}
-	items = append(items, duck.QuoteIdent(g.s.alias)+"."+PosColumn)
-	return g.c.chain("SELECT " + strings.Join(items, ",\n  ") + "\n" + strings.TrimSpace(g.fromSQL))
+	rest = append(rest, duck.QuoteIdent(g.s.alias)+"."+PosColumn)
+	var selects []string
+	for set := range max(1, len(g.sets)) {
+		selects = append(selects, "SELECT "+strings.Join(append(g.inSet(set), rest...), ",\n  ")+"\n"+strings.TrimSpace(g.fromSQL))
+	}
+	return g.c.chain(strings.Join(selects, "\nUNION ALL\n"))
 }
 
 // live is the WHERE clause that leaves late rows and rows without time out.

@@ -25,6 +25,7 @@ func (g *grouping) partials() error {
 			g.a.shown[i] = g.partial(g.keyCols[i].Type, "("+sql+")", "first("+g.inOrder()+")")
 		}
 	}
+	g.setKey()
 	for i, call := range g.calls {
 		sql, err := g.c.exprSQL(call)
 		if err != nil {

@@ -157,7 +157,10 @@ func (g *grouping) groupRelation() (*relation, error) {
 	}
 	for i, k := range g.a.keys {
 		rel.cols = append(rel.cols, columnOf(k.Name, k.Type))
-		m := g.timeOf(g.keys[i])
+		m := mark{}
+		if i < len(g.keys) {
+			m = g.timeOf(g.keys[i])
+		}
 		m.key = i + 1
 		rel.marks[k.Name] = m
 	}
