@@ -28,7 +28,7 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	if o.emits == closedGroups && p.timed == "" {
-		return c.overPast(node, s, p, calls)
+		return c.overPastQuery(node, s, p, calls)
 	}
 	for _, call := range calls {
 		breakTies(call, s)
