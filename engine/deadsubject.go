@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -139,7 +140,8 @@ func letterRecord(all []letters.Letter, source string) arrow.Record {
 		b.Field(3).(*array.Int64Builder).Append(l.Index)     //nolint:forcetypeassert // letterSchema says so
 		text(4, string(l.Kind), true)
 		text(5, l.Reason, true)
-		text(6, l.Subject, l.Subject != "")
+		place := cmp.Or(l.Subject, l.File)
+		text(6, place, place != "")
 		text(7, string(l.Payload), l.Payload != nil && plain)
 		text(8, base64.StdEncoding.EncodeToString(l.Payload), !plain)
 		text(9, string(l.Row), l.Row != nil)

@@ -41,7 +41,8 @@ type rows struct {
 	records []arrow.Record
 	chunks  []chunk
 	faults  []fault
-	count   int64 // messages, or rows of sources that give rows
+	parts   []stream.Part // of records, where the source gives rows out of files
+	count   int64         // messages, or rows of sources that give rows
 	crc     uint32
 	lost    int64
 	lines   lines // of the message that dead letters were cut from last
@@ -97,6 +98,17 @@ func (r *rows) origin(ordinal int64) (chunk, int64) {
 		}
 	}
 	return chunk{}, ordinal
+}
+
+// part returns the file that a row of a source that gives rows comes from, and the row's number there.
+func (r *rows) part(ordinal int64) (p stream.Part, row int64) {
+	for _, p := range r.parts {
+		if ordinal < p.Rows {
+			return p, ordinal
+		}
+		ordinal -= p.Rows
+	}
+	return stream.Part{}, ordinal
 }
 
 // declared returns the columns a source itself fills in.
@@ -264,11 +276,39 @@ func (in *input) decode(r *rows, raw *stream.Input) error {
 		raw.Rows.Retain()
 		r.count += raw.Rows.NumRows()
 		r.records = append(r.records, raw.Rows)
+		r.parts = append(r.parts, raw.Parts...)
 		return nil
 	}
-	if raw.Messages.Len() == 0 {
-		return nil
+	faults := len(r.faults)
+	if raw.Messages.Len() > 0 {
+		if err := in.decodeMessages(r, raw); err != nil {
+			return err
+		}
 	}
+	if raw.Broken != nil {
+		r.count += int64(raw.Broken.Messages.Len())
+		for i, reason := range raw.Broken.Reasons {
+			whole := decode.Fault{Message: i, Index: -1, End: len(raw.Broken.Messages.Payload(i)), Reason: reason}
+			r.faults = append(r.faults, fault{whole, raw.Broken.Messages})
+		}
+	}
+	if len(r.faults) > faults && in.def.Options.String("on_error") == "fail" {
+		f := r.faults[faults]
+		return diag.New(diag.DecodeFailed, "source %q: %s does not decode: %s", in.def.Name, f.place(), f.Reason).
+			WithHint("mend the producer, or set on_error = 'dead_letter' or 'skip' on the source")
+	}
+	return nil
+}
+
+// place names the payload in an error.
+func (f fault) place() string {
+	if f.messages.File != nil {
+		return fmt.Sprintf("file %q", f.messages.File[f.Message])
+	}
+	return fmt.Sprintf("message %d", f.messages.Sequence[f.Message])
+}
+
+func (in *input) decodeMessages(r *rows, raw *stream.Input) error {
 	res, err := in.decoder.Decode(raw.Messages)
 	if err != nil {
 		return fmt.Errorf("decode source %q: %w", in.def.Name, err)
@@ -280,12 +320,6 @@ func (in *input) decode(r *rows, raw *stream.Input) error {
 	}
 	for _, f := range res.Bad {
 		r.faults = append(r.faults, fault{f, raw.Messages})
-	}
-	if len(res.Bad) > 0 && in.def.Options.String("on_error") == "fail" {
-		f := res.Bad[0]
-		return diag.New(diag.DecodeFailed, "source %q: message %d does not decode: %s",
-			in.def.Name, raw.Messages.Sequence[f.Message], f.Reason).
-			WithHint("mend the producer, or set on_error = 'dead_letter' or 'skip' on the source")
 	}
 	return nil
 }

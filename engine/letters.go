@@ -84,6 +84,8 @@ func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, 
 		if r.packed(c, i) {
 			l.Payload = r.lines.line(l, in.def.Options.String("format"))
 		}
+	} else if p, row := r.part(ordinal); p.File != "" {
+		l.File, l.Sequence, l.Index = p.File, p.Sequence+uint64(row), row //nolint:gosec // a row's number
 	} else {
 		l.Sequence = uint64(ordinal)
 	}
@@ -159,6 +161,9 @@ func transport(l letters.Letter, m *stream.Messages, i int) letters.Letter {
 	}
 	if m.Subject != nil {
 		l.Subject = m.Subject[i]
+	}
+	if m.File != nil {
+		l.File = m.File[i]
 	}
 	return l
 }

@@ -82,12 +82,31 @@ type Input struct {
 	Messages *Messages
 	// Rows has the declared columns that are not computed (METADATA ones included), in declared order.
 	Rows arrow.Record
+	// Parts say which files the rows of Rows come from, in their order, so that a row can be named; nil when the source
+	// has no files.
+	Parts []Part
+	// Broken are payloads of which the source itself knows that they are damaged, such as the end of a packed file that
+	// is cut short. They have no rows, count as messages, and are dealt with as on_error says; nil for none.
+	Broken *Broken
 	// Lost counts positions in the range that are gone and were skipped under on_data_loss = 'skip'.
 	Lost int64
 	// CRC is the CRC32C (Castagnoli) over (sequence as 8 bytes little endian, payload) of every message in order,
 	// so that a second read of the range can be told from the first. Zero for sources that give Rows, unless they
 	// can do better.
 	CRC uint32
+}
+
+// Part is a run of rows that come from one file.
+type Part struct {
+	File     string
+	Sequence uint64 // of its first row, counting up
+	Rows     int64
+}
+
+// Broken are damaged payloads, each with the reason why it can not be used, one line.
+type Broken struct {
+	Messages *Messages
+	Reasons  []string
 }
 
 // Release frees the Arrow data. It may be called on nil and more than once.

@@ -166,8 +166,8 @@ func (e *env) dlqShowCommand() *cobra.Command {
 }
 
 func (e *env) dlqShow(dir string, filter *letterFilter, limit int, form string) error {
-	l := listing{columns: []string{"batch", "source", "sequence", "row", "kind", "reason", "payload"},
-		right: set("batch", "sequence", "row")}
+	l := listing{columns: []string{"batch", "source", "place", "row", "kind", "reason", "payload"},
+		right: set("batch", "row")}
 	var objects []json.RawMessage
 	err := filter.each(dir, func(x letters.Letter) (bool, error) {
 		data, err := json.Marshal(x)
@@ -175,7 +175,7 @@ func (e *env) dlqShow(dir string, filter *letterFilter, limit int, form string) 
 			return false, fmt.Errorf("write letter: %w", err)
 		}
 		objects = append(objects, data)
-		l.add(x.Batch, x.Source, x.Sequence, x.Index, string(x.Kind), x.Reason, preview(x, form))
+		l.add(x.Batch, x.Source, x.Place(), x.Index, string(x.Kind), x.Reason, preview(x, form))
 		return limit == 0 || len(l.rows) < limit, nil
 	})
 	if err != nil {

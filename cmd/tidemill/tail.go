@@ -115,7 +115,10 @@ func faultLine(l letters.Letter) string {
 	if err != nil {
 		text = nil // a string can be marshalled
 	}
-	place := fmt.Sprintf("message %d", l.Sequence)
+	place := "message " + l.Place()
+	if l.File != "" {
+		place = "file " + l.Place()
+	}
 	if l.Index >= 0 {
 		place += fmt.Sprintf(", row %d", l.Index)
 	}

@@ -14,7 +14,7 @@ var ErrCrashed = errors.New("the machine has stopped")
 // Rule says which calls of a Fault fail.
 type Rule struct {
 	Op   Op     // kind of call; "" is any
-	Path string // part of the path, or of either path of a rename; "" is any
+	Path string // part of the path, or of either path of a rename or link; "" is any
 	Nth  int    // which of the calls that match, from 1; 0 is all of them
 	Err  error  // what it fails with, such as syscall.ENOSPC or syscall.EIO
 	// Short is how many bytes a write that fails still writes.
@@ -122,5 +122,5 @@ func (r *rule) matches(c *call) bool {
 	if r.Op != "" && r.Op != c.op {
 		return false
 	}
-	return strings.Contains(c.path, r.Path) || c.op == OpRename && strings.Contains(c.to, r.Path)
+	return strings.Contains(c.path, r.Path) || c.to != "" && strings.Contains(c.to, r.Path)
 }

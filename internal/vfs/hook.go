@@ -11,6 +11,7 @@ const (
 	OpAppend   Op = "append"
 	OpOpen     Op = "open"
 	OpRename   Op = "rename"
+	OpLink     Op = "link"
 	OpRemove   Op = "remove"
 	OpTruncate Op = "truncate"
 	OpMkdirAll Op = "mkdirall"
@@ -27,7 +28,7 @@ const (
 type call struct {
 	op   Op
 	path string
-	to   string // new name of a rename
+	to   string // new name of a rename or link
 	size int64  // of a truncate
 	data []byte // of a write; do writes what is here then
 }
@@ -70,6 +71,13 @@ func (h *hooked) Rename(oldname, newname string) error {
 func (h *hooked) RenameNew(oldname, newname string) error {
 	return h.around(&call{op: OpRename, path: oldname, to: newname}, func() error {
 		return h.below.RenameNew(oldname, newname)
+	})
+}
+
+// Link implements FS.
+func (h *hooked) Link(oldname, newname string) error {
+	return h.around(&call{op: OpLink, path: oldname, to: newname}, func() error {
+		return h.below.Link(oldname, newname)
 	})
 }
 

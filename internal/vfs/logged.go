@@ -59,7 +59,7 @@ func (l *Logged) pick(want func(line) bool) []string {
 func (l *Logged) around(c *call, do func() error) error {
 	text := fmt.Sprintf("%s %s", c.op, l.relative(c.path))
 	switch c.op { //nolint:exhaustive // the others have a path and nothing more
-	case OpRename:
+	case OpRename, OpLink:
 		text += " " + l.relative(c.to)
 	case OpTruncate:
 		text += fmt.Sprintf(" %d", c.size)

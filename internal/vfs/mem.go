@@ -229,6 +229,27 @@ func replaceable(n, there *node) error {
 	return nil
 }
 
+// Link gives a file a second name. It is durable after SyncDir of newname's directory.
+func (m *Mem) Link(oldname, newname string) error {
+	defer m.enter()()
+	n, err := m.find("link", oldname)
+	if err != nil {
+		return err
+	}
+	if n.names != nil {
+		return &fs.PathError{Op: "link", Path: oldname, Err: syscall.EPERM}
+	}
+	to, newbase, err := m.parent("link", newname)
+	if err != nil {
+		return err
+	}
+	if to.names[newbase] != nil {
+		return &fs.PathError{Op: "link", Path: newname, Err: fs.ErrExist}
+	}
+	m.change(nameEdit{dir: to, name: newbase, to: n})
+	return nil
+}
+
 // Remove deletes a file or an empty directory. It is durable after SyncDir of its directory.
 func (m *Mem) Remove(name string) error {
 	defer m.enter()()

@@ -51,6 +51,36 @@ func TestCrashData(t *testing.T) {
 	require.Equal(t, "synced,volatile", contents(t, m, "/q/a"), "the crashed system is as it was")
 }
 
+// TestCrashLink asks that a second name is durable when its directory was synced and not before, that it keeps the
+// bytes of a file whose first name is durably gone, and that it makes no data durable by itself.
+func TestCrashLink(t *testing.T) {
+	t.Parallel()
+	m := newMem(t)
+	require.NoError(t, m.MkdirAll("/spool"))
+	f, err := m.Create("/q/a")
+	require.NoError(t, err)
+	put(t, f, "synced,")
+	require.NoError(t, f.Sync())
+	require.NoError(t, m.SyncDir("/q"))
+	put(t, f, "volatile")
+	require.NoError(t, m.Link("/q/a", "/spool/a"))
+
+	_, err = m.Crash(0, 1).Stat("/spool/a")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.Equal(t, "synced,volatile", contents(t, m.Crash(1, 1), "/spool/a"))
+	require.NoError(t, m.SyncDir("/spool"))
+	require.NoError(t, m.Remove("/q/a"))
+	require.NoError(t, m.SyncDir("/q"))
+	left := m.Crash(0, 1)
+	_, err = left.Stat("/q/a")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.Equal(t, "synced,", contents(t, left, "/spool/a"))
+	g, err := m.Open("/spool/a")
+	require.NoError(t, err)
+	require.NoError(t, g.Sync(), "a file may be synced through any name, open for reading too")
+	require.Equal(t, "synced,volatile", contents(t, m.Crash(0, 1), "/spool/a"))
+}
+
 func TestCrashSectors(t *testing.T) {
 	t.Parallel()
 	m := newMem(t)

@@ -33,6 +33,15 @@ func (OS) Rename(oldname, newname string) error { return os.Rename(oldname, newn
 // of both directories.
 func (OS) RenameNew(oldname, newname string) error { return renameNew(oldname, newname) }
 
+// Link gives a file a second name. It is durable after SyncDir of newname's directory.
+func (OS) Link(oldname, newname string) error {
+	target, err := filepath.EvalSymlinks(oldname) // a link to the symbolic link would not keep the bytes
+	if err != nil {
+		return err
+	}
+	return os.Link(target, newname)
+}
+
 // Remove deletes a file or an empty directory. It is durable after SyncDir of its directory.
 func (OS) Remove(name string) error { return os.Remove(name) }
 

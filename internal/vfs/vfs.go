@@ -27,6 +27,11 @@ type FS interface {
 	// RenameNew moves a file like Rename, but fails with fs.ErrExist if newname is there. Of several callers,
 	// in whatever process, one wins.
 	RenameNew(oldname, newname string) error
+	// Link gives a file a second name, under which its bytes stay when the first name is removed or replaced;
+	// what is written through either is seen through both. A symbolic link is followed. It fails with
+	// fs.ErrExist if newname is there, and where the file system has no such links or they can not reach
+	// newname's directory. Durable after SyncDir of newname's directory; it makes no data durable.
+	Link(oldname, newname string) error
 	// Remove deletes a file or an empty directory.
 	Remove(name string) error
 	// Truncate cuts a file to size bytes; durable after a Sync of it.

@@ -49,3 +49,16 @@ func TestOSModes(t *testing.T) {
 		require.Equal(t, mode, info.Mode().Perm(), path)
 	}
 }
+
+func TestLinkFollowsSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, symbolic, second := filepath.Join(dir, "f"), filepath.Join(dir, "s"), filepath.Join(dir, "l")
+	require.NoError(t, os.WriteFile(file, []byte("x"), 0o600))
+	require.NoError(t, os.Symlink(file, symbolic))
+	require.NoError(t, vfs.OS{}.Link(symbolic, second))
+	require.NoError(t, os.Remove(file))
+	got, err := os.ReadFile(second)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(got))
+}

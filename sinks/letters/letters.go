@@ -44,7 +44,8 @@ type Letter struct {
 	Reason    string
 	Payload   []byte          // the original bytes; nil when the source gives rows
 	Published time.Time       // zero when the source has none
-	Subject   string          // or file
+	Subject   string          // NATS subject of the message
+	File      string          // path of the file, for a source of files; Sequence then only tells its letters apart
 	Row       json.RawMessage // the decoded row as one object, if it decoded
 }
 
@@ -59,9 +60,18 @@ type letter struct {
 	Reason    string          `json:"reason"`
 	Published *time.Time      `json:"published,omitempty"`
 	Subject   string          `json:"subject,omitempty"`
+	File      string          `json:"file,omitempty"`
 	Payload   *string         `json:"payload,omitempty"`        // when it is UTF-8
 	Base64    *string         `json:"payload_base64,omitempty"` // when it is not
 	Row       json.RawMessage `json:"row,omitempty"`
+}
+
+// Place says where the letter comes from: the file, or the number of the message in its source.
+func (l Letter) Place() string {
+	if l.File != "" {
+		return strings.ToValidUTF8(l.File, "\ufffd")
+	}
+	return strconv.FormatUint(l.Sequence, 10)
 }
 
 // MarshalJSON writes the payload as text if it is UTF-8, else in base64.
@@ -69,6 +79,7 @@ func (l Letter) MarshalJSON() ([]byte, error) {
 	out := letter{
 		Source: l.Source, Batch: l.Batch, Sequence: l.Sequence, Index: l.Index, Ordinal: l.Ordinal,
 		Kind: l.Kind, Reason: strings.ToValidUTF8(l.Reason, "\ufffd"), Subject: strings.ToValidUTF8(l.Subject, "\ufffd"), Row: l.Row,
+		File: strings.ToValidUTF8(l.File, "\ufffd"),
 	}
 	if !l.Published.IsZero() {
 		at := l.Published.UTC()
@@ -94,7 +105,7 @@ func (l *Letter) UnmarshalJSON(data []byte) error {
 	}
 	*l = Letter{
 		Source: in.Source, Batch: in.Batch, Sequence: in.Sequence, Index: in.Index, Ordinal: in.Ordinal,
-		Kind: in.Kind, Reason: in.Reason, Subject: in.Subject, Row: in.Row,
+		Kind: in.Kind, Reason: in.Reason, Subject: in.Subject, File: in.File, Row: in.Row,
 	}
 	if in.Published != nil {
 		l.Published = *in.Published

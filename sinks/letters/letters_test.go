@@ -20,6 +20,7 @@ func some(n int) []Letter {
 		{Source: "orders", Sequence: 8, Kind: Dead, Reason: "not JSON", Payload: []byte{0xff, 0, 1}},
 		{Source: "orders", Sequence: 9, Kind: Dead, Reason: "empty", Payload: []byte{}},
 		{Source: "orders", Sequence: 10, Index: 2, Kind: Late, Reason: "window closed", Row: json.RawMessage(`{"id":1}`)},
+		{Source: "visits", Sequence: 3 << 40, Index: 1, Kind: Dead, Reason: "no number", File: "in/c.csv"},
 	}
 	return list[:n]
 }
@@ -29,14 +30,16 @@ func TestRoundTrip(t *testing.T) {
 	mem := vfs.NewMem()
 	box, err := Open(mem, dir, Options{})
 	require.NoError(t, err)
-	require.NoError(t, box.Write(5, some(4)))
+	require.NoError(t, box.Write(5, some(5)))
 	got, err := Read(mem, dir, 5)
 	require.NoError(t, err)
-	want := some(4)
+	want := some(5)
 	for i := range want {
 		want[i].Batch = 5
 	}
 	require.Equal(t, want, got)
+	require.Equal(t, "7", got[0].Place())
+	require.Equal(t, "in/c.csv", got[4].Place())
 	got, err = Read(mem, dir, 6)
 	require.NoError(t, err)
 	require.Empty(t, got)
@@ -96,7 +99,7 @@ func TestCrash(t *testing.T) {
 		box, err := Open(fault, dir, Options{})
 		for b := range int64(3) {
 			if err == nil {
-				err = box.Write(b, some(4))
+				err = box.Write(b, some(5))
 			}
 			if err == nil {
 				done++
@@ -110,7 +113,7 @@ func TestCrash(t *testing.T) {
 			for _, f := range files {
 				list, readErr := Read(disk, dir, f.Batch)
 				require.NoError(t, readErr)
-				require.Len(t, list, 4)
+				require.Len(t, list, 5)
 			}
 		}
 		if err == nil {

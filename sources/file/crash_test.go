@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
@@ -28,7 +29,7 @@ func putMem(t *testing.T, fsys vfs.FS, name, text string) {
 
 func memSource(t *testing.T, fsys vfs.FS) *source {
 	t.Helper()
-	s, err := open(stream.SourceConfig{Name: "f", FS: fsys, Dir: "/data/f", Clock: clock.System{},
+	s, err := open(stream.SourceConfig{Name: "f", Query: "0a0b", FS: fsys, Dir: "/data/f", Clock: clock.System{},
 		Options: stream.Options{"path": "/in/*.ndjson", "format": "ndjson", "poll_interval": time.Second}})
 	require.NoError(t, err)
 	return s
@@ -180,4 +181,89 @@ func TestLogForgetsFilesThatAreGone(t *testing.T) {
 	require.Equal(t, a.Identity, l.id)
 	require.Equal(t, int64(n+1), l.next)
 	require.NoError(t, l.close())
+}
+
+// TestCrashThenInputsAreGone runs a life like the one above in which the machine stops after every call, and then
+// removes every input file before the restart. Each range that Available has named, whether it had been read or not,
+// must give the rows of the files it was made of, unless it was acknowledged; so a batch whose Intent is logged always
+// runs again.
+func TestCrashThenInputsAreGone(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{spoolLink, spoolCopy} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			total := int64(1)
+			for k := int64(0); k < total; k++ {
+				mem := vfs.NewMem()
+				require.NoError(t, mem.MkdirAll("/in"))
+				fault := vfs.NewFault(mem)
+				fault.StopAfter(k)
+				if k == 0 {
+					fault.StopAfter(1 << 30)
+				}
+				s := memSource(t, fault)
+				s.cfg.Options["spool"] = mode
+				named, acked, err := taken(t, s, mem)
+				if k == 0 {
+					require.NoError(t, err)
+					require.Len(t, named, 6)
+					total = fault.Calls()
+					continue
+				}
+				require.ErrorIs(t, err, vfs.ErrCrashed)
+				for seed, keep := range []float64{0, 0.5, 0.5, 1} {
+					disk := mem.Crash(keep, int64(seed))
+					names, err := disk.List("/in")
+					require.NoError(t, err)
+					for _, name := range names {
+						require.NoError(t, disk.Remove("/in/"+name))
+					}
+					again := memSource(t, disk)
+					for i, r := range named {
+						if i < acked {
+							continue
+						}
+						in, err := again.Read(t.Context(), r)
+						require.NoError(t, err, "stopped after call %d, kept %v, range %d", k, keep, i)
+						require.Equal(t, []string{fmt.Sprintf("{\"id\":%d}\n", 2*i), fmt.Sprintf("{\"id\":%d}\n", 2*i+1)}, payloads(in))
+					}
+					require.NoError(t, again.Close())
+				}
+			}
+			require.Greater(t, total, int64(100))
+		})
+	}
+}
+
+// taken is a life with two new files before each batch, whose writer syncs nothing. Every other batch is read, and
+// what lies three batches back is acknowledged. It returns the ranges Available named and how many of them Acknowledge
+// was called for.
+func taken(t *testing.T, s *source, mem *vfs.Mem) (named []stream.Range, acked int, err error) {
+	t.Helper()
+	from, err := s.Start(t.Context())
+	for i := 0; err == nil && i < 6; i++ {
+		for n := range 2 {
+			f, err := mem.Create(fmt.Sprintf("/in/%d.ndjson", 99-2*i-n))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(f, "{\"id\":%d}\n", 2*i+n)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		}
+		var a stream.Available
+		if a, err = s.Available(t.Context(), from, "", stream.Limit{}); err != nil {
+			break
+		}
+		r := stream.Range{From: from, To: a.To, Identity: a.Identity}
+		named, from = append(named, r), a.To
+		if i%2 == 0 {
+			if _, err = s.Read(t.Context(), r); err != nil {
+				break
+			}
+		}
+		if i >= 3 {
+			acked = i - 2
+			err = s.Acknowledge(t.Context(), named[i-3].To)
+		}
+	}
+	return named, acked, errors.Join(err, s.Close())
 }

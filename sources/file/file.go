@@ -20,15 +20,20 @@ import (
 func Connector() stream.SourceConnector {
 	return stream.SourceConnector{
 		Spec: stream.Spec{
-			Name:      "file",
-			Summary:   "Files that appear in a folder: ndjson, json, csv, text and arrow, also as .gz, and parquet.",
-			Guarantee: "Replays any range for as long as the files stay as they are; a file that changed or is gone is noticed.",
+			Name:    "file",
+			Summary: "Files that appear in a folder: ndjson, json, csv, text and arrow, also as .gz, and parquet.",
+			Guarantee: "Replays any range: what a batch takes is kept (a hard link, or a copy) until a state version holds it, " +
+				"so input files may be deleted, moved or replaced; one that is written again in place is noticed, or kept with spool = 'copy'.",
 			Fields: []stream.Field{
 				{Name: "path", Type: stream.String, Required: true, Fixed: true, Summary: "A file, a folder, or a pattern with *, ?, [a-z] and **. " +
 					"Names that begin with . or _ or end in .tmp are left out."},
 				{Name: "max_files_per_batch", Type: stream.Int, Min: 1, Max: ordinalMax, Summary: "Most files that one batch takes."},
 				{Name: "poll_interval", Type: stream.Duration, Default: "1 second", Min: int64(time.Millisecond), Max: int64(24 * time.Hour),
 					Summary: "How often the folder is looked at while nothing is new."},
+				{Name: "spool", Type: stream.Enum, Values: []string{spoolLink, spoolCopy, spoolOff}, Default: spoolLink,
+					Summary: "How a file that a batch takes is kept until a state version holds its rows: link gives it a second name " +
+						"under the data directory, which costs no bytes and survives deleting, renaming and replacing it (a copy is made " +
+						"where the file system can not link); copy survives writing in place too; off trusts the files to stay."},
 			},
 			Example: "CREATE SOURCE visits (user_id BIGINT, url VARCHAR, ts TIMESTAMP)\n" +
 				"  WITH (connector = 'file', path = 'visits/*.ndjson', format = 'ndjson');",
@@ -48,6 +53,7 @@ type source struct {
 
 	mu     sync.Mutex // guards what follows; Available and Read may run beside each other
 	log    *seenLog
+	spool  *spool
 	acked  int64
 	closed bool
 }
@@ -62,9 +68,6 @@ func open(cfg stream.SourceConfig) (*source, error) {
 		return nil, diag.New(diag.BadOption, "source %q: path %q is not a pattern", cfg.Name, s.pattern).
 			WithHint("write a file, a folder, or a pattern such as 'in/*.ndjson'; a [ needs its ]")
 	}
-	if s.format == formatParquet {
-		return s, s.checkParquetColumns()
-	}
 	return s, nil
 }
 
@@ -78,7 +81,12 @@ func (s *source) opened() (*seenLog, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.log = l
+		p, err := openSpool(s.cfg.FS, s.cfg.Dir, cmp.Or(s.cfg.Options.String("spool"), spoolLink),
+			s.cfg.Query != "") // a batch run or a look reads once and keeps nothing
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		s.log, s.spool = l, p
 	}
 	return s.log, nil
 }
@@ -123,6 +131,9 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	if err != nil {
 		return stream.Available{}, err
 	}
+	if l.broken != nil {
+		return stream.Available{}, l.broken
+	}
 	if identity != "" && identity != l.id {
 		return stream.Available{}, s.replaced(identity, l.id)
 	}
@@ -140,28 +151,35 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 			return stream.Available{}, err
 		}
 	}
-	return s.fit(l.after(at, until), present, from, limit)
+	list, err := s.fit(l.after(at, until), present, limit)
+	if err != nil {
+		return stream.Available{}, err
+	}
+	a := stream.Available{To: from, Identity: l.id}
+	if len(list) == 0 {
+		return a, nil
+	}
+	if err := s.hold(ctx, list); err != nil {
+		return stream.Available{}, err
+	}
+	last := list[len(list)-1].Ordinal
+	a.To, a.Behind = offset(last), l.next-1-last
+	return a, nil
 }
 
 // fit takes files as long as the limit allows.
-func (s *source) fit(list []entry, present map[string]bool, from stream.Offset, limit stream.Limit) (stream.Available, error) {
-	l := s.log
-	a := stream.Available{To: from, Identity: l.id}
-	files, bytes, last := int64(0), int64(0), int64(0)
+func (s *source) fit(list []entry, present map[string]bool, limit stream.Limit) ([]entry, error) {
+	files, bytes := int64(0), int64(0)
 	for _, e := range list {
 		if full := limit.Files > 0 && files >= limit.Files || limit.Bytes > 0 && bytes+e.Size > limit.Bytes && files > 0; full {
 			break
 		}
-		if !present[e.Path] && !s.skip {
-			return stream.Available{}, s.lost(e, "is gone")
+		if kept, _ := s.spool.where(e.Ordinal); !present[e.Path] && kept == "" && !s.skip {
+			return nil, s.lost(e, errGone)
 		}
-		files, bytes, last = files+1, bytes+e.Size, e.Ordinal
+		files, bytes = files+1, bytes+e.Size
 	}
-	if files > 0 {
-		a.To = offset(last)
-		a.Behind = l.next - 1 - last
-	}
-	return a, nil
+	return list[:files], nil
 }
 
 func (s *source) replaced(was, is string) error {
@@ -169,8 +187,8 @@ func (s *source) replaced(was, is string) error {
 		s.cfg.Name, is, was).WithHint("restore the data dir as a whole, or start the query in a new one")
 }
 
-func (s *source) lost(e entry, what string) error {
-	return diag.New(diag.DataLoss, "source %q: file %q (number %d) %s", s.cfg.Name, e.Path, e.Ordinal, what).
+func (s *source) lost(e entry, what error) *diag.Error {
+	return diag.New(diag.DataLoss, "source %q: file %q (number %d) %v", s.cfg.Name, e.Path, e.Ordinal, what).
 		WithHint("put the file back as it was (%d bytes), or set on_data_loss = 'skip' to count it as lost and go on", e.Size)
 }
 
@@ -236,7 +254,7 @@ func (s *source) Wait(ctx context.Context, from stream.Offset) error {
 	return s.cfg.Clock.Sleep(ctx, interval) //nolint:wrapcheck // only the context's error
 }
 
-// Acknowledge lets the log forget files up to to once they are removed from the folder.
+// Acknowledge frees the spool of files up to to, and lets the log forget them once they are removed from the folder.
 func (s *source) Acknowledge(_ context.Context, to stream.Offset) error {
 	at, err := s.position(to)
 	if err != nil {
@@ -245,7 +263,10 @@ func (s *source) Acknowledge(_ context.Context, to stream.Offset) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acked = max(s.acked, at)
-	return nil
+	if _, err := s.opened(); err != nil {
+		return err
+	}
+	return s.spool.release(at)
 }
 
 func (s *source) Close() error {

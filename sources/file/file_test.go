@@ -32,6 +32,7 @@ type fixture struct {
 	in, data string
 	options  stream.Options
 	columns  []stream.Column
+	query    string // uuid of the query that owns the source; "" for none
 	n        int
 }
 
@@ -48,7 +49,7 @@ func newFixture(t *testing.T, format string) *fixture {
 func (f *fixture) open(t *testing.T) stream.Source {
 	t.Helper()
 	s, err := Connector().Open(t.Context(), stream.SourceConfig{Name: "f", Options: f.options, Columns: f.columns,
-		FS: vfs.OS{}, Dir: f.data, Clock: clock.System{}})
+		FS: vfs.OS{}, Dir: f.data, Query: f.query, Clock: clock.System{}})
 	require.NoError(t, err)
 	return s
 }
@@ -164,20 +165,85 @@ func TestFormatsBecomeMessages(t *testing.T) {
 func TestGzip(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "ndjson")
-	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
-	_, err := w.Write([]byte("{\"id\":1}\n"))
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	f.put(t, "a.gz", buf.String())
+	f.put(t, "a.gz", gzipped(t, "{\"id\":1}\n"))
 	s := f.open(t)
 	defer s.Close()
 	in, _ := all(t, s)
 	require.Equal(t, []string{"{\"id\":1}\n"}, payloads(in))
-	f.put(t, "b.gz", "not gzip")
-	_, err = s.Read(t.Context(), rangeTo(t, s))
-	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-	require.ErrorContains(t, err, "b.gz")
+}
+
+func gzipped(t *testing.T, text string) string {
+	t.Helper()
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	_, err := w.Write([]byte(text))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return buf.String()
+}
+
+// TestDamagedGzip asks that the rows before a cut are used and the rest is one broken payload, that nothing of a file
+// is used whose bytes are wrong somewhere, and that on_error = 'fail' stops.
+func TestDamagedGzip(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(7, 7))
+	var lines strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&lines, "{\"id\":%d,\"pad\":%d}\n", i, rng.Uint64())
+	}
+	text, packed := lines.String(), gzipped(t, lines.String())
+	flipped := []byte(packed)
+	flipped[len(flipped)-6] ^= 1 // of the checksum
+	for name, c := range map[string]struct {
+		format, file string
+		used         bool
+		reason       string
+	}{
+		"cut":      {"ndjson", packed[:len(packed)/2], true, "unexpected EOF"},
+		"lines":    {"text", packed[:len(packed)/2], true, "unexpected EOF"},
+		"one json": {"json", packed[:len(packed)/2], false, "nothing of it is used"},
+		"checksum": {"ndjson", string(flipped), false, "invalid checksum"},
+		"no gzip":  {"ndjson", "not gzip at all", false, "invalid header"},
+		"empty":    {"ndjson", "", false, "unexpected EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, c.format)
+			path := f.put(t, "a.gz", c.file)
+			f.put(t, "b.gz", gzipped(t, "{\"id\":-1}\n"))
+			s := f.open(t)
+			in, r := all(t, s)
+			require.Equal(t, []string{path}, in.Broken.Messages.File)
+			require.Len(t, in.Broken.Reasons, 1)
+			require.Contains(t, in.Broken.Reasons[0], c.reason)
+			used := strings.Join(payloads(in), "")
+			if c.format == "text" {
+				used = strings.Join(payloads(in), "\n") + "\n"
+			}
+			require.Equal(t, `{"id":-1}`+"\n", used[len(used)-10:], "the files behind it are read")
+			used = used[:len(used)-10]
+			require.True(t, strings.HasPrefix(text, used))
+			require.Equal(t, c.used, used != "")
+			if used != "" {
+				require.True(t, strings.HasSuffix(used, "\n") || c.format == "text")
+				rest := string(in.Broken.Messages.Payload(0))
+				require.NotContains(t, rest, "\n")
+				require.True(t, strings.HasPrefix(text[len(used):], rest))
+			}
+			again, err := s.Read(t.Context(), r)
+			require.NoError(t, err)
+			require.Equal(t, in.CRC, again.CRC)
+			require.Equal(t, in.Broken, again.Broken)
+			require.NoError(t, s.Close())
+
+			f.options["on_error"] = "fail"
+			s = f.open(t)
+			_, err = s.Read(t.Context(), r)
+			require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+			require.ErrorContains(t, err, path)
+			require.NoError(t, s.Close())
+		})
+	}
 }
 
 func rangeTo(t *testing.T, s stream.Source) stream.Range {
@@ -318,8 +384,4 @@ func TestRefusedOptions(t *testing.T) {
 	defer s.Close()
 	_, err := s.Start(t.Context())
 	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-	f.options["path"] = "x.parquet"
-	_, err = open(stream.SourceConfig{Options: f.options, Columns: []stream.Column{{Name: "m", Type: "MAP(VARCHAR, VARCHAR)",
-		Arrow: arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.String)}}})
-	require.Equal(t, diag.BadType, diag.CodeOf(err))
 }

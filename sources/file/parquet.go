@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"unicode/utf8"
+	"maps"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/compute"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
@@ -17,25 +17,10 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// checkParquetColumns refuses nested columns with fields: the reader reads those on goroutines of its own,
-// where a damaged file would take down the process.
-func (s *source) checkParquetColumns() error {
-	for _, c := range s.cfg.Columns {
-		dt := c.Arrow
-		for dt.ID() == arrow.LIST {
-			dt = dt.(*arrow.ListType).Elem() //nolint:forcetypeassert // its ID says so
-		}
-		if !c.Metadata && arrow.IsNested(dt.ID()) {
-			return diag.New(diag.BadType, "source %q: column %q: type %s can not be read from Parquet files yet",
-				s.cfg.Name, c.Name, c.Type).WithHint("leave the column out, or convert the files to ndjson")
-		}
-	}
-	return nil
-}
-
 // tables gathers the columns of several Parquet files.
 type tables struct {
 	chunks [][]arrow.Array // for each declared column
+	parts  []stream.Part
 	rows   int64
 }
 
@@ -58,6 +43,7 @@ func (t *tables) add(ctx context.Context, s *source, c content) error {
 		return s.readError(c, err)
 	}
 	t.rows += rows
+	t.parts = append(t.parts, stream.Part{File: c.Path, Sequence: uint64(c.Ordinal) << 40, Rows: rows})
 	return nil
 }
 
@@ -108,11 +94,18 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	leaves := map[int]bool{}
 	addLeaves(&fr.Manifest.Fields[at], leaves)
 	if len(leaves) != 1 {
-		return nil, fmt.Errorf("column %q is nested in the file and declared as %s", col.Name, col.Type)
+		if !withFields(col.Arrow) {
+			return nil, fmt.Errorf("column %q is nested in the file and declared as %s", col.Name, col.Type)
+		}
 	}
 	groups := make([]int, fr.ParquetReader().NumRowGroups())
 	for i := range groups {
 		groups[i] = i
+	}
+	if withFields(fr.Manifest.Fields[at].Field.Type) {
+		if err := tryLeaves(ctx, fr, leaves, groups); err != nil {
+			return nil, fmt.Errorf("column %q: %w", col.Name, err)
+		}
 	}
 	cr, err := fr.GetFieldReader(ctx, at, leaves, groups)
 	if err != nil {
@@ -139,6 +132,41 @@ func noColumn(fr *pqarrow.FileReader, col stream.Column, c content) error {
 	return e
 }
 
+// withFields reports that a type is or holds one with fields: a STRUCT, or a MAP with its keys and values.
+func withFields(dt arrow.DataType) bool {
+	switch dt := dt.(type) {
+	case *arrow.StructType, *arrow.MapType:
+		return true
+	case arrow.ListLikeType:
+		return withFields(dt.Elem())
+	}
+	return false
+}
+
+// tryLeaves decodes every leaf of a column once, here. The reader of a column with fields decodes its leaves on
+// goroutines of its own, where a panic over a damaged file would take down the process; what went well here goes well
+// there, since it is the same code over the same bytes.
+func tryLeaves(ctx context.Context, fr *pqarrow.FileReader, leaves map[int]bool, groups []int) error {
+	alone := *fr // sees each leaf as a column of its own
+	for _, leaf := range slices.Sorted(maps.Keys(leaves)) {
+		f, err := fr.Manifest.GetColumnField(leaf)
+		if err != nil {
+			return err //nolint:wrapcheck // column wraps it
+		}
+		alone.Manifest = &pqarrow.SchemaManifest{Fields: []pqarrow.SchemaField{*f}}
+		r, err := alone.GetFieldReader(ctx, 0, map[int]bool{leaf: true}, groups)
+		if err != nil {
+			return err //nolint:wrapcheck // column wraps it
+		}
+		err = r.LoadBatch(fr.ParquetReader().NumRows())
+		r.Release()
+		if err != nil {
+			return err //nolint:wrapcheck // column wraps it
+		}
+	}
+	return nil
+}
+
 func addLeaves(f *pqarrow.SchemaField, leaves map[int]bool) {
 	if len(f.Children) == 0 {
 		leaves[f.ColIndex] = true
@@ -146,60 +174,6 @@ func addLeaves(f *pqarrow.SchemaField, leaves map[int]bool) {
 	for i := range f.Children {
 		addLeaves(&f.Children[i], leaves)
 	}
-}
-
-// convert makes one array of the declared type out of chunks. Only conversions that keep every value are
-// done, except that times are cut to microseconds.
-func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (arrow.Array, error) {
-	if len(chunked.Chunks()) == 0 {
-		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, 0), nil
-	}
-	arr, err := array.Concatenate(chunked.Chunks(), memory.DefaultAllocator)
-	if err != nil {
-		return nil, fmt.Errorf("column %q: %w", col.Name, err)
-	}
-	defer arr.Release()
-	from := arr.DataType()
-	if arrow.TypeEqual(from, col.Arrow) {
-		arr.Retain()
-		return arr, validText(arr, col)
-	}
-	if ts, ok := from.(*arrow.TimestampType); ok && col.Arrow.ID() == arrow.TIMESTAMP && ts.Unit == arrow.Microsecond {
-		return relabel(arr, col.Arrow), nil // the zone says how to print it; the instant is the same
-	}
-	opts := compute.SafeCastOptions(col.Arrow)
-	opts.AllowTimeTruncate = true
-	out, err := compute.CastArray(ctx, arr, opts)
-	if err != nil {
-		return nil, fmt.Errorf("column %q is %s in the file and declared as %s: %w", col.Name, from, col.Type, err)
-	}
-	if err := validText(out, col); err != nil {
-		out.Release()
-		return nil, err
-	}
-	return out, nil
-}
-
-func relabel(arr arrow.Array, dt arrow.DataType) arrow.Array {
-	d := arr.Data()
-	data := array.NewData(dt, d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())
-	defer data.Release()
-	return array.MakeFromData(data)
-}
-
-// validText checks text, since a file may say UTF-8 and hold something else.
-func validText(arr arrow.Array, col stream.Column) error {
-	switch a := arr.(type) {
-	case *array.String:
-		for i := range a.Len() {
-			if a.IsValid(i) && !utf8.ValidString(a.Value(i)) {
-				return fmt.Errorf("column %q: row %d is not valid UTF-8", col.Name, i+1)
-			}
-		}
-	case array.ListLike:
-		return validText(a.ListValues(), col)
-	}
-	return nil
 }
 
 // metadata makes a METADATA column for one file.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"math"
 	"strings"
 
@@ -22,6 +21,8 @@ const (
 	// chunkBytes is how much of an ndjson file becomes one message, so that one message is never the whole of
 	// a large file.
 	chunkBytes = 1 << 20
+	// brokenPart numbers what is broken of a file behind all its messages.
+	brokenPart = 1<<40 - 1
 	arenaMax   = math.MaxInt32
 	// mendFile is the way out of a file that can not be read: once found it must stay as it is.
 	mendFile = "put the right file there under another name, remove this one, and set on_data_loss = 'skip', " +
@@ -112,41 +113,11 @@ func (s *source) remember(crcs map[int64]uint32) error {
 	return l.add(line{Read: crcs})
 }
 
-// load reads one file whole. It fails with DATA_LOSS if the file is not what it was.
-func (s *source) load(e entry) (content, error) {
-	if e.Size > arenaMax {
-		return content{}, diag.New(diag.ReadFailed, "source %q: file %q has %d bytes, the most is 2 GiB", s.cfg.Name, e.Path, e.Size).
-			WithHint("split the file")
-	}
-	f, err := s.cfg.FS.Open(e.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return content{}, s.lost(e, "is gone")
-	}
-	if err != nil {
-		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be opened", s.cfg.Name, e.Path)
-	}
-	data := make([]byte, e.Size+1) // one byte more shows that the file has grown
-	n, err := io.ReadFull(f, data)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		err = nil
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read", s.cfg.Name, e.Path)
-	}
-	if int64(n) != e.Size {
-		return content{}, s.lost(e, "has changed since it was found: its size differs")
-	}
-	data = data[:n]
-	if e.CRC != nil && crc32.Checksum(data, castagnoli()) != *e.CRC {
-		return content{}, s.lost(e, "has changed since it was read first: its checksum differs")
-	}
-	return content{e, data}, nil
-}
-
 // batch gathers the files of one range.
 type batch struct {
 	source   *source
 	messages *stream.Messages
+	broken   broken
 	tables   tables
 	fileSum  uint32 // over (ordinal, checksum) of the files
 }
@@ -165,9 +136,8 @@ func (b *batch) add(ctx context.Context, c content) error {
 	data := c.data
 	if strings.HasSuffix(c.Path, ".gz") {
 		var err error
-		if data, err = gunzip(data); err != nil {
-			return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be unpacked", b.source.cfg.Name, c.Path).
-				WithHint(mendFile)
+		if data, err = b.unpack(c); err != nil {
+			return err
 		}
 	}
 	if len(b.messages.Data)+len(data) > arenaMax {
@@ -178,16 +148,78 @@ func (b *batch) add(ctx context.Context, c content) error {
 	return nil
 }
 
+// unpack returns what a .gz file has unpacked. Of one that is cut short these are the whole lines before the cut, which
+// are as right as if the file were whole; what comes after them is one broken payload. Of one that is damaged in
+// another way nothing is used, because unpacking may notice a wrong byte long after it gave something wrong for it.
+func (b *batch) unpack(c content) ([]byte, error) {
+	data, damage := gunzip(c.data)
+	if errors.Is(damage, errUnpacked) || damage != nil && b.source.cfg.Options.String("on_error") == "fail" {
+		return nil, diag.Wrap(diag.ReadFailed, damage, "source %q: file %q can not be unpacked", b.source.cfg.Name, c.Path).
+			WithHint(mendFile)
+	}
+	if damage == nil {
+		return data, nil
+	}
+	whole := 0
+	if errors.Is(damage, io.ErrUnexpectedEOF) && b.source.byLine() {
+		whole = bytes.LastIndexByte(data, '\n') + 1
+	}
+	rest := data[whole:]
+	reason := fmt.Sprintf("the packed file is damaged: %v; its first %d bytes unpacked are used, the rest is not", damage, whole)
+	if whole == 0 {
+		reason = fmt.Sprintf("the packed file is damaged: %v; nothing of it is used", damage)
+	}
+	if len(data) == 0 {
+		rest = c.data // it is no packed file at all
+	}
+	b.broken.put(c.entry, rest[:min(len(rest), chunkBytes)], reason)
+	return data[:whole], nil
+}
+
+// byLine reports that a part of a file up to the end of a line means what it means in the whole file.
+func (s *source) byLine() bool {
+	return s.format == "ndjson" || s.format == "text" || s.format == "csv"
+}
+
+// errUnpacked is about a limit and not about the file.
+var errUnpacked = errors.New("it has more than 2 GiB unpacked")
+
+// gunzip returns what can be unpacked, and the error that ended it.
 func gunzip(data []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(data))
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // an empty file
+	}
 	if err != nil {
-		return nil, err //nolint:wrapcheck // add wraps it
+		return nil, err //nolint:wrapcheck // unpack wraps it
 	}
 	out, err := io.ReadAll(io.LimitReader(r, arenaMax+1))
 	if err == nil && len(out) > arenaMax {
-		err = errors.New("it has more than 2 GiB unpacked")
+		err = errUnpacked
 	}
 	return out, err
+}
+
+// broken gathers what the files of a batch have that is damaged.
+type broken struct {
+	messages stream.Messages
+	reasons  []string
+}
+
+func (x *broken) put(e entry, payload []byte, reason string) {
+	m := &x.messages
+	m.Append(uint64(e.Ordinal)<<40|brokenPart, payload)
+	m.Published, m.File = append(m.Published, e.MTime), append(m.File, e.Path)
+	x.reasons = append(x.reasons, reason)
+}
+
+// sum adds the broken payloads to the checksum of a range.
+func (x *broken) sum(in *stream.Input) {
+	if len(x.reasons) == 0 {
+		return
+	}
+	in.Broken = &stream.Broken{Messages: &x.messages, Reasons: x.reasons}
+	addSum(in, &x.messages)
 }
 
 // split makes messages out of a file: lines of text, chunks of whole lines of ndjson, else the file itself.
@@ -229,20 +261,24 @@ func (b *batch) split(e entry, data []byte) {
 func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 	if b.source.format == formatParquet {
 		rows, err := b.tables.join(b.source)
-		in.Rows, in.CRC = rows, b.fileSum
+		in.Rows, in.Parts, in.CRC = rows, b.tables.parts, b.fileSum
 		return in, err
 	}
-	if b.messages.Len() == 0 {
-		return in, nil
+	if b.messages.Len() > 0 {
+		in.Messages = b.messages
+		addSum(in, b.messages)
 	}
-	in.Messages = b.messages
+	b.broken.sum(in)
+	return in, nil
+}
+
+func addSum(in *stream.Input, m *stream.Messages) {
 	var sequence [8]byte
-	for i, n := range b.messages.Sequence {
+	for i, n := range m.Sequence {
 		binary.LittleEndian.PutUint64(sequence[:], n)
 		in.CRC = crc32.Update(in.CRC, castagnoli(), sequence[:])
-		in.CRC = crc32.Update(in.CRC, castagnoli(), b.messages.Payload(i))
+		in.CRC = crc32.Update(in.CRC, castagnoli(), m.Payload(i))
 	}
-	return in, nil
 }
 
 func (b *batch) release() { b.tables.release() }

@@ -70,7 +70,9 @@ func openLog(fsys vfs.FS, dir string) (*seenLog, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.id = uuid.NewString()
-		err = l.rewrite()
+		if err = clearSpool(fsys, dir); err == nil {
+			err = l.rewrite()
+		}
 	case err != nil:
 		err = fmt.Errorf("read the seen-file log: %w", err)
 	default:

@@ -29,6 +29,7 @@ func Run(t *testing.T, factory Factory) {
 		"read":       testRead,
 		"rename":     testRename,
 		"rename new": testRenameNew,
+		"link":       testLink,
 		"remove":     testRemove,
 		"truncate":   testTruncate,
 		"mkdirall":   testMkdirAll,
@@ -177,6 +178,30 @@ func testRenameNew(t *testing.T, fsys vfs.FS, dir string) {
 	require.NotEqual(t, -1, winner)
 	require.Equal(t, fmt.Sprint(winner), read(t, fsys, filepath.Join(dir, "c")))
 	require.NotContains(t, won[winner+1:], error(nil), "one wins")
+}
+
+func testLink(t *testing.T, fsys vfs.FS, dir string) {
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	write(t, fsys, a, "one")
+	require.NoError(t, fsys.Link(a, b))
+	require.NoError(t, fsys.SyncDir(dir))
+	require.Equal(t, "one", read(t, fsys, b))
+	require.ErrorIs(t, fsys.Link(a, b), fs.ErrExist)
+	f, err := fsys.Append(a)
+	require.NoError(t, err)
+	_, err = f.Write([]byte("+"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, "one+", read(t, fsys, b), "both are the same file")
+	write(t, fsys, filepath.Join(dir, "c"), "two")
+	require.NoError(t, fsys.Rename(filepath.Join(dir, "c"), a))
+	require.Equal(t, "two", read(t, fsys, a))
+	require.Equal(t, "one+", read(t, fsys, b), "a file put over one name leaves the other")
+	require.NoError(t, fsys.Remove(a))
+	require.Equal(t, "one+", read(t, fsys, b))
+	require.ErrorIs(t, fsys.Link(a, filepath.Join(dir, "d")), fs.ErrNotExist)
+	require.Error(t, fsys.Link(b, filepath.Join(dir, "nowhere", "d")))
+	require.Error(t, fsys.Link(dir, filepath.Join(dir, "e")), "directories have one name")
 }
 
 func testRemove(t *testing.T, fsys vfs.FS, dir string) {

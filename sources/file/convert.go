@@ -1,0 +1,181 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/compute"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/tidemill/tidemill/stream"
+)
+
+// convert makes one array of the declared type out of chunks. Only conversions that keep every value are
+// done, except that times are cut to microseconds.
+func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (arrow.Array, error) {
+	if len(chunked.Chunks()) == 0 {
+		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, 0), nil
+	}
+	arr, err := array.Concatenate(chunked.Chunks(), memory.DefaultAllocator)
+	if err != nil {
+		return nil, fmt.Errorf("column %q: %w", col.Name, err)
+	}
+	defer arr.Release()
+	out, err := as(ctx, arr, col.Arrow)
+	if err != nil {
+		return nil, fmt.Errorf("column %q is %s in the file and declared as %s: %w", col.Name, arr.DataType(), col.Type, err)
+	}
+	if err := validText(out, col); err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+// as returns the values of arr as another type. Nested types are taken apart, because a file names and orders their
+// fields as it likes.
+func as(ctx context.Context, arr arrow.Array, want arrow.DataType) (arrow.Array, error) {
+	from := arr.DataType()
+	switch want := want.(type) {
+	case *arrow.StructType:
+		if s, ok := arr.(*array.Struct); ok {
+			return asStruct(ctx, s, want)
+		}
+		return nil, errType
+	case *arrow.MapType:
+		if m, ok := arr.(*array.Map); ok {
+			return asMap(ctx, m, want)
+		}
+		return nil, errType
+	case *arrow.ListType:
+		if l, ok := arr.(*array.List); ok {
+			return rebuild(arr, want, func(_ int, values arrow.Array) (arrow.Array, error) {
+				return as(ctx, values, want.Elem())
+			}, l.Data().Children())
+		}
+	}
+	if arrow.TypeEqual(from, want) {
+		arr.Retain()
+		return arr, nil
+	}
+	if ts, ok := from.(*arrow.TimestampType); ok && want.ID() == arrow.TIMESTAMP && ts.Unit == arrow.Microsecond {
+		return relabel(arr, want), nil // the zone says how to print it; the instant is the same
+	}
+	opts := compute.SafeCastOptions(want)
+	opts.AllowTimeTruncate = true
+	return compute.CastArray(ctx, arr, opts) //nolint:wrapcheck // convert wraps it
+}
+
+// errType says what convert's message leaves open.
+var errType = errors.New("one has fields and the other has not, or others")
+
+// rebuild returns arr with another type and other children: those that each makes of the given ones.
+func rebuild(
+	arr arrow.Array, want arrow.DataType, each func(i int, child arrow.Array) (arrow.Array, error),
+	children []arrow.ArrayData,
+) (arrow.Array, error) {
+	made := make([]arrow.ArrayData, 0, len(children))
+	for i, c := range children {
+		child := array.MakeFromData(c)
+		out, err := each(i, child)
+		child.Release()
+		if err != nil {
+			return nil, err
+		}
+		defer out.Release()
+		made = append(made, out.Data())
+	}
+	d := arr.Data()
+	data := array.NewData(want, d.Len(), d.Buffers(), made, d.NullN(), d.Offset())
+	defer data.Release()
+	return array.MakeFromData(data), nil
+}
+
+// asStruct picks the declared fields by name.
+func asStruct(ctx context.Context, s *array.Struct, want *arrow.StructType) (arrow.Array, error) {
+	from := s.DataType().(*arrow.StructType) //nolint:forcetypeassert // of a Struct
+	picked := make([]arrow.ArrayData, want.NumFields())
+	for i, f := range want.Fields() {
+		at, ok := from.FieldIdx(f.Name)
+		if !ok {
+			return nil, fmt.Errorf("it has no field %q", f.Name)
+		}
+		picked[i] = s.Data().Children()[at]
+	}
+	return rebuild(s, want, func(i int, child arrow.Array) (arrow.Array, error) {
+		out, err := as(ctx, child, want.Field(i).Type)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", want.Field(i).Name, err)
+		}
+		return out, nil
+	}, picked)
+}
+
+// asMap converts keys and values, whatever the file calls them, and refuses a key that is there twice.
+func asMap(ctx context.Context, m *array.Map, want *arrow.MapType) (arrow.Array, error) {
+	types := []arrow.DataType{want.KeyType(), want.ItemType()}
+	pairs := func(_ int, entries arrow.Array) (arrow.Array, error) {
+		return rebuild(entries, want.Elem(), func(i int, side arrow.Array) (arrow.Array, error) {
+			return as(ctx, side, types[i])
+		}, entries.Data().Children())
+	}
+	out, err := rebuild(m, want, pairs, m.Data().Children())
+	if err != nil {
+		return nil, err
+	}
+	if err := distinctKeys(out.(*array.Map)); err != nil { //nolint:forcetypeassert // of a MapType
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+func distinctKeys(m *array.Map) error {
+	for row := range m.Len() {
+		start, end := m.ValueOffsets(row)
+		if end-start < 2 || m.IsNull(row) {
+			continue
+		}
+		seen := make(map[string]bool, end-start)
+		for i := start; i < end; i++ {
+			key := m.Keys().ValueStr(int(i))
+			if seen[key] {
+				return fmt.Errorf("map %d has key %q twice", row+1, key)
+			}
+			seen[key] = true
+		}
+	}
+	return nil
+}
+
+func relabel(arr arrow.Array, dt arrow.DataType) arrow.Array {
+	d := arr.Data()
+	data := array.NewData(dt, d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+// validText checks text, since a file may say UTF-8 and hold something else.
+func validText(arr arrow.Array, col stream.Column) error {
+	switch a := arr.(type) {
+	case *array.String:
+		for i := range a.Len() {
+			if a.IsValid(i) && !utf8.ValidString(a.Value(i)) {
+				return fmt.Errorf("column %q: row %d is not valid UTF-8", col.Name, i+1)
+			}
+		}
+	case array.ListLike:
+		return validText(a.ListValues(), col)
+	case *array.Struct:
+		for i := range a.NumField() {
+			if err := validText(a.Field(i), col); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,312 @@
+package file_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/clock"
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sinks/files"
+	"github.com/tidemill/tidemill/sinks/letters"
+	"github.com/tidemill/tidemill/sinks/memory"
+	"github.com/tidemill/tidemill/sources/file"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// world is what outlives a query: the disk with the input files, the clock and the sinks.
+type world struct {
+	t     *testing.T
+	disk  vfs.FS
+	clock *clock.Manual
+	sinks *memory.Hub
+	reg   stream.Registry
+	app   *planner.App
+	hook  func(point string) error
+}
+
+func newWorld(t *testing.T, sql string) *world {
+	t.Helper()
+	w := &world{t: t, disk: vfs.NewMem(), clock: clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		sinks: memory.NewHub()}
+	w.reg = stream.Registry{Sources: map[string]stream.SourceConnector{"file": file.Connector()}, Sinks: files.Connectors()}
+	w.reg.Sinks["memory"] = memory.Connector(w.sinks)
+	require.NoError(t, w.disk.MkdirAll("/in"))
+	app, err := engine.Parse(t.Context(), w.reg, "test.sql", sql)
+	if err != nil {
+		t.Fatal(diag.Render(err))
+	}
+	w.app = app
+	return w
+}
+
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+func (w *world) options() engine.Options {
+	return engine.Options{DataDir: "/data", FS: w.disk, Clock: w.clock, Registry: w.reg, MemoryLimit: 256 << 20, Threads: 1,
+		Hook: w.hook, Parse: engine.Parser(w.reg),
+		Lock: func(string, string) (io.Closer, error) { return noLock{}, nil }}
+}
+
+func put(t *testing.T, disk vfs.FS, name, text string) {
+	t.Helper()
+	f, err := disk.Create(name)
+	require.NoError(t, err)
+	_, err = io.WriteString(f, text)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+	require.NoError(t, disk.SyncDir(path.Dir(name)))
+}
+
+const inputs = 8
+
+// input is the i-th input file: two rows that no other file has.
+func input(i int) (name, text string) {
+	return fmt.Sprintf("/in/%02d.ndjson", i), fmt.Sprintf("{\"id\":%d,\"k\":\"%c\"}\n{\"id\":%d,\"k\":\"z\"}\n", 2*i, 'a'+i%3, 2*i+1)
+}
+
+// run puts the files from i on, two before each look, and runs until they are all used. A fault drops the query as if
+// the process had been killed.
+func (w *world) run(i *int, outside *vfs.Mem) error {
+	q, err := engine.Open(w.t.Context(), w.options(), w.app, "q")
+	if err != nil {
+		return err
+	}
+	for {
+		if err := q.Idle(w.t.Context()); err != nil {
+			return errors.Join(err, q.Abandon())
+		}
+		if *i == inputs {
+			return q.Close(w.t.Context())
+		}
+		w.clock.Advance(6 * time.Second) // a state version at every other turn
+		for range 2 {
+			name, text := input(*i)
+			put(w.t, outside, name, text)
+			*i++
+		}
+	}
+}
+
+// intended is how many files the log's newest Intent, committed or not, covers.
+func (w *world) intended() int {
+	s, err := checkpoint.Inspect(w.disk, "/data/q")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, in := range []*checkpoint.Intent{s.LastIntent, s.Pending} {
+		if in != nil {
+			_, err := fmt.Sscan(string(in.Sources["src"].To), &n)
+			require.NoError(w.t, err)
+		}
+	}
+	return n
+}
+
+// spoil takes away or overwrites every input file that a batch has been promised.
+func (w *world) spoil(replace bool) {
+	for i := range w.intended() {
+		name, _ := input(i)
+		if _, err := w.disk.Stat(name); err != nil {
+			continue
+		}
+		require.NoError(w.t, w.disk.Remove(name))
+		if replace {
+			put(w.t, w.disk, name, "{\"id\":-1,\"k\":\"another file\"}\n")
+		}
+	}
+}
+
+func (w *world) table() []string {
+	var list []string
+	for _, row := range w.sinks.Table("mem") {
+		list = append(list, fmt.Sprintln(row...))
+	}
+	sort.Strings(list)
+	return list
+}
+
+// batch is the answer of one batch run over all input files as they were.
+func (w *world) batch() []string {
+	w.disk = vfs.NewMem()
+	require.NoError(w.t, w.disk.MkdirAll("/in"))
+	for i := range inputs {
+		name, text := input(i)
+		put(w.t, w.disk, name, text)
+	}
+	res, err := engine.Batch(w.t.Context(), w.options(), w.app, "q", engine.BatchOptions{})
+	require.NoError(w.t, err)
+	defer res.Release()
+	var list []string
+	for _, rec := range res.Result.Records {
+		for i := range int(rec.NumRows()) {
+			var row []any
+			for _, c := range rec.Columns() {
+				row = append(row, c.ValueStr(i))
+			}
+			list = append(list, fmt.Sprintln(row...))
+		}
+	}
+	sort.Strings(list)
+	names, err := w.disk.List("/data/batch-sources/q/src")
+	require.NoError(w.t, err)
+	require.NotContains(w.t, names, "spool", "a batch run keeps nothing")
+	return list
+}
+
+const source = `CREATE SOURCE src (id BIGINT, k VARCHAR)
+	WITH (connector = 'file', path = '/in/*.ndjson', format = 'ndjson', max_files_per_batch = 1, spool = 'MODE');
+CREATE SINK mem WITH (connector = 'memory');
+`
+
+// TestQueryOutlivesItsInputs stops the machine after a call of the file system, takes away or replaces every input file
+// that an Intent covers, and starts again. The sink ends with what one batch run over the original files gives.
+func TestQueryOutlivesItsInputs(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"update": `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS SELECT k, count(*) AS n, sum(id) AS s FROM src GROUP BY k;`,
+		"append": `CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, k FROM src WHERE id <> 5;`,
+	} {
+		for _, mode := range []string{"link", "copy"} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				t.Parallel()
+				text := strings.ReplaceAll(source, "MODE", mode) + sql
+				whole := newWorld(t, text)
+				mem := whole.disk.(*vfs.Mem)
+				fault := vfs.NewFault(mem)
+				whole.disk = fault
+				n := 0
+				require.NoError(t, whole.run(&n, mem))
+				want := whole.table()
+				require.Equal(t, whole.batch(), want)
+				points := int64(4)
+				switch {
+				case os.Getenv("TIDEMILL_CRASH") == "all":
+					points = 60
+				case testing.Short():
+					points = 1
+				}
+				for i := range points {
+					w := newWorld(t, text)
+					mem, n := w.disk.(*vfs.Mem), 0
+					stops := vfs.NewFault(mem)
+					k := fault.Calls() * (2*i + 1) / (2 * points)
+					stops.StopAfter(k)
+					w.disk = stops
+					if err := w.run(&n, mem); err != nil { // reading ahead makes the calls of two lives differ a little
+						require.ErrorIs(t, err, vfs.ErrCrashed)
+					}
+					after := mem.Crash([]float64{0, 0.5, 1}[i%3], i)
+					w.disk = after
+					w.spoil(i%2 == 0)
+					require.NoError(t, w.run(&n, after), "stopped after call %d", k)
+					require.Equal(t, want, w.table(), "stopped after call %d", k)
+					left, err := after.List("/data/q/sources/src/spool")
+					require.NoError(t, err)
+					require.Empty(t, left, "the last state version frees the spool")
+				}
+			})
+		}
+	}
+}
+
+// TestIntentThenNoInput kills the query right behind its first Intent, before anything was read, and removes the file.
+func TestIntentThenNoInput(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, strings.ReplaceAll(source, "MODE", "link")+
+		`CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, k FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	name, text := input(0)
+	put(t, mem, name, text)
+	errStop := errors.New("stopped by the test")
+	w.hook = func(point string) error {
+		if point == engine.AfterIntent {
+			return errStop
+		}
+		return nil
+	}
+	n := inputs
+	require.ErrorIs(t, w.run(&n, mem), errStop)
+	w.disk, w.hook = mem.Crash(0, 1), nil
+	require.Equal(t, 1, w.intended())
+	w.spoil(false)
+	require.NoError(t, w.run(&n, mem))
+	require.Equal(t, []string{"0 a\n", "1 z\n"}, w.table())
+}
+
+// TestDeadLettersNameTheFile asks for the path in letters of rows that do not decode, of rows that the plan can not use,
+// and of a packed file that is cut short, whose whole rows are used.
+func TestDeadLettersNameTheFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (id BIGINT, k VARCHAR)
+		WITH (connector = 'file', path = '/in/*', format = 'ndjson');
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, k::INTEGER AS k FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	put(t, mem, "/in/a.ndjson", "{\"id\":1,\"k\":\"1\"}\n{\"id\":\"x\"}\n")
+	put(t, mem, "/in/b.ndjson", "{\"id\":2,\"k\":\"not a number\"}\n{\"id\":3,\"k\":\"3\"}\n")
+	packed := gzipped(t, lines(4, 1000))
+	put(t, mem, "/in/c.ndjson.gz", packed[:len(packed)*3/4])
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	rows := w.table()
+	require.Contains(t, rows, "1 1\n")
+	require.Contains(t, rows, "3 3\n")
+	require.Contains(t, rows, "4 4\n")
+	require.Greater(t, len(rows), 300)
+	require.Less(t, len(rows), 1000)
+	boxes, err := letters.List(mem, "/data/q/dead_letters")
+	require.NoError(t, err)
+	require.Len(t, boxes, 1)
+	list, err := letters.Read(mem, "/data/q/dead_letters", boxes[0].Batch)
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	require.Equal(t, []string{"/in/a.ndjson", "/in/b.ndjson", "/in/c.ndjson.gz"},
+		[]string{list[0].Place(), list[1].Place(), list[2].Place()})
+	require.JSONEq(t, `{"id":"x"}`, string(list[0].Payload))
+	require.JSONEq(t, `{"id":2,"k":"not a number"}`, string(list[1].Payload))
+	require.Contains(t, list[2].Reason, "unexpected EOF")
+	require.NotContains(t, string(list[2].Payload), "\n", "the line that was cut")
+	status, err := checkpoint.Inspect(mem, "/data/q")
+	require.NoError(t, err)
+	require.Equal(t, int64(3), status.Last.Totals.Dead)
+	require.Equal(t, int64(len(rows)+3), status.Last.Totals.In)
+}
+
+// TestParquetLettersNameTheFile asks for path and row of a row that came out of a Parquet file.
+func TestParquetLettersNameTheFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (id BIGINT, s STRUCT(x BIGINT, y VARCHAR), m MAP(VARCHAR, BIGINT), l STRUCT(x BIGINT)[])
+		WITH (connector = 'file', path = '/in/*.parquet', format = 'parquet');
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE APPEND AS
+		SELECT id, s.x AS x, s.y::INTEGER AS y, m['a'][1] AS a, list_sum([e.x for e in l]) AS sum FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	put(t, mem, "/in/a.parquet", nestedRow(t, 1, "10"))
+	put(t, mem, "/in/b.parquet", nestedRow(t, 2, "20", "oops"))
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	require.Equal(t, []string{"1 7 10 8 3\n", "2 7 20 8 3\n"}, w.table())
+	list, err := letters.Read(mem, "/data/q/dead_letters", 0)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "/in/b.parquet", list[0].Place())
+	require.Equal(t, int64(1), list[0].Index)
+	require.Contains(t, string(list[0].Row), "oops")
+}
