@@ -324,7 +324,8 @@ func (s *scope) lookup(t tree) (*relation, string) {
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = c.within(node, e)
 	l, r := node.sub("left"), node.sub("right")
-	if kind := node.str("setop_type"); !strings.HasPrefix(kind, "UNION") || !node.flag("setop_all") {
+	kind := node.str("setop_type")
+	if strings.HasPrefix(kind, "UNION") && !node.flag("setop_all") {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
 			"%s of streams is not supported yet; UNION ALL is",
 			strings.ReplaceAll(kind, "_", " ")).WithHint("write UNION ALL")
@@ -350,6 +351,9 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	rt, rr, err := c.query(r, e)
 	if err != nil {
 		return nil, nil, err
+	}
+	if (kind == "INTERSECT" || kind == "EXCEPT") && lr.pos && rr.pos {
+		return c.setOperation(node, lt, rt, lr, rr)
 	}
 	if lr.pos != rr.pos || lr.raw != rr.raw || lr.change || rr.change || !lr.pos && !c.complete() {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,

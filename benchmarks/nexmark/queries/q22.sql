@@ -1,0 +1,7 @@
+-- Get url directories: three parts of the path.
+CREATE QUERY q22 INTO result
+OUTPUT MODE APPEND
+AS
+SELECT auction, bidder, price, channel,
+  split_part(url, '/', 4) AS dir1, split_part(url, '/', 5) AS dir2, split_part(url, '/', 6) AS dir3
+FROM bid;
