@@ -28,6 +28,9 @@ func (c *compiler) setOperation(node tree, lt, rt tree, l, r *relation) (tree, *
 	if err := c.setTime(o, node, kind); err != nil {
 		return nil, nil, err
 	}
+	if o.parts[0].timed == "" {
+		rel.nulls = union(l.nulls, r.nulls)
+	}
 	all := ""
 	if node.flag("setop_all") {
 		all = " ALL"
