@@ -74,7 +74,8 @@ type BatchResult struct {
 func (r *BatchResult) Release() { r.Result.Release() }
 
 // Batch runs a query's SELECT once over all its sources hold now, with the batch plan: no state, the watermark at
-// infinity, nothing written anywhere. The caller releases the result.
+// infinity, nothing written to any sink or checkpoint. opt.DataDir is scratch space that the caller removes. The caller
+// releases the result.
 func Batch(ctx context.Context, opt Options, app *planner.App, name string, bo BatchOptions) (res *BatchResult, err error) {
 	q, err := newQuery(opt.withDefaults(), app, name)
 	if err != nil {

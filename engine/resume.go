@@ -165,17 +165,9 @@ func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recov
 		return err
 	}
 	for i, name := range q.def.Sinks {
-		def := findSink(q.app, name)
-		connector, ok := q.opt.Registry.Sinks[def.Connector]
-		if !ok {
-			return diag.New(diag.UnknownConnector, "sink %q: connector %q is not in this build", name, def.Connector).
-				At(q.app.Text, q.def.SinkSpan[i])
-		}
-		sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: def.Options, Schema: schema,
-			Keys: q.plan.Keys, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
-			Dir: filepath.Join(dir, "sinks", name), Log: q.opt.Log.With("sink", name), Stage: q.ckpt.Stager()})
+		sink, err := q.connectSink(ctx, i, filepath.Join(dir, "sinks", name), schema, q.ckpt.Stager())
 		if err != nil {
-			return fmt.Errorf("open sink %q: %w", name, err)
+			return err
 		}
 		q.outputs = append(q.outputs, &output{name: name, sink: sink})
 		if err := sink.Open(ctx, q.owner(name, r)); err != nil {

@@ -21,6 +21,7 @@ const (
 	SlotRunning = "running"
 	SlotDone    = "done"
 	SlotFailed  = "failed"
+	SlotDamaged = "damaged" // its file can not be read, which Slots finds
 )
 
 // SlotState is what became of one slot of a query; a file of its own, so that the list outlives the log.
@@ -171,12 +172,13 @@ func readSlot(fsys vfs.FS, path string) (SlotState, error) {
 		return s, err //nolint:wrapcheck // the caller branches on it
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("read %s: %w", path, err)
+		return s, fmt.Errorf("it is no JSON object of a slot: %w", err)
 	}
 	return s, nil
 }
 
-// Slots lists what became of each slot of a query that ever ran in dataDir, oldest first.
+// Slots lists what became of each slot of a query that ever ran in dataDir, oldest first. A slot whose file can not be
+// read is SlotDamaged in the list, and STATE_CORRUPT in the error, which comes beside the list.
 func Slots(fsys vfs.FS, dataDir, query string) ([]SlotState, error) {
 	dir := filepath.Join(dataDir, query, "slots")
 	names, err := fsys.List(dir)
@@ -186,16 +188,21 @@ func Slots(fsys vfs.FS, dataDir, query string) ([]SlotState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list slots of %q: %w", query, err)
 	}
-	var slots []SlotState
+	slots := []SlotState{}
+	var faults diag.List
 	for _, name := range names {
 		if filepath.Ext(name) != ".json" {
 			continue
 		}
-		s, err := readSlot(fsys, filepath.Join(dir, name))
+		path := filepath.Join(dir, name)
+		s, err := readSlot(fsys, path)
 		if err != nil {
-			return nil, err
+			fault := diag.New(diag.StateCorrupt, "%s can not be read: %s", path, err).
+				WithHint("the file says only what became of the slot: remove it, or run the slot again")
+			faults = append(faults, fault)
+			s = SlotState{State: SlotDamaged, Error: fault.Message}
 		}
 		slots = append(slots, s)
 	}
-	return slots, nil
+	return slots, faults.Err()
 }

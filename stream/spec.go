@@ -141,7 +141,9 @@ type SinkConnector struct {
 	Modes []Mode // what it can hold; any other mode is refused with SINK_MODE
 	// Slots says whether Delivery.Replace works, so that cron slots and backfills may write here.
 	Slots bool
-	Open  func(ctx context.Context, cfg SinkConfig) (Sink, error)
+	// Open checks the options against the mode, the keys and the columns of the result, and returns a Sink. It
+	// touches nothing outside before Sink.Open, so lint calls it as run does: what it refuses, both refuse.
+	Open func(ctx context.Context, cfg SinkConfig) (Sink, error)
 }
 
 // Registry is the set of connectors a process knows, by name. It is built once, explicitly, and not changed.

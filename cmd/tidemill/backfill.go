@@ -62,16 +62,7 @@ func (e *env) backfill(ctx context.Context, path string, f backfillFlags) error 
 	if err != nil {
 		return err
 	}
-	app, err := e.load(ctx, path, registry(e))
-	if err != nil {
-		return err
-	}
-	q, err := one(app, f.query)
-	if err != nil {
-		return err
-	}
-	f.queries = []string{q.Name}
-	opt, err := e.engineOptions(f.runFlags, app)
+	app, q, opt, err := e.oneQuery(ctx, path, f.query, f.runFlags)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (e *env) workFlags(c *cobra.Command, f *runFlags) {
 		"debug, info, warn or error; the log goes to standard error")
 }
 
-func (e *env) batch(ctx context.Context, path string, f batchFlags) error {
+func (e *env) batch(ctx context.Context, path string, f batchFlags) (err error) {
 	form, err := f.form()
 	if err != nil {
 		return err
@@ -61,19 +61,15 @@ func (e *env) batch(ctx context.Context, path string, f batchFlags) error {
 	if err != nil {
 		return err
 	}
-	app, err := e.load(ctx, path, registry(e))
+	app, q, opt, err := e.oneQuery(ctx, path, f.query, f.runFlags)
 	if err != nil {
 		return err
 	}
-	q, err := one(app, f.query)
-	if err != nil {
+	var clean func() error
+	if opt.DataDir, clean, err = e.scratch(f.dataDir); err != nil {
 		return err
 	}
-	f.queries = []string{q.Name}
-	opt, err := e.engineOptions(f.runFlags, app)
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, clean()) }()
 	ctx, done := e.cancelled(ctx)
 	defer done()
 	bo := engine.BatchOptions{From: from, To: to}
@@ -93,6 +89,20 @@ func (e *env) batch(ctx context.Context, path string, f batchFlags) error {
 		e.tellCounts(res)
 	}
 	return nil
+}
+
+// oneQuery loads a file for a command that runs one query of it, which has all the memory.
+func (e *env) oneQuery(ctx context.Context, path, name string, f runFlags) (
+	app *planner.App, q *planner.Query, opt engine.Options, err error) {
+	if app, err = e.load(ctx, path, registry(e)); err != nil {
+		return nil, nil, opt, err
+	}
+	if q, err = one(app, name); err != nil {
+		return nil, nil, opt, err
+	}
+	f.queries = []string{q.Name}
+	opt, err = e.engineOptions(f, app)
+	return app, q, opt, err
 }
 
 // one returns the named query, or the only one.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/sinks/letters"
@@ -49,31 +52,34 @@ func (f *letterFilter) takes(l letters.Letter) bool {
 	return (f.source == "" || l.Source == f.source) && (f.kind == "all" || string(l.Kind) == f.kind)
 }
 
-// each hands the letters of a query that the filter takes to use, oldest first.
+// each hands the letters of a query that the filter takes to use, oldest first. A file that can not be read does not
+// keep it from the others; it is in the error.
 func (f *letterFilter) each(dir string, use func(letters.Letter) (more bool, err error)) error {
 	box := filepath.Join(dir, letterDir)
 	files, err := letters.List(vfs.OS{}, box)
 	if err != nil {
 		return err //nolint:wrapcheck // names what it did
 	}
+	var faults []error
 	for _, file := range files {
 		if f.batch >= 0 && file.Batch != f.batch {
 			continue
 		}
 		list, err := letters.Read(vfs.OS{}, box, file.Batch)
 		if err != nil {
-			return err //nolint:wrapcheck // names what it did
+			faults = append(faults, err)
+			continue
 		}
 		for _, l := range list {
 			if !f.takes(l) {
 				continue
 			}
 			if more, err := use(l); err != nil || !more {
-				return err
+				return errors.Join(err, faultsOf(faults))
 			}
 		}
 	}
-	return nil
+	return faultsOf(faults)
 }
 
 func (e *env) dlqLsCommand() *cobra.Command {
@@ -87,7 +93,7 @@ func (e *env) dlqLsCommand() *cobra.Command {
 	dataDir, form := e.reading(c)
 	filter := &letterFilter{}
 	filter.flags(c)
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
 		chosen, err := form()
 		if err != nil {
 			return err
@@ -95,50 +101,59 @@ func (e *env) dlqLsCommand() *cobra.Command {
 		if err := filter.check(); err != nil {
 			return err
 		}
-		return e.dlqLs(*dataDir, args, filter, chosen)
+		return e.dlqLs(c.Context(), *dataDir, args, filter, chosen)
 	}
 	return c
 }
 
-func (e *env) dlqLs(dataDir string, args []string, filter *letterFilter, form string) error {
+// dlqLs counts what can be read of a damaged query too; its damage has a line of its own.
+func (e *env) dlqLs(ctx context.Context, dataDir string, args []string, filter *letterFilter, form string) error {
 	names, err := queriesOf(dataDir)
 	if err != nil {
 		return err
 	}
 	if len(args) == 1 {
-		if _, err := queryDir(dataDir, args[0]); err != nil {
+		if _, err := queryThere(dataDir, args[0]); err != nil {
 			return err
 		}
 		names = args
 	}
 	l := listing{columns: []string{"query", "batch", "source", "kind", "letters", "replayed", "first_reason"},
 		right: set("batch", "letters", "replayed")}
+	var faults []error
 	for _, name := range names {
-		dir := filepath.Join(dataDir, name)
-		replayed, err := readReplayed(dir)
-		if err != nil {
-			return err
-		}
-		var row []any // of the group that is being counted
-		err = filter.each(dir, func(x letters.Letter) (bool, error) {
-			again := 0
-			if replayed.anywhere(x) {
-				again = 1
+		dir := engine.DataDirOf(dataDir, name)
+		_, damage := look(ctx, dir)
+		for _, err := range []error{damage, countLetters(&l, name, dir, filter)} {
+			if err != nil {
+				l.add(name, nil, nil, damaged, nil, nil, message(err))
+				faults = append(faults, err)
 			}
-			if row != nil && row[1] == x.Batch && row[2] == x.Source && row[3] == string(x.Kind) {
-				row[4], row[5] = row[4].(int)+1, row[5].(int)+again //nolint:forcetypeassert // put there below
-				return true, nil
-			}
-			row = []any{name, x.Batch, x.Source, string(x.Kind), 1, again, x.Reason}
-			l.add(row...)
-			l.rows[len(l.rows)-1] = row
-			return true, nil
-		})
-		if err != nil {
-			return err
 		}
 	}
-	return l.print(e.stdout, form)
+	return errors.Join(l.print(e.stdout, form), faultsOf(faults))
+}
+
+// countLetters adds a line for each batch, source and kind of a query's letters.
+func countLetters(l *listing, name, dir string, filter *letterFilter) error {
+	replayed, err := readReplayed(dir)
+	if err != nil {
+		return err
+	}
+	var row []any // of the group that is being counted
+	return filter.each(dir, func(x letters.Letter) (bool, error) {
+		again := 0
+		if replayed.anywhere(x) {
+			again = 1
+		}
+		if row != nil && row[1] == x.Batch && row[2] == x.Source && row[3] == string(x.Kind) {
+			row[4], row[5] = row[4].(int)+1, row[5].(int)+again //nolint:forcetypeassert // put there below
+			return true, nil
+		}
+		row = []any{name, x.Batch, x.Source, string(x.Kind), 1, again, x.Reason}
+		l.rows = append(l.rows, row)
+		return true, nil
+	})
 }
 
 func (e *env) dlqShowCommand() *cobra.Command {
@@ -178,9 +193,12 @@ func (e *env) dlqShow(dir string, filter *letterFilter, limit int, form string) 
 		l.add(x.Batch, x.Source, x.Place(), x.Index, string(x.Kind), x.Reason, preview(x, form))
 		return limit == 0 || len(l.rows) < limit, nil
 	})
-	if err != nil {
-		return err
-	}
+	return errors.Join(e.printLetters(&l, objects, form), err)
+}
+
+// printLetters writes letters whole, or as a table of their first bytes.
+func (e *env) printLetters(l *listing, objects []json.RawMessage, form string) error {
+	var err error
 	enc := json.NewEncoder(e.stdout)
 	enc.SetEscapeHTML(false)
 	switch form {

@@ -158,6 +158,9 @@ func cliDoc(root *cobra.Command) string {
 	b.WriteString("\nWhich fault has which exit code: [errors.md](errors.md).\n\n" +
 		"Results go to standard output, messages to standard error. Reading commands print a table on a terminal and one JSON object\n" +
 		"per line otherwise; `-o table|json|jsonl|csv` chooses, `--json` is `-o json`. JSON names are stable: they are only added to.\n" +
+		"JSON has no number for NaN and the infinities: json and jsonl write null for them, where DuckDB's to_json writes a bare NaN or\n" +
+		"Infinity, which JSON readers refuse; csv and tables say NaN, +Inf and -Inf. Output that can not be written, such as to a full\n" +
+		"disk, is OUTPUT_FAILED; when the reader of a pipe has gone, the command just ends.\n" +
 		"`TIDEMILL_DATA_DIR` is the default of `--data-dir`, `NATS_URL` that of `--url`.\n\n## Commands\n")
 	commandDoc(&b, root)
 	return b.String()

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,35 +31,37 @@ func (e *env) reading(c *cobra.Command) (dataDir *string, form func() (string, e
 func (e *env) lsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "ls", Short: "list the queries of a data dir, running or not", Args: noArgs}
 	dataDir, form := e.reading(c)
-	c.RunE = func(*cobra.Command, []string) error {
+	c.RunE = func(c *cobra.Command, _ []string) error {
 		chosen, err := form()
 		if err != nil {
 			return err
 		}
-		return e.ls(*dataDir, chosen)
+		return e.ls(c.Context(), *dataDir, chosen)
 	}
 	return c
 }
 
 // ls needs no lock. A query that can not be read has its fault in its line.
-func (e *env) ls(dataDir, form string) error {
+func (e *env) ls(ctx context.Context, dataDir, form string) error {
 	names, err := queriesOf(dataDir)
 	if err != nil {
 		return err
 	}
 	l := listing{columns: []string{"query", "state", "batches", "rows_in", "rows_out", "late", "dead",
-		"watermark", "last_batch", "log_bytes"},
+		"watermark", "last_batch", "log_bytes", "damage"},
 		right: set("batches", "rows_in", "rows_out", "late", "dead", "log_bytes")}
 	var faults []error
 	for _, name := range names {
 		dir := engine.DataDirOf(dataDir, name)
-		s, err := checkpoint.Inspect(vfs.OS{}, dir)
-		if err != nil {
-			l.add(name, "unusable", nil, nil, nil, nil, nil, nil, nil, nil)
-			faults = append(faults, err)
+		s, damage := look(ctx, dir)
+		if damage != nil {
+			faults = append(faults, damage)
+		}
+		if s == nil {
+			l.add(name, damaged, nil, nil, nil, nil, nil, nil, nil, nil, message(damage))
 			continue
 		}
-		state, _, err := stateOf(dir, s)
+		state, _, err := stateOf(dir, s, damage)
 		if err != nil {
 			return err
 		}
@@ -64,9 +69,9 @@ func (e *env) ls(dataDir, form string) error {
 		if s.Last != nil {
 			t, watermark, last = s.Last.Totals, micros(s.Last.Watermark), stamp(s.LastIntent.Time)
 		}
-		l.add(name, state, t.Batches, t.In, t.Out, t.Late, t.Dead, watermark, last, s.LogBytes)
+		l.add(name, state, t.Batches, t.In, t.Out, t.Late, t.Dead, watermark, last, s.LogBytes, message(damage))
 	}
-	return errors.Join(l.print(e.stdout, form), errors.Join(faults...))
+	return errors.Join(l.print(e.stdout, form), faultsOf(faults))
 }
 
 // queriesOf returns the names of the queries that have a directory, in ascending order.
@@ -78,7 +83,11 @@ func queriesOf(dataDir string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if _, err := os.Stat(filepath.Join(dataDir, entry.Name(), metaFile)); err == nil {
+		if strings.HasPrefix(entry.Name(), droppedPrefix) {
+			continue
+		}
+		dir := filepath.Join(dataDir, entry.Name())
+		if exists(filepath.Join(dir, metaFile)) || orphaned(dir) {
 			names = append(names, entry.Name())
 		}
 	}
@@ -91,14 +100,11 @@ func queryDir(dataDir, query string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range names {
-		if name == query {
-			return engine.DataDirOf(dataDir, name), nil
+	if dir := engine.DataDirOf(dataDir, query); slices.Contains(names, query) {
+		if orphaned(dir) {
+			return "", noMeta(dir)
 		}
-	}
-	if dir := engine.DataDirOf(dataDir, query); query != "" && exists(filepath.Join(dir, "log")) {
-		return "", diag.New(diag.CheckpointUnusable, "%s holds a log, but no %s", dir, metaFile).
-			WithHint("restore the directory from a copy, or start the query anew in another one")
+		return dir, nil
 	}
 	e := diag.New(diag.Usage, "data dir %q has no query %q", dataDir, query)
 	if near := diag.Near(query, names); near != "" {
@@ -107,8 +113,8 @@ func queryDir(dataDir, query string) (string, error) {
 	return "", e.WithHint("tidemill ls lists the queries there")
 }
 
-// stateOf says whether somebody runs a query now, and who.
-func stateOf(dir string, s *checkpoint.Summary) (state, holder string, err error) {
+// stateOf says whether somebody runs a query now, and who. Damage that look found comes before all else.
+func stateOf(dir string, s *checkpoint.Summary, damage error) (state, holder string, err error) {
 	held, err := vfs.Held(dir)
 	if err != nil {
 		return "", "", err //nolint:wrapcheck // names the lock
@@ -117,41 +123,81 @@ func stateOf(dir string, s *checkpoint.Summary) (state, holder string, err error
 	if s.Closed {
 		state = "stopped"
 	}
-	if held == nil {
-		return state, "", nil
+	if held != nil {
+		state, holder = "running", strings.TrimSpace(held.PID+" "+held.Host)
 	}
-	return "running", strings.TrimSpace(held.PID + " " + held.Host), nil
+	if damage != nil {
+		state = damaged
+	}
+	return state, holder, nil
 }
 
-func (e *env) showCommand() *cobra.Command {
-	c := &cobra.Command{Use: "show QUERY",
-		Short: "show where a query stands: offsets, totals, watermarks, state, SQL", Args: exactArgs("QUERY")}
+// queryCommand is a command that looks at one query of a data dir.
+func (e *env) queryCommand(
+	use, short string, run func(ctx context.Context, dataDir, query, form string) error,
+) *cobra.Command {
+	c := &cobra.Command{Use: use + " QUERY", Short: short, Args: exactArgs("QUERY")}
 	dataDir, form := e.reading(c)
-	c.RunE = func(_ *cobra.Command, args []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
 		chosen, err := form()
 		if err != nil {
 			return err
 		}
-		return e.show(*dataDir, args[0], chosen)
+		return run(c.Context(), *dataDir, args[0], chosen)
 	}
 	return c
 }
 
-func (e *env) show(dataDir, query, form string) error {
-	dir, err := queryDir(dataDir, query)
+func (e *env) showCommand() *cobra.Command {
+	return e.queryCommand("show", "show where a query stands: offsets, totals, watermarks, state, SQL", e.show)
+}
+
+// show prints what can be read of a damaged query too.
+func (e *env) show(ctx context.Context, dataDir, query, form string) error {
+	dir, err := queryThere(dataDir, query)
 	if err != nil {
 		return err
 	}
-	s, err := checkpoint.Inspect(vfs.OS{}, dir)
-	if err != nil {
-		return err //nolint:wrapcheck // coded
-	}
-	state, holder, err := stateOf(dir, s)
-	if err != nil {
-		return err
-	}
+	s, damage := look(ctx, dir)
 	fields := listing{columns: []string{"field", "value"}}
 	add := func(name string, value any) { fields.add(name, value) }
+	sql := ""
+	if s == nil {
+		add("query", query)
+		add("state", damaged)
+	} else if sql, err = addSummary(add, dir, s, damage); err != nil {
+		return err
+	}
+	if damage != nil {
+		add("damage", message(damage))
+	}
+	return errors.Join(fields.printFields(e.stdout, form, sql), damage)
+}
+
+// printFields writes the fields of a query, its SQL last.
+func (l *listing) printFields(w io.Writer, form, sql string) error {
+	if form == "table" {
+		_, err := fmt.Fprintf(w, "%s\n%s\n", l.table(), strings.TrimSpace(sql))
+		if err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
+		return nil
+	}
+	if sql != "" {
+		l.add("sql", sql)
+	}
+	if form == "csv" {
+		return l.print(w, form)
+	}
+	return l.printRecord(w, form == "json")
+}
+
+// addSummary adds what a query is and where it stands, and returns its SQL.
+func addSummary(add func(string, any), dir string, s *checkpoint.Summary, damage error) (string, error) {
+	state, holder, err := stateOf(dir, s, damage)
+	if err != nil {
+		return "", err
+	}
 	add("query", s.Meta.Name)
 	add("state", state)
 	if holder != "" {
@@ -168,16 +214,7 @@ func (e *env) show(dataDir, query, form string) error {
 		versions[i] = v.Batch()
 	}
 	add("state_versions", versions)
-	switch form {
-	case "json", "jsonl":
-		add("sql", s.Meta.SQL)
-		return fields.printRecord(e.stdout, form == "json")
-	case "table":
-		fmt.Fprintf(e.stdout, "%s\n%s\n", fields.table(), strings.TrimSpace(s.Meta.SQL))
-		return nil
-	}
-	add("sql", s.Meta.SQL)
-	return fields.print(e.stdout, form)
+	return s.Meta.SQL, nil
 }
 
 // addPosition adds how far the query has come.
@@ -211,20 +248,15 @@ func addPosition(add func(string, any), s *checkpoint.Summary) {
 }
 
 func (e *env) batchesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "batches QUERY",
-		Short: "list the batches that a query's log still has, newest first", Args: exactArgs("QUERY")}
-	dataDir, form := e.reading(c)
-	limit := c.Flags().Int("limit", 20, "most batches to list; 0 for all")
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		chosen, err := form()
-		if err != nil {
-			return err
-		}
-		if *limit < 0 {
-			return diag.New(diag.Usage, "--limit is %d, expected 0 or more", *limit)
-		}
-		return e.batches(*dataDir, args[0], *limit, chosen)
-	}
+	limit := 20
+	c := e.queryCommand("batches", "list the batches that a query's log still has, newest first",
+		func(_ context.Context, dataDir, query, form string) error {
+			if limit < 0 {
+				return diag.New(diag.Usage, "--limit is %d, expected 0 or more", limit)
+			}
+			return e.batches(dataDir, query, limit, form)
+		})
+	c.Flags().IntVar(&limit, "limit", limit, "most batches to list; 0 for all")
 	return c
 }
 
@@ -272,28 +304,21 @@ func offsets(b checkpoint.Replay) string {
 }
 
 func (e *env) slotsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "slots QUERY",
-		Short: "list the slots of a cron or backfill query with their states", Args: exactArgs("QUERY")}
-	dataDir, form := e.reading(c)
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		chosen, err := form()
-		if err != nil {
-			return err
-		}
-		return e.slots(*dataDir, args[0], chosen)
-	}
-	return c
+	return e.queryCommand("slots", "list the slots of a cron or backfill query with their states", e.slots)
 }
 
-func (e *env) slots(dataDir, query, form string) error {
-	dir, err := queryDir(dataDir, query)
+// slots lists what can be read of a damaged query too.
+func (e *env) slots(ctx context.Context, dataDir, query, form string) error {
+	dir, err := queryThere(dataDir, query)
 	if err != nil {
 		return err
 	}
+	_, damage := look(ctx, dir)
 	slots, err := engine.Slots(vfs.OS{}, dataDir, query)
-	if err != nil {
+	if err != nil && slots == nil {
 		return err //nolint:wrapcheck // names the query
 	}
+	faults := []error{damage, err}
 	held, err := vfs.Held(dir)
 	if err != nil {
 		return err //nolint:wrapcheck // names the lock
@@ -302,6 +327,10 @@ func (e *env) slots(dataDir, query, form string) error {
 		"error"},
 		right: set("rows", "attempts", "ms", "batch")}
 	for _, s := range slots {
+		if s.State == engine.SlotDamaged {
+			l.add(nil, nil, s.State, nil, nil, nil, nil, nil, s.Error)
+			continue
+		}
 		state := s.State
 		if state == engine.SlotRunning && held == nil {
 			state = "interrupted"
@@ -309,5 +338,5 @@ func (e *env) slots(dataDir, query, form string) error {
 		l.add(stamp(s.Start), stamp(s.End), state, s.Rows, s.Attempts, s.Millis, s.Batch, stamp(s.Began),
 			s.Error)
 	}
-	return l.print(e.stdout, form)
+	return errors.Join(l.print(e.stdout, form), faultsOf(faults))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
@@ -34,7 +35,7 @@ func (e *env) lint(ctx context.Context, path string) error {
 	return nil
 }
 
-// plans plans the queries and returns all their faults together.
+// plans plans the queries, checks their sinks as a start would, and returns all their faults together.
 func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan,
 	error) {
 	var plans []*planner.Plan
@@ -42,6 +43,9 @@ func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Qu
 	err := withDuck(ctx, func(conn *duck.Conn) error {
 		for _, q := range queries {
 			plan, err := planner.Build(ctx, app, q, conn)
+			if err == nil {
+				err = engine.Check(ctx, engine.Options{Registry: registry(e), Clock: e.clock}, app, plan)
+			}
 			if coded := diag.All(err); coded != nil {
 				faults = append(faults, coded...)
 				continue

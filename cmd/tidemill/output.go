@@ -31,6 +31,8 @@ func (e *env) outputFlags(c *cobra.Command) func() (string, error) {
 	asJSON := c.Flags().Bool("json", false, "the same as -o json")
 	return func() (string, error) {
 		switch {
+		case *asJSON && *form != "" && *form != "json":
+			return "", diag.New(diag.Usage, "--json and -o %s exclude each other", *form)
 		case *asJSON:
 			return "json", nil
 		case *form == "" && e.tty:

@@ -13,20 +13,25 @@ import (
 
 // main runs one command line and returns the process's exit code.
 func (e *env) main(ctx context.Context, args []string) diag.Exit {
+	out := &checked{w: e.stdout}
+	e.stdout = out
 	root := e.root()
 	root.SetArgs(args)
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	err := root.ExecuteContext(ctx)
+	err := out.fault(root.ExecuteContext(ctx))
 	if err == nil {
 		return diag.ExitOK
 	}
 	var code exitError
-	if errors.As(err, &code) {
+	said := errors.As(err, &code)
+	if !said || diag.CodeOf(err) != "" {
+		fmt.Fprintln(e.stderr, diag.Render(err))
+	}
+	if said {
 		return code.exit
 	}
-	fmt.Fprintln(e.stderr, diag.Render(err))
 	return diag.ExitOf(err)
 }
 

@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish,
+			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "consumers": consumers, "answer": answer,
 		},
 	})
 }
@@ -135,6 +135,44 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: publish STREAM SUBJECT FILE")
 	}
+	fill(ts, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]}, AllowAtomicPublish: true}, args[2])
+}
+
+// queue STREAM SUBJECT FILE does the same with a work-queue stream.
+func queue(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: queue STREAM SUBJECT FILE")
+	}
+	fill(ts, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]},
+		Retention: jetstream.WorkQueuePolicy}, args[2])
+}
+
+func fill(ts *testscript.TestScript, config jetstream.StreamConfig, file string) {
+	server(ts, func(ctx context.Context, js jetstream.JetStream) {
+		_, err := js.CreateOrUpdateStream(ctx, config)
+		ts.Check(err)
+		for line := range strings.Lines(ts.ReadFile(file)) {
+			_, err := js.Publish(ctx, config.Subjects[0], []byte(strings.TrimSuffix(line, "\n")))
+			ts.Check(err)
+		}
+	})
+}
+
+// consumers N STREAM compares the number of consumers that a stream has.
+func consumers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: consumers N STREAM")
+	}
+	server(ts, func(ctx context.Context, js jetstream.JetStream) {
+		s, err := js.Stream(ctx, args[1])
+		ts.Check(err)
+		if got := strconv.Itoa(s.CachedInfo().State.Consumers); got != args[0] {
+			ts.Fatalf("%s consumers, not %s", got, args[0])
+		}
+	})
+}
+
+func server(ts *testscript.TestScript, use func(context.Context, jetstream.JetStream)) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
@@ -142,11 +180,23 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	defer conn.Close()
 	js, err := jetstream.New(conn)
 	ts.Check(err)
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]},
-		AllowAtomicPublish: true})
-	ts.Check(err)
-	for line := range strings.Lines(ts.ReadFile(args[2])) {
-		_, err := js.Publish(ctx, args[1], []byte(strings.TrimSuffix(line, "\n")))
-		ts.Check(err)
+	use(ctx, js)
+}
+
+// answer TEXT CODE ARGS… runs tidemill as on a terminal where somebody types TEXT, and compares its exit code.
+func answer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: answer TEXT CODE ARGS…")
+	}
+	e := &env{stdin: strings.NewReader(args[0] + "\n"), stdout: ts.Stdout(), stderr: ts.Stderr(), clock: clock.System{},
+		tty: true, getenv: func(name string) (string, bool) {
+			if name == "TIDEMILL_DATA_DIR" {
+				return ts.MkAbs(".tidemill"), true
+			}
+			v := ts.Getenv(name)
+			return v, v != ""
+		}}
+	if got := strconv.Itoa(int(e.main(context.Background(), args[2:]))); got != args[1] {
+		ts.Fatalf("exit code is %s, not %s", got, args[1])
 	}
 }

@@ -19,7 +19,7 @@ func (r *rig) expect(s Step) error {
 		sink = name
 	}
 	if len(s.Order) != 1 {
-		return errors.New("expect has exactly one of new, all and last")
+		return errors.New("expect has exactly one of new, all, last and table")
 	}
 	var got table
 	switch which := s.Order[0]; which {
@@ -30,6 +30,9 @@ func (r *rig) expect(s Step) error {
 		r.seen[sink] = len(r.sinks.Batches(sink))
 	case "last":
 		got = r.lastBatch(sink)
+		r.seen[sink] = len(r.sinks.Batches(sink))
+	case "table":
+		got = r.table(sink)
 		r.seen[sink] = len(r.sinks.Batches(sink))
 	default:
 		return fmt.Errorf("expect: unknown key %q", which)
@@ -65,6 +68,21 @@ func (r *rig) held(sink string) table {
 	return delivered(all, all)
 }
 
+// table returns what a reader finds who follows the sink's mode: in update mode the last row of each key, in complete
+// mode the last result, in append mode every row.
+func (r *rig) table(sink string) table {
+	all := r.sinks.Batches(sink)
+	t := delivered(nil, all)
+	rows := r.sinks.Rows(sink)
+	if n := len(all); n > 0 && all[n-1].Mode == stream.Update && r.query != nil && r.query.Plan().Stateful() {
+		rows = r.sinks.Table(sink)
+	}
+	for _, row := range rows {
+		t.rows = append(t.rows, cells(t.types, row))
+	}
+	return t
+}
+
 // lastBatch returns the rows of the last executed batch, none if it delivered none.
 func (r *rig) lastBatch(sink string) table {
 	all := r.sinks.Batches(sink)
@@ -82,14 +100,19 @@ func delivered(some, all []sinkmem.Delivered) table {
 	}
 	for _, d := range some {
 		for _, row := range d.Rows {
-			cells := make([]interface{}, len(row))
-			for i, v := range row {
-				cells[i] = cell(t.types[i], v)
-			}
-			t.rows = append(t.rows, cells)
+			t.rows = append(t.rows, cells(t.types, row))
 		}
 	}
 	return t
+}
+
+// cells brings a row to the form in which rows are compared.
+func cells(types []arrow.DataType, row []any) []any {
+	out := make([]any, len(row))
+	for i, v := range row {
+		out[i] = cell(types[i], v)
+	}
+	return out
 }
 
 // tableOf brings a batch run's result to the form that is compared.

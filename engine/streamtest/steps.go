@@ -55,8 +55,10 @@ func (r *rig) runStep(ctx context.Context, s Step) error {
 			_, err := r.query.Step(ctx)
 			return err
 		})
+	case "finish":
+		return r.run(ctx, func(ctx context.Context) error { return r.query.Finish(ctx) })
 	}
-	return fmt.Errorf("run: %v is neither idle nor batch", s.Value)
+	return fmt.Errorf("run: %v is neither idle, batch nor finish", s.Value)
 }
 
 func (r *rig) source(name string) *planner.Source {

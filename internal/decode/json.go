@@ -47,14 +47,8 @@ func (d *Decoder) jsonArray(m mark, msg, shift int) bool {
 		if !d.jsonRow(m, msg, i, shift) {
 			return false
 		}
-		switch d.peek() {
-		case ',':
-			d.p++
-		case ']':
-			d.p++
-			return true
-		default:
-			return d.syntax(`"," or "]"`)
+		if ended, ok := d.ended(']'); ended || !ok {
+			return ok
 		}
 	}
 }
@@ -413,16 +407,12 @@ func (d *Decoder) list(n *node, i, depth int, c byte) bool {
 		if !d.value(n.kids[0], j, depth) {
 			return false
 		}
-		switch d.peek() {
-		case ',':
-			d.p++
-		case ']':
-			d.p++
+		if ended, ok := d.ended(']'); !ok {
+			return false
+		} else if ended {
 			n.setEnd(i, j+1)
 			n.setValid(i)
 			return true
-		default:
-			return d.syntax(`"," or "]"`)
 		}
 	}
 }
@@ -449,16 +439,12 @@ func (d *Decoder) mapping(n *node, i, depth int, c byte) bool {
 		if !d.mapEntry(n, j, depth) {
 			return false
 		}
-		switch d.peek() {
-		case ',':
-			d.p++
-		case '}':
-			d.p++
+		if ended, ok := d.ended('}'); !ok {
+			return false
+		} else if ended {
 			n.setEnd(i, j+1)
 			n.setValid(i)
 			return d.uniqueKeys(n, first, j+1)
-		default:
-			return d.syntax(`"," or "}"`)
 		}
 	}
 }

@@ -24,6 +24,20 @@ func (d *Decoder) peek() byte {
 	return 0
 }
 
+// ended reads what follows an element of an array or object that ends in end: a comma, after which another comes, or
+// the end. If it is neither, ok is false and the reason is noted.
+func (d *Decoder) ended(end byte) (ended, ok bool) {
+	switch d.peek() {
+	case ',':
+		d.p++
+		return false, true
+	case end:
+		d.p++
+		return true, true
+	}
+	return false, d.syntax(`"," or "` + string(rune(end)) + `"`)
+}
+
 // syntax reports what stands at d.p where something else was expected.
 func (d *Decoder) syntax(expected string) bool {
 	if d.p >= len(d.b) {
@@ -236,14 +250,8 @@ func (d *Decoder) skipObject(depth int) bool {
 		if !d.skip(depth) {
 			return false
 		}
-		switch d.peek() {
-		case ',':
-			d.p++
-		case '}':
-			d.p++
-			return true
-		default:
-			return d.syntax(`"," or "}"`)
+		if ended, ok := d.ended('}'); ended || !ok {
+			return ok
 		}
 	}
 }
@@ -261,14 +269,8 @@ func (d *Decoder) skipArray(depth int) bool {
 		if !d.skip(depth) {
 			return false
 		}
-		switch d.peek() {
-		case ',':
-			d.p++
-		case ']':
-			d.p++
-			return true
-		default:
-			return d.syntax(`"," or "]"`)
+		if ended, ok := d.ended(']'); ended || !ok {
+			return ok
 		}
 	}
 }

@@ -47,6 +47,7 @@ const (
 	MissingOption        Code = "MISSING_OPTION"
 	NoStream             Code = "NO_STREAM"
 	OrderByUnsupported   Code = "ORDER_BY_UNSUPPORTED"
+	OutputFailed         Code = "OUTPUT_FAILED"
 	OutOfMemory          Code = "OUT_OF_MEMORY"
 	PlanChanged          Code = "PLAN_CHANGED"
 	ReadFailed           Code = "READ_FAILED"
@@ -112,6 +113,7 @@ func Codes() []Description {
 		{MissingOption, ExitSQL, "a required option is missing"},
 		{NoStream, ExitSQL, "the query reads no source"},
 		{OrderByUnsupported, ExitSQL, "ORDER BY can not be used here on a stream"},
+		{OutputFailed, ExitFailed, "standard output can not be written"},
 		{OutOfMemory, ExitFailed, "a batch needs more memory than memory_limit allows"},
 		{PlanChanged, ExitState, "the query differs from the one its checkpoint was written by"},
 		{ReadFailed, ExitFailed, "a file or a source's data can not be read"},
@@ -128,7 +130,7 @@ func Codes() []Description {
 		{SourceTaken, ExitUsage, "another consumer takes the messages of the work-queue stream already"},
 		{SourceUnreachable, ExitUnreachable, "a source can not be reached"},
 		{SQLInvalid, ExitSQL, "DuckDB refuses the SQL"},
-		{StateCorrupt, ExitState, "a state version is damaged"},
+		{StateCorrupt, ExitState, "a state version, or another file of a query's directory, is damaged"},
 		{UnexpectedToken, ExitSQL, "a statement can not be parsed"},
 		{UnknownColumn, ExitSQL, "a column does not exist"},
 		{UnknownConnector, ExitSQL, "a connector does not exist"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -54,7 +55,8 @@ type Error struct {
 	// Position is the byte offset in the SQL text that was given to the method, or -1 when DuckDB does not
 	// say.
 	Position int
-	// Candidates are the near names or the overloads that DuckDB proposes, in its order.
+	// Candidates are the near names or the overloads that DuckDB proposes, in its order, without the names of its
+	// own catalogue.
 	Candidates []string
 	// Err is the driver's error; nil when the error was found in this package.
 	Err error
@@ -192,11 +194,26 @@ func splitCandidates(text string) (message string, candidates []string) {
 		case strings.HasPrefix(bare, "Candidate bindings:"), strings.HasPrefix(bare, "Candidate tables:"),
 			strings.HasPrefix(bare, "Candidate Entries:"), strings.HasPrefix(bare, "Did you mean "):
 			for _, m := range quotedName.FindAllStringSubmatch(bare, -1) {
-				candidates = append(candidates, strings.ReplaceAll(m[1], `""`, `"`))
+				if name := strings.ReplaceAll(m[1], `""`, `"`); !internal(name) {
+					candidates = append(candidates, name)
+				}
 			}
 		case !overloads:
 			kept = append(kept, line)
 		}
 	}
 	return strings.TrimSpace(strings.Join(kept, "\n")), candidates
+}
+
+// internal reports whether a name that DuckDB proposes, perhaps with its schema or relation before it, is one of its
+// own catalogue or of this program: nobody means those.
+func internal(name string) bool {
+	bare := strings.ToLower(name)
+	if strings.HasPrefix(bare, "pg_catalog.") || strings.HasPrefix(bare, "information_schema.") {
+		return true
+	}
+	bare = bare[strings.LastIndexByte(bare, '.')+1:]
+	return slices.ContainsFunc([]string{"pg_", "duckdb_", "sqlite_", "__"}, func(prefix string) bool {
+		return strings.HasPrefix(bare, prefix)
+	})
 }

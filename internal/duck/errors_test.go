@@ -97,6 +97,37 @@ func TestPositionsInLongAndWideLines(t *testing.T) {
 	require.Equal(t, 180, known)
 }
 
+// TestCandidatesAreNamesOfUsers asks for names that are near those of DuckDB's own catalogue.
+func TestCandidatesAreNamesOfUsers(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{})
+	_, err := c.Exec(t.Context(), "CREATE TABLE pg_clas(a INT); CREATE TABLE usages(a INT)")
+	require.NoError(t, err)
+	for sql, near := range map[string][]string{
+		"SELECT * FROM pg_class_":           nil, // pg_class and the user's pg_clas look alike
+		"SELECT * FROM duckdb_tablse":       nil,
+		"SELECT * FROM sqlite_mastre":       nil,
+		"SELECT * FROM usage":               {"usages"},
+		"SELECT duckdb_setting FROM usages": {"a"},
+	} {
+		_, err := c.Select(t.Context(), sql)
+		var e *Error
+		require.ErrorAs(t, err, &e, sql)
+		for _, name := range e.Candidates {
+			require.False(t, internal(name), "%s: %s", sql, name)
+		}
+		if near != nil {
+			require.Contains(t, strings.Join(e.Candidates, " "), near[0], sql)
+		}
+	}
+	for name, want := range map[string]bool{
+		"pg_type": true, "main.duckdb_tables": true, "pg_catalog.x": true, "information_schema.tables": true,
+		"__in": true, "Sqlite_master": true, "orders": false, "page_views": false, "s.amount": false,
+	} {
+		require.Equal(t, want, internal(name), name)
+	}
+}
+
 func TestParseAdmitsExactlyOneSelect(t *testing.T) {
 	t.Parallel()
 	_, c := openTest(t, Options{Sealed: true})

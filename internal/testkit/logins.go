@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/natsd"
+	"github.com/tidemill/tidemill/stream"
 )
 
 // Login is a way to get into a server: what the server asks for, the connector options that fulfil it, and some that
@@ -38,6 +39,18 @@ type Login struct {
 func Logins(tb testing.TB) []Login {
 	tb.Helper()
 	return []Login{tokenLogin(), nkeyLogin(tb), credentialsLogin(tb), tlsLogin(tb), clientCertLogin(tb)}
+}
+
+// Options are those of a connector, with the secret ones as such.
+func Options(text map[string]string) stream.Options {
+	o := stream.Options{}
+	for name, value := range text {
+		o[name] = value
+		if name == "token" {
+			o[name] = stream.NewSecret("env:TOKEN", value)
+		}
+	}
+	return o
 }
 
 func tokenLogin() Login {

@@ -7,24 +7,37 @@ import (
 	"path/filepath"
 )
 
-// OS is the machine's file system. New files have mode 0600 and new directories 0700. The zero value is
-// ready.
-type OS struct{}
+// OS is the machine's file system. New files have mode 0600 and new directories 0700, unless Shared made it. The zero
+// value is ready.
+type OS struct{ shared bool }
 
 var _ FS = OS{}
 
+// Shared returns fsys for what others are to read: on the machine's own file system, new files have mode 0666 and new
+// directories 0777, both less the process's umask. Any other file system is returned as it is.
+func Shared(fsys FS) FS {
+	if _, ok := fsys.(OS); ok {
+		return OS{shared: true}
+	}
+	return fsys
+}
+
 // Create makes a file for writing, or empties the one that is there. The file may be read as well.
-func (OS) Create(name string) (File, error) {
-	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+func (o OS) Create(name string) (File, error) {
+	mode := fs.FileMode(0o600)
+	if o.shared {
+		mode = 0o666
+	}
+	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, mode)
 }
 
 // Append opens a file for writing at its end. It must exist. The file may be read as well.
 func (OS) Append(name string) (File, error) {
-	return openOS(name, os.O_RDWR|os.O_APPEND)
+	return openOS(name, os.O_RDWR|os.O_APPEND, 0)
 }
 
 // Open opens a file for reading.
-func (OS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY) }
+func (OS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY, 0) }
 
 // Rename moves a file over newname. It is durable after SyncDir of both directories.
 func (OS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
@@ -48,7 +61,7 @@ func (OS) Remove(name string) error { return os.Remove(name) }
 // Truncate cuts a file to size bytes. It is durable after a Sync of the file.
 func (OS) Truncate(name string, size int64) error { return os.Truncate(name, size) }
 
-// MkdirAll makes a directory and its parents with mode 0700. On return the names it made are durable, and so
+// MkdirAll makes a directory and its parents. On return the names it made are durable, and so
 // is the one name that a crash in the middle of an earlier call may have left in memory only.
 func (o OS) MkdirAll(dir string) error {
 	dir = filepath.Clean(dir)
@@ -71,7 +84,11 @@ func (o OS) MkdirAll(dir string) error {
 	if err := o.MkdirAll(parent); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	mode := fs.FileMode(0o700)
+	if o.shared {
+		mode = 0o777
+	}
+	if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return o.SyncDir(parent)
@@ -102,8 +119,8 @@ func (OS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func openOS(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
+func openOS(name string, flag int, mode fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, mode)
 	if err != nil {
 		return nil, err
 	}

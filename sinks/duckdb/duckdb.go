@@ -79,8 +79,9 @@ func newSink(pool *Pool, cfg stream.SinkConfig) (stream.Sink, error) {
 	case strings.EqualFold(s.table, markers), strings.EqualFold(s.table, incoming), strings.ContainsRune(s.table, 0):
 		return nil, diag.New(diag.BadOption, "sink %q: the table can not have the name %q", cfg.Name, s.table)
 	case cfg.Mode == stream.Update && len(cfg.Keys) == 0:
-		return nil, diag.New(diag.SinkMode, "sink %q: update mode needs key columns, the result has none", cfg.Name).
-			WithHint("select the columns of GROUP BY too, or use OUTPUT MODE COMPLETE")
+		return nil, diag.New(diag.SinkMode, "sink %q: output mode UPDATE replaces rows by their key, and the result has no column that "+
+			"names a row", cfg.Name).
+			WithHint("select the columns of GROUP BY as they are, or use OUTPUT MODE COMPLETE")
 	}
 	for _, f := range cfg.Schema.Fields() {
 		if strings.EqualFold(f.Name, slotColumn) {
@@ -109,7 +110,7 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	if s.file != nil {
 		return fmt.Errorf("open sink %s: it is open", s.cfg.Name)
 	}
-	if err := (vfs.OS{}).MkdirAll(filepath.Dir(s.path)); err != nil {
+	if err := vfs.Shared(vfs.OS{}).MkdirAll(filepath.Dir(s.path)); err != nil {
 		return diag.Wrap(diag.SinkFailed, err, "sink %q: make folder of %q", s.cfg.Name, s.path)
 	}
 	file, err := s.pool.acquire(ctx, s.path)

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -41,7 +42,7 @@ func Parquet() stream.SinkConnector {
 
 // JSON returns the connector that writes files with one JSON object per line.
 func JSON() stream.SinkConnector {
-	return connector("json", "Files with one JSON object per line in a folder.", "partition_by = 'day'")
+	return connector("json", "Files with one JSON object per line in a folder. JSON has no NaN and no infinities: they become null.", "partition_by = 'day'")
 }
 
 // CSV returns the connector that writes CSV files.
@@ -55,7 +56,8 @@ func CSV() stream.SinkConnector {
 func connector(kind, summary, example string, own ...stream.Field) stream.SinkConnector {
 	fields := append([]stream.Field{
 		{Name: "path", Type: stream.String, Required: true, Fixed: true, Summary: "Folder on a local disk; made if it is not there. It belongs to one sink of one query."},
-		{Name: "partition_by", Type: stream.List, Summary: "Columns of the result that become folders in Hive layout, like country=NO; they are left out of the files."},
+		{Name: "partition_by", Type: stream.List, Summary: "Columns of the result that become folders in Hive layout, like country=NO; they are left out of the files. " +
+			"A folder's name is cut to 200 bytes: a longer value ends in ~ and a hash there, so keep it in another column too if you need all of it."},
 	}, own...)
 	fields = append(fields,
 		stream.Field{Name: "compact", Type: stream.Bool, Default: "false", Summary: "Whether small files are merged into larger ones as they gather."},
@@ -76,6 +78,7 @@ func connector(kind, summary, example string, own ...stream.Field) stream.SinkCo
 			if err != nil {
 				return nil, err
 			}
+			cfg.FS = vfs.Shared(cfg.FS) // other programs read what is written
 			return &sink{cfg: cfg, opt: opt, made: map[string]bool{}}, nil
 		},
 	}
@@ -136,6 +139,10 @@ func partitionColumns(cfg stream.SinkConfig) ([]int, error) {
 			return nil, diag.New(diag.BadOption, "sink %q: partition_by names %q twice", cfg.Name, name)
 		}
 		seen[name] = true
+		if len(escape(name)) > partitionName {
+			return nil, diag.New(diag.BadOption, "sink %q: the name of column %q is too long for a folder's name", cfg.Name, name).
+				WithHint("give the column a shorter name with AS")
+		}
 		if t := cfg.Schema.Field(at[0]).Type; !partitionable(t) {
 			return nil, diag.New(diag.BadOption, "sink %q: column %q of type %s can not name folders",
 				cfg.Name, name, t).

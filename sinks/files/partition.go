@@ -2,6 +2,8 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +22,7 @@ const (
 	hiveNull       = "__HIVE_DEFAULT_PARTITION__" // what Hive, Spark and DuckDB write for NULL
 	partitionsMax  = 10_000                       // folders that one batch may write to
 	partitionBytes = 200                          // of one encoded name=value; file systems allow 255
+	partitionName  = 100                          // of these, most that the encoded name may take
 )
 
 // group is the part of a batch that goes to one folder.
@@ -47,10 +50,7 @@ func split(ctx context.Context, records []arrow.Record, schema *arrow.Schema, pa
 	byDir := map[string]*group{}
 	var groups []*group
 	for _, r := range records {
-		rows, err := rowsByDir(r, partition)
-		if err != nil {
-			return groups, err
-		}
+		rows := rowsByDir(r, partition)
 		wide := project(r, schema, partition)
 		for _, dir := range sortedKeys(rows) {
 			g := byDir[dir]
@@ -71,31 +71,29 @@ func split(ctx context.Context, records []arrow.Record, schema *arrow.Schema, pa
 	slices.SortFunc(groups, func(a, b *group) int { return strings.Compare(a.dir, b.dir) })
 	if len(groups) > partitionsMax {
 		return groups, diag.New(diag.SinkFailed, "one batch has rows for %d folders, more than %d", len(groups), partitionsMax).
-			WithHint("partition by a column with fewer values, or take smaller batches")
+			WithNote("nothing of the batch was written; it is tried again at every start").
+			WithHint("change partition_by to columns with fewer values and start again: the batch then runs with it")
 	}
 	return groups, nil
 }
 
-func rowsByDir(r arrow.Record, partition []int) (map[string][]int32, error) {
+func rowsByDir(r arrow.Record, partition []int) map[string][]int32 {
 	rows := map[string][]int32{}
 	var dir strings.Builder
 	for i := range int(r.NumRows()) {
 		dir.Reset()
 		for _, c := range partition {
-			segment, err := hiveSegment(r.ColumnName(c), r.Column(c), i)
-			if err != nil {
-				return nil, err
-			}
-			dir.WriteString(segment)
+			dir.WriteString(hiveSegment(r.ColumnName(c), r.Column(c), i))
 			dir.WriteByte('/')
 		}
 		rows[dir.String()] = append(rows[dir.String()], int32(i)) //nolint:gosec // a record has fewer rows
 	}
-	return rows, nil
+	return rows
 }
 
-// hiveSegment returns name=value with everything percent-encoded that could mean something to a path.
-func hiveSegment(name string, column arrow.Array, row int) (string, error) {
+// hiveSegment returns name=value with everything percent-encoded that could mean something to a path, and a value that
+// is too long cut.
+func hiveSegment(name string, column arrow.Array, row int) string {
 	value := hiveNull
 	if column.IsValid(row) {
 		value = escape(hiveText(column, row))
@@ -103,14 +101,23 @@ func hiveSegment(name string, column arrow.Array, row int) (string, error) {
 			value = fmt.Sprintf("%%%02X", value[0]) + value[1:]
 		}
 	}
-	segment := escape(name) + "=" + value
-	if len(segment) > partitionBytes {
-		return "", diag.New(diag.SinkFailed, "partition column %q has a value of %d bytes, too long for a folder's name",
-			name, len(value)).
-			WithNote("it begins with %.60q", value).
-			WithHint("partition by a column with short values")
+	head := escape(name) + "="
+	return head + shorten(value, partitionBytes-len(head))
+}
+
+// shorten cuts an encoded value that is too long for a folder's name, and ends it in '~' and a hash of all of it:
+// different values stay different folders. No other value has a '~', which escape encodes.
+func shorten(value string, bytesMax int) string {
+	if len(value) <= bytesMax {
+		return value
 	}
-	return segment, nil
+	sum := sha256.Sum256([]byte(value))
+	tail := "~" + hex.EncodeToString(sum[:8])
+	cut := value[:bytesMax-len(tail)]
+	if at := strings.LastIndexByte(cut, '%'); at >= len(cut)-2 && at >= 0 { // not in the middle of %XX
+		cut = cut[:at]
+	}
+	return cut + tail
 }
 
 // hiveText is the value as DuckDB would cast it to VARCHAR, so that reading the folder gives the same value.

@@ -21,7 +21,7 @@ func Connector() stream.SinkConnector {
 				"Default: the stream's name in lower case, in update mode followed by the key."},
 		{Name: "payload", Type: stream.Enum, Values: []string{"json", "ndjson", "arrow"},
 			Summary: "One JSON object per message, JSON lines, or an Arrow IPC stream. Default ndjson, in update" +
-				" mode json, the only one it has."},
+				" mode json, the only one it has. In JSON, NaN and the infinities are null."},
 		{Name: "rows_per_message", Type: stream.Int, Default: "1000", Min: 1, Max: 1_000_000,
 			Summary: "Most rows in one message of ndjson or arrow. Large rows make it fewer."},
 		{Name: "create", Type: stream.Bool, Default: "true",
@@ -33,9 +33,9 @@ func Connector() stream.SinkConnector {
 		Spec: stream.Spec{
 			Name:    "jetstream",
 			Summary: "Writes to a NATS JetStream stream.",
-			Guarantee: "exactly once: a batch and its marker are one atomic batch of up to 999 messages, larger ones " +
-				"are staged and sent in such chunks; without atomic batches (server before 2.12, or a stream without " +
-				"allow_atomic) readers may see half a batch and the stream must have no other writer",
+			Guarantee: "Exactly once: a batch and its marker are one atomic batch of up to 999 messages, larger ones " +
+				"are staged and sent in such chunks. Without atomic batches (server before 2.12, or a stream without " +
+				"allow_atomic) readers may see half a batch and the stream must have no other writer.",
 			Fields:  append(fields, stream.NATSFields()...),
 			Example: "CREATE SINK big_orders WITH (connector = 'jetstream', stream = 'BIG', subject = 'big.{country}')",
 		},

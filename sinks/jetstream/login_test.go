@@ -7,7 +7,6 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/testkit"
-	"github.com/tidemill/tidemill/stream"
 )
 
 func TestLogins(t *testing.T) {
@@ -15,11 +14,11 @@ func TestLogins(t *testing.T) {
 		t.Run(login.Name, func(t *testing.T) {
 			srv := testkit.StartNATS(t, login.Server)
 			srv.LogIn(login.Good)
-			f := newFixture(t, srv.URL(), options(login.Good))
+			f := newFixture(t, srv.URL(), testkit.Options(login.Good))
 			f.write(f.open(), 0, 1)
 			require.Equal(t, []int64{1}, rows(t, srv))
 			for _, wrong := range login.Wrong {
-				f = newFixture(t, srv.URL(), options(wrong))
+				f = newFixture(t, srv.URL(), testkit.Options(wrong))
 				err := f.make().Open(t.Context(), f.owner)
 				requireCode(t, diag.SinkUnreachable, err)
 				require.False(t, diag.Temporary(err))
@@ -30,15 +29,4 @@ func TestLogins(t *testing.T) {
 			}
 		})
 	}
-}
-
-func options(text map[string]string) stream.Options {
-	o := stream.Options{}
-	for name, value := range text {
-		o[name] = value
-		if name == "token" {
-			o[name] = stream.NewSecret("env:TOKEN", value)
-		}
-	}
-	return o
 }

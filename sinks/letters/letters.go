@@ -285,7 +285,7 @@ func parse(path string, data []byte) ([]Letter, error) {
 		line++
 		var l Letter
 		if err := json.Unmarshal(text, &l); err != nil {
-			return nil, diag.Wrap(diag.ReadFailed, err, "dead letters %s, line %d", path, line).
+			return nil, diag.Wrap(diag.StateCorrupt, err, "dead letters %s, line %d", path, line).
 				WithHint("the file has been changed since it was written; remove the line or the file")
 		}
 		list = append(list, l)

@@ -130,7 +130,7 @@ func TestDamaged(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, vfs.WriteFile(mem, dir+"/0000000000000001.ndjson", []byte("{\"source\":\"s\"}\n{oops\n")))
 	_, err = Read(mem, dir, 1)
-	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
+	require.Equal(t, diag.StateCorrupt, diag.CodeOf(err))
 	require.ErrorContains(t, err, "line 2")
 }
 

@@ -30,9 +30,9 @@ func Connector() stream.SourceConnector {
 		Spec: stream.Spec{
 			Name:    "jetstream",
 			Summary: "Reads a NATS JetStream stream.",
-			Guarantee: "replays any range exactly for as long as the stream keeps it; a lost, purged or replaced " +
-				"range is noticed, except that gaps inside a filtered read are not; what work-queue and interest streams " +
-				"give (server from 2.14) is spooled, and acknowledged only up to the newest state version",
+			Guarantee: "Replays any range exactly for as long as the stream keeps it; a lost, purged or replaced " +
+				"range is noticed, except that gaps inside a filtered read are not. What work-queue and interest streams " +
+				"give (server from 2.14) is spooled, and acknowledged only up to the newest state version.",
 			Fields: append(fields, stream.NATSFields()...),
 			Example: "CREATE SOURCE orders (id BIGINT, country VARCHAR, amount DOUBLE, ts TIMESTAMP,\n" +
 				"  WATERMARK FOR ts AS ts - INTERVAL '10 seconds')\n" +

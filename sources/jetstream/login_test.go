@@ -9,7 +9,6 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/testkit"
-	"github.com/tidemill/tidemill/stream"
 )
 
 func TestLogins(t *testing.T) {
@@ -19,11 +18,11 @@ func TestLogins(t *testing.T) {
 			s.LogIn(login.Good)
 			s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 			numbered(s, "s.a", 1, 3)
-			good := open(t, s, options(login.Good))
+			good := open(t, s, testkit.Options(login.Good))
 			require.Equal(t, counted(1, 3), payloads(read(t, good, 0, 3, "").Messages))
 			for _, wrong := range login.Wrong {
 				began := time.Now()
-				_, err := open(t, s, options(wrong)).Start(t.Context())
+				_, err := open(t, s, testkit.Options(wrong)).Start(t.Context())
 				requireCode(t, diag.SourceUnreachable, err)
 				require.False(t, diag.Temporary(err))
 				require.NotEmpty(t, diag.All(err)[0].Hint)
@@ -35,15 +34,4 @@ func TestLogins(t *testing.T) {
 			}
 		})
 	}
-}
-
-func options(text map[string]string) stream.Options {
-	o := stream.Options{}
-	for name, value := range text {
-		o[name] = value
-		if name == "token" {
-			o[name] = stream.NewSecret("env:TOKEN", value)
-		}
-	}
-	return o
 }

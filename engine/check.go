@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Check makes of a planned query of app the checks that Open makes before it touches anything outside: whether its
+// sinks take its mode, its keys, its columns and its slots, and whether it would read its own output. It returns all
+// faults that have a code together, each with its place. Nothing is read or written.
+func Check(ctx context.Context, opt Options, app *planner.App, plan *planner.Plan) error {
+	q, err := newQuery(opt.withDefaults(), app, plan.Query)
+	if err != nil {
+		return err
+	}
+	q.plan = plan
+	if err := q.checkLoop(); err != nil {
+		return err
+	}
+	if plan.SlotBound {
+		if err := q.checkSlots(); err != nil {
+			return err
+		}
+	}
+	schema, err := planSchema(plan)
+	if err != nil {
+		return placed(err, app.Text, q.def.Span)
+	}
+	var faults diag.List
+	for i := range q.def.Sinks {
+		sink, err := q.connectSink(ctx, i, "", schema, nil)
+		if err == nil {
+			err = sink.Close()
+		}
+		coded := diag.All(placed(err, app.Text, q.def.SinkSpan[i]))
+		if err != nil && coded == nil {
+			return err
+		}
+		faults = append(faults, coded...)
+	}
+	return faults.Err()
+}
+
+// placed gives a coded error the place it lacks.
+func placed(err error, text *diag.Text, span diag.Span) error {
+	var coded *diag.Error
+	if errors.As(err, &coded) && coded.Source == nil {
+		coded.At(text, span)
+	}
+	return err
+}
+
+// connectSink makes the query's i-th sink, which touches nothing before its Open.
+func (q *Query) connectSink(ctx context.Context, i int, dir string, schema *arrow.Schema, stage stream.Stager) (
+	stream.Sink, error) {
+	name := q.def.Sinks[i]
+	def := findSink(q.app, name)
+	connector, ok := q.opt.Registry.Sinks[def.Connector]
+	if !ok {
+		return nil, diag.New(diag.UnknownConnector, "sink %q: connector %q is not in this build", name, def.Connector).
+			At(q.app.Text, q.def.SinkSpan[i])
+	}
+	sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: def.Options, Schema: schema,
+		Keys: q.plan.Keys, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
+		Dir: dir, Log: q.opt.Log.With("sink", name), Stage: stage})
+	if err != nil {
+		return nil, fmt.Errorf("open sink %q: %w", name, err)
+	}
+	return sink, nil
+}
