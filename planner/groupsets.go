@@ -91,6 +91,37 @@ func (g *grouping) inSet(set int) []string {
 	return items
 }
 
+// emptySet returns the number of the grouping set without keys, or -1.
+func (g *grouping) emptySet() int {
+	return slices.IndexFunc(g.sets, func(set []int) bool { return len(set) == 0 })
+}
+
+// seed is what makes the group of all rows before there is one, as an aggregate without GROUP BY has its row. It has
+// no position, so that it counts as no row.
+func (g *grouping) seed(set int) string {
+	var items []string
+	null := func(name, typ string) {
+		items = append(items, "CAST(NULL AS "+typ+") AS "+duck.QuoteIdent(name))
+	}
+	for i, k := range g.a.keys {
+		if i == len(g.keys) {
+			items = append(items, fmt.Sprintf("CAST(%d AS INTEGER) AS %s", set+1, duck.QuoteIdent(k.Name)))
+			continue
+		}
+		null(k.Name, k.Type)
+	}
+	for _, p := range g.a.partials {
+		null(p.Name, p.Type)
+	}
+	if g.a.rows != nil {
+		for _, v := range g.a.rows.columns {
+			null(v.Name, v.Type)
+		}
+	}
+	null(PosColumn, "BIGINT")
+	return "SELECT " + strings.Join(items, ", ") + "\nWHERE NOT EXISTS (FROM " + g.a.state() + ")"
+}
+
 // isGrouping reports whether an expression is GROUPING(...) or GROUPING_ID(...).
 func isGrouping(t tree) bool { return t.str("type") == "GROUPING_FUNCTION" }
 

@@ -23,6 +23,7 @@ type aggregate struct {
 	values   []value   // __a1 ...: the aggregates' values from the partials
 	emits    groups
 	numbered bool // the emitted groups carry __pos
+	seeded   bool // the group of all rows is there before any row is
 
 	marks  []mark   // what is known of each key
 	shown  []string // the partial column that a key is shown by, or ""
@@ -143,7 +144,7 @@ func (g *grouping) statements() error {
 // operator is the finished operator. With old, what the touched groups were before the batch is wanted too.
 func (a *aggregate) operator(old bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("aggregate %d", a.n), Tables: a.tables(), Timed: a.timed(),
-		Layout: a.layout(), Global: len(a.keys) == 0}
+		Layout: a.layout(), Global: len(a.keys) == 0 || a.seeded}
 	touched := []string{a.in}
 	op.Steps = []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
 		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: touched}}
@@ -247,6 +248,10 @@ func (g *grouping) inputSQL() string {
 	for set := range max(1, len(g.sets)) {
 		selects = append(selects, "SELECT "+strings.Join(append(g.inSet(set), rest...), ",\n  ")+"\n"+strings.TrimSpace(g.fromSQL))
 	}
+	if set := g.emptySet(); set >= 0 {
+		selects = append(selects, g.seed(set))
+		g.a.seeded = true
+	}
 	return g.c.chain(strings.Join(selects, "\nUNION ALL\n"))
 }
 
@@ -323,7 +328,11 @@ func (a *aggregate) outSQL(groups string) string {
 	if a.rows == nil {
 		return sql
 	}
-	return sql + "\nJOIN (" + a.heldSQL(groups) + "\n) h ON " + a.sameKeys("g", "h")
+	join := "\nJOIN ("
+	if a.seeded {
+		join = "\nLEFT JOIN ("
+	}
+	return sql + join + a.heldSQL(groups) + "\n) h ON " + a.sameKeys("g", "h")
 }
 
 // position numbers emitted groups for the operators above. Closed groups come in the order of their times, whatever
@@ -406,6 +415,9 @@ func (r *keptRows) finish(a *aggregate, single bool) {
 	}
 	keys := append(a.keyNames(""), BatchColumn)
 	r.chunk = "SELECT " + strings.Join(items, ", ") + " FROM " + a.in + a.live()
+	if a.seeded {
+		r.chunk += " WHERE " + PosColumn + " IS NOT NULL"
+	}
 	if len(a.keys) > 0 {
 		r.chunk += " GROUP BY " + strings.Join(keys[:len(a.keys)], ", ")
 	} else {

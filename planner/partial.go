@@ -154,9 +154,15 @@ func (p *partialCall) keep() (bool, error) {
 		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"),
 			"product("+p.g.inOrder()+")"))
 	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
-		typ := p.f.typ
+		typ, of := p.f.typ, "%s"
+		if manyFaced(typ) { // the first of equal values is shown
+			if !p.g.s.main.arrives {
+				return false, nil
+			}
+			of = p.g.inOrder()
+		}
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"),
-			"CAST("+p.name+"(%s) AS "+typ+")"))
+			"CAST("+p.name+"("+of+") AS "+typ+")"))
 	case "first", "last", "any_value", "arbitrary":
 		if p.ordered || p.filter != "" && p.name != "any_value" || !p.g.s.main.arrives {
 			return false, nil
@@ -320,6 +326,9 @@ func (g *grouping) keepRows(call tree, f *value) error {
 	}
 	f.held = sql
 	f.expr = "CAST(h." + duck.QuoteIdent(f.name) + " AS " + f.typ + ")"
+	if strings.Contains(held.function(), "count") {
+		f.expr = "coalesce(" + f.expr + ", 0)" // of a group without rows
+	}
 	return nil
 }
 
