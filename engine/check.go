@@ -68,7 +68,7 @@ func (q *Query) connectSink(ctx context.Context, i int, dir string, schema *arro
 			At(q.app.Text, q.def.SinkSpan[i])
 	}
 	sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: def.Options, Schema: schema,
-		Keys: q.plan.Keys, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
+		Keys: q.plan.Keys, Unnamed: q.plan.Unnamed, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
 		Dir: dir, Log: q.opt.Log.With("sink", name), Stage: stage})
 	if err != nil {
 		return nil, fmt.Errorf("open sink %q: %w", name, err)

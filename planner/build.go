@@ -372,7 +372,7 @@ func (c *compiler) planChanges(p *Plan, rel *relation) error {
 		}
 	}
 	if rel.many || rel.keyed == nil || !rel.named(seen) {
-		p.Keys = nil
+		p.Keys, p.Unnamed = nil, true
 	}
 	p.Retracts = rel.filtered || rel.retracts
 	if p.Retracts && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {

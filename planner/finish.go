@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -14,7 +13,7 @@ func (g *grouping) finish() (tree, *relation, error) {
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
 		filtered: g.node.sub("having") != nil, ordered: true, single: !unnests(tree{"select_list": itemList(g.items)}),
 		tables: []string{g.a.out()}, arrives: g.a.emits == closedGroups, change: g.a.emits == touchedGroups,
-		keyed: slices.Concat([]mark{}, g.a.marks), many: unnests(tree{"select_list": itemList(g.items)})}
+		keyed: append([]mark{}, g.a.marks...), many: unnests(tree{"select_list": itemList(g.items)})}
 	if g.a.timed() {
 		rel.nulls = nil
 	}

@@ -150,7 +150,7 @@ func (g *grouping) groupRelation() (*relation, error) {
 	g.a.numbered = true
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
 		filtered: g.node.sub("having") != nil, single: g.a.emits == touchedGroups, pos: true, tables: []string{g.a.out()},
-		arrives: g.a.emits == closedGroups, change: g.a.emits == touchedGroups, keyed: slices.Concat([]mark{}, g.a.marks), name: g.a.out(),
+		arrives: g.a.emits == closedGroups, change: g.a.emits == touchedGroups, keyed: append([]mark{}, g.a.marks...), name: g.a.out(),
 		posType: g.a.positionType(), node: g.describeNode()}
 	if g.a.timed() {
 		rel.nulls = nil

@@ -118,6 +118,7 @@ type SinkConfig struct {
 	Options Options
 	Schema  *arrow.Schema // of the result, without the op column
 	Keys    []int         // in update mode
+	Unnamed bool          // in update mode, rows replace earlier ones, but the result has no columns that name them
 	Mode    Mode
 	Clock   clock.Clock
 	FS      vfs.FS

@@ -33,6 +33,11 @@ func parseTemplate(cfg stream.SinkConfig, text string) (template, error) {
 	wrong := func(format string, args ...any) error {
 		return diag.New(diag.BadOption, "subject %q of sink %q %s", text, cfg.Name, fmt.Sprintf(format, args...))
 	}
+	if cfg.Mode == stream.Update && cfg.Unnamed {
+		return template{}, diag.New(diag.SinkMode, "sink %q: output mode UPDATE writes each row to the subject of its key, "+
+			"and the result has no columns that name its rows", cfg.Name).
+			WithHint("select every GROUP BY column as it is, or use OUTPUT MODE APPEND")
+	}
 	if cfg.Mode == stream.Update && !strings.Contains(text, "{") {
 		for _, k := range cfg.Keys {
 			text += ".{" + cfg.Schema.Field(k).Name + "}"
