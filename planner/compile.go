@@ -85,6 +85,7 @@ type relation struct {
 	sources  []string
 	nulls    []string // those of sources whose rows may come out without event time
 	node     *Node
+	hop      *hopWindows // set where the rows are those of hop() itself
 }
 
 // mark says what is known of a column.

@@ -86,6 +86,7 @@ func (r *relation) renamed(columns []any) *relation {
 		return r
 	}
 	out := *r
+	out.hop = nil
 	out.cols = append([]duck.Column(nil), r.cols...)
 	out.marks = map[string]mark{}
 	for i := range out.cols {
@@ -175,6 +176,7 @@ func (c *compiler) named(node tree, rel *relation, hint string) (*relation, erro
 		return nil, err
 	}
 	out := *rel
+	out.hop = nil
 	out.name = c.fresh(hint)
 	c.define(out.name, sql)
 	return &out, nil

@@ -22,8 +22,9 @@ type aggregate struct {
 	time     *timeKey  // which key closes a group; nil when nothing does
 	values   []value   // __a1 ...: the aggregates' values from the partials
 	emits    groups
-	numbered bool // the emitted groups carry __pos
-	seeded   bool // the group of all rows is there before any row is
+	numbered bool   // the emitted groups carry __pos
+	panes    *panes // for hop()
+	seeded   bool   // the group of all rows is there before any row is
 
 	marks  []mark   // what is known of each key
 	shown  []string // the partial column that a key is shown by, or ""
@@ -133,6 +134,10 @@ func (g *grouping) statements() error {
 	if a.timed() {
 		a.entry.Late = a.time.mark.late(duck.QuoteIdent(a.time.key))
 	}
+	if a.panes = g.findPanes(); a.panes != nil {
+		g.fromSQL = replaceName(g.fromSQL, a.panes.hop.name, duck.QuoteIdent(a.panes.hop.panes))
+		a.entry.Many = len(g.s.aliases) > 1
+	}
 	a.input = g.inputSQL()
 	a.from = g.s.main.tables
 	if a.rows != nil {
@@ -148,6 +153,9 @@ func (a *aggregate) operator(old bool) *Operator {
 	touched := []string{a.in}
 	op.Steps = []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
 		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: touched}}
+	if a.panes != nil {
+		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(), Rows: touched})
+	}
 	if old {
 		op.Steps = append(op.Steps, Step{Title: "touched groups as they were", Table: oldTable(a.n),
 			SQL: a.outSQL("SELECT s.* FROM " + a.state() + " s" + a.touched("s")), Rows: touched})
@@ -269,7 +277,7 @@ func (a *aggregate) touched(alias string) string {
 	if len(a.keys) == 0 {
 		return ""
 	}
-	return " SEMI JOIN " + a.in + " i ON " + a.sameKeys(alias, "i")
+	return " SEMI JOIN " + a.delta() + " i ON " + a.sameKeys(alias, "i")
 }
 
 func (a *aggregate) mergeSQL() string {
@@ -283,7 +291,10 @@ func (a *aggregate) mergeSQL() string {
 	}
 	from := "SELECT " + list(a.keyNames("s."), prefixed, []string{"CAST(-1 AS BIGINT) AS " + PosColumn}) +
 		"\n  FROM " + a.state() + " s" + a.touched("s") +
-		"\n  UNION ALL\n  SELECT " + list(keys, columns, []string{PosColumn}) + " FROM " + a.in + a.live()
+		"\n  UNION ALL\n  SELECT " + list(keys, columns, []string{PosColumn}) + " FROM " + a.delta()
+	if a.panes == nil {
+		from += a.live()
+	}
 	group := ""
 	if len(keys) > 0 {
 		group = "\nGROUP BY " + strings.Join(keys, ", ")

@@ -137,6 +137,14 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		ordered: rel.ordered &&
 			name == "tumble", filtered: rel.filtered, collated: rel.collated, sources: rel.sources, marks: map[string]mark{}}
 	c.define(out.name, sql)
+	if name == "hop" {
+		slideSQL, _, err := c.interval("hop", "slide", slide)
+		if err != nil {
+			return nil, err
+		}
+		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
+		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
+	}
 	out.cols = append(append(out.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
 		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
 	for k, v := range rel.marks {
