@@ -21,13 +21,17 @@ func (q *Query) admit(ctx context.Context, unlimited bool, until map[string]stre
 			return nil, err
 		}
 		in.Sources[s.def.Name] = rng
-		if rng.From != rng.To {
-			fresh, s.lastNew = true, now
+		fresh = fresh || rng.From != rng.To
+		if rng.From != rng.To || s.behind > 0 {
+			s.lastNew = now
 		}
 	}
 	in.Idle = q.idleSources(now)
 	in.Late = q.pos.evicted
 	in.Watermark = q.advance(q.pos.watermark, q.pos.watermarks, in.Idle)
+	if !fresh {
+		in.Watermark = q.advanceIdle(in.Watermark, now)
+	}
 	if !fresh && (!q.plan.UsesWatermark() || !moved(q.pos.evicted, in.Watermark)) {
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
@@ -46,7 +50,9 @@ func (q *Query) admitSource(
 	rng := stream.Range{From: q.pos.offsets[name], Identity: q.pos.identities[name]}
 	var avail stream.Available
 	err := q.retry(ctx, q.pos.next, func() (err error) {
-		avail, err = s.available(ctx, rng.From, rng.Identity, limit)
+		if avail, err = s.available(ctx, rng.From, rng.Identity, limit); err != nil {
+			s.lastNew = q.opt.Clock.Now() // who can not be asked is not known to be idle
+		}
 		return err
 	})
 	if err != nil {

@@ -18,6 +18,8 @@ type work struct {
 	replay   *checkpoint.Commit // set when a committed batch runs again to rebuild state: nothing is delivered
 	data     map[string]*rows
 	out      *exec.Output
+	executed bool       // the state may have moved
+	overdue  *time.Time // when a newer slot takes the place of this one; nil for never
 	began    time.Time
 	phases   map[string]float64
 }
@@ -56,11 +58,7 @@ func (q *Query) runBatch(ctx context.Context, w *work, logged bool) (Progress, e
 	if err := q.hook(AfterIntent); err != nil {
 		return Progress{}, err
 	}
-	if err := w.phase(q, "getBatch", func() error { return q.fetch(ctx, w) }); err != nil { // 3. exactly (from, to]
-		return Progress{}, err
-	}
-	q.readAhead(ctx, w)
-	if err := w.phase(q, "addBatch", func() error { return q.execute(ctx, w) }); err != nil { // 4. state moves with it
+	if err := q.inTime(ctx, w, q.compute); err != nil { // 3. and 4.
 		return Progress{}, err
 	}
 	if err := q.hook(AfterExecute); err != nil {
@@ -77,6 +75,16 @@ func (q *Query) runBatch(ctx context.Context, w *work, logged bool) (Progress, e
 		return Progress{}, err
 	}
 	return p, q.hook(AfterCommit)
+}
+
+// compute is what of a batch nobody outside can see.
+func (q *Query) compute(ctx context.Context, w *work) error {
+	if err := w.phase(q, "getBatch", func() error { return q.fetch(ctx, w) }); err != nil { // 3. exactly (from, to]
+		return err
+	}
+	q.readAhead(ctx, w)
+	w.executed = true
+	return w.phase(q, "addBatch", func() error { return q.execute(ctx, w) }) // 4. state moves with it
 }
 
 func (q *Query) newWork(in checkpoint.Intent) *work {
@@ -266,10 +274,13 @@ func (q *Query) commit(w *work) (Progress, error) {
 	q.flushAt = q.opt.Clock.Now().Add(commitDelay)
 	q.pos.began = w.began
 	q.published(p)
-	if w.intent.Slot != nil {
-		return p, q.noteSlot(w, SlotDone, nil)
+	if w.intent.Slot == nil {
+		return p, nil
 	}
-	return p, nil
+	if err := q.noteSlot(w, SlotDone, nil); err != nil {
+		return p, err
+	}
+	return p, q.overlapped(w.intent, c)
 }
 
 func (q *Query) newCommit(w *work) checkpoint.Commit {
@@ -299,6 +310,9 @@ func (q *Query) newCommit(w *work) checkpoint.Commit {
 	if w.intent.Slot == nil {
 		c.Watermarks = q.observe(c.Sources)
 		c.Watermark = q.advance(w.intent.Watermark, c.Watermarks, w.intent.Idle)
+	} else {
+		ended := q.opt.Clock.Now().UTC().Truncate(time.Microsecond)
+		c.Ended = &ended
 	}
 	return c
 }

@@ -24,6 +24,9 @@ func Check(ctx context.Context, opt Options, app *planner.App, plan *planner.Pla
 	if err := q.checkLoop(); err != nil {
 		return err
 	}
+	if err := q.checkOverlapOption(); err != nil {
+		return err
+	}
 	if plan.SlotBound {
 		if err := q.checkSlots(); err != nil {
 			return err

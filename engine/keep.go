@@ -117,6 +117,10 @@ func (q *Query) kept(ctx context.Context, k kept) error {
 	for _, in := range q.inputs {
 		in.settle()
 		err := q.retry(ctx, k.batch, func() error { return in.src.Acknowledge(ctx, q.snapshot.offsets[in.def.Name]) })
+		if errors.Is(err, ErrStopped) { // the next version's acknowledgement covers this one's
+			q.log.Warn("source not acknowledged", "source", in.def.Name, "batch", k.batch, "err", err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("acknowledge source %q: %w", in.def.Name, err)
 		}

@@ -10,9 +10,10 @@ import (
 	"github.com/tidemill/tidemill/trigger"
 )
 
-// Run drives the query by its trigger until the trigger ends, Stop is called, ctx is cancelled, or a batch fails.
-// After Stop the batch in flight is finished, and the query is closed cleanly. When ctx is cancelled the batch in
-// flight is given up: the next start runs it again. Run closes the query in every case.
+// Run drives the query by its trigger until the trigger ends, Stop is called, ctx is cancelled, or a batch
+// fails. After Stop the batch in flight is finished, or left to the next start if it waits for a source to
+// come back, and the query is closed cleanly. When ctx is cancelled the batch in flight is given up: the next
+// start runs it again. Run closes the query in every case.
 func (q *Query) Run(ctx context.Context) (err error) {
 	defer func() {
 		q.setState("stopped", nil)
@@ -39,6 +40,10 @@ func (q *Query) loop(ctx context.Context) error {
 		default:
 		}
 		ran, err := q.Step(ctx)
+		if errors.Is(err, ErrStopped) && q.failed == nil {
+			q.log.Warn("stopped while a batch was to be tried again", "batch", q.pos.next, "err", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -64,7 +69,7 @@ func (q *Query) wait(ctx context.Context) error {
 	pause := q.schedule.due(now)
 	polling := pause == 0
 	if polling {
-		pause = q.quiet(now)
+		pause = q.napTime(now)
 	}
 	if !q.flushAt.IsZero() {
 		pause = min(pause, dueIn(now, q.flushAt))
@@ -90,8 +95,8 @@ func (q *Query) wait(ctx context.Context) error {
 
 var errWaited = errors.New("waited long enough") //nolint:gochecknoglobals // a sentinel
 
-// quiet returns how long a query that polls may sleep when its sources can wake it, else the poll interval.
-func (q *Query) quiet(now time.Time) time.Duration {
+// napTime returns how long a query that polls may sleep when its sources can wake it, else the poll interval.
+func (q *Query) napTime(now time.Time) time.Duration {
 	for _, in := range q.inputs {
 		if _, ok := in.src.(stream.Waiter); !ok || in.ahead != nil {
 			return pollInterval
@@ -100,6 +105,9 @@ func (q *Query) quiet(now time.Time) time.Duration {
 	pause := time.Second
 	if timeout := q.def.Options.Duration("idle_timeout"); timeout > 0 {
 		pause = min(pause, timeout/4)
+	}
+	if step := q.def.Options.Duration("idle_advance"); step > 0 {
+		pause = min(pause, step/4)
 	}
 	if q.trigger.Spec().Kind == trigger.Cron {
 		pause = min(pause, q.schedule.due(now))

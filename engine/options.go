@@ -68,6 +68,7 @@ const (
 	AfterSink    = "after_sink"
 	AfterCommit  = "after_commit"
 	AfterState   = "after_state"
+	AfterReplace = "after_replace" // instead of the ones after after_intent: a slot made room for a newer one
 )
 
 // Tunables that are not worth an option: each is explained where it is used.

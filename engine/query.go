@@ -45,8 +45,10 @@ type Query struct {
 	pending  *checkpoint.Replay // a batch that has an Intent but no Commit
 	schedule schedule
 	snapshot snapshots
-	flushAt  time.Time // when the buffered Commit is to be written alone; zero: nothing buffered
-	failed   error     // what broke a batch or a state version off: memory may be ahead of the log, so nothing more runs
+	quiet    quiet
+	flushAt  time.Time            // when the buffered Commit is to be written alone; zero: nothing buffered
+	slots    map[string]SlotState // what is known of each slot, by key; nil until somebody asks
+	failed   error                // what broke a batch or a state version off: memory may be ahead of the log, so nothing more runs
 
 	stop   chan struct{} // closed by Stop
 	stopOn atomic.Bool
@@ -188,7 +190,9 @@ func (q *Query) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q.schedule.start(q, recovery)
+	if err := q.startSchedule(recovery); err != nil {
+		return err
+	}
 	q.snapshot.last = q.opt.Clock.Now()
 	q.setState("running", nil)
 	tell(q.opt.Listener.QueryStarted, Started{Query: q.def.Name, UUID: q.uuid, Epoch: q.epoch, New: recovery.New,

@@ -2,15 +2,16 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
-// retry runs step until it succeeds, fails for good, or has failed as often as the query's retries option allows.
-// Pauses double from backoffFirst to backoffMax. Only faults that say they are temporary are tried again,
-// and none once Stop was called.
+// retry runs step until it succeeds, fails for good, or has failed as often as the query's retries option
+// allows. Pauses double from backoffFirst to backoffMax. Only faults that say they are temporary are tried
+// again, and none once Stop was called: then the error is one of ErrStopped too.
 func (q *Query) retry(ctx context.Context, batch int64, step func() error) error {
 	pause := backoffFirst
 	for attempt := 1; ; attempt++ {
@@ -28,11 +29,27 @@ func (q *Query) retry(ctx context.Context, batch int64, step func() error) error
 			return err
 		}
 		if q.stopOn.Load() {
-			return fmt.Errorf("stopped while batch %d was to be tried again: %w", batch, err)
+			return &stoppedError{batch: batch, err: err}
 		}
 		pause = min(2*pause, backoffMax)
 	}
 }
+
+// ErrStopped is what RunSlot returns when Stop was called while the slot waited to be tried again. Nothing of
+// it had been written, and Close is clean.
+var ErrStopped = errors.New("the query was stopped") //nolint:gochecknoglobals // a sentinel
+
+// stoppedError is a fault that was not tried again because of Stop.
+type stoppedError struct {
+	batch int64
+	err   error
+}
+
+func (e *stoppedError) Error() string {
+	return fmt.Sprintf("stopped while batch %d was to be tried again: %v", e.batch, e.err)
+}
+
+func (e *stoppedError) Unwrap() []error { return []error{ErrStopped, e.err} }
 
 // pause sleeps for d, or until Stop.
 func (q *Query) pause(ctx context.Context, d time.Duration) error {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidemill/tidemill/checkpoint"
@@ -11,12 +12,14 @@ import (
 
 // schedule is where the query stands with its trigger.
 type schedule struct {
-	last  time.Time                // tick of the last turn; zero: none yet
-	until map[string]stream.Offset // end of the run in progress, for AVAILABLE NOW and CRON
-	tick  *time.Time               // the cron tick being worked on
-	ended bool                     // the trigger will never be due again
-	turns int                      // turns taken in this life
-	query *Query
+	last    time.Time                // tick of the last turn, for slots the newest that is decided on; zero: none yet
+	until   map[string]stream.Offset // end of the run in progress, for AVAILABLE NOW and CRON
+	tick    *time.Time               // the cron tick being worked on
+	waiting []trigger.Run            // slots that were decided on and have not begun
+	asked   *trigger.Queue           // what is left when the slot that the trigger asked for has run
+	ended   bool                     // the trigger will never be due again
+	turns   int                      // turns taken in this life
+	query   *Query
 }
 
 // start restores the schedule from the log: the newest tick that a batch ran for.
@@ -30,23 +33,18 @@ func (s *schedule) start(q *Query, r *checkpoint.Recovery) {
 	}
 	if r.LastIntent != nil && r.LastIntent.Tick != nil {
 		s.last = *r.LastIntent.Tick
+		s.waiting = runsOf(r.LastIntent.Waiting)
 	}
 }
 
 func (s *schedule) applied(in checkpoint.Intent) {
+	if s.query != nil && s.query.plan.SlotBound && in.Tick != nil {
+		s.last, s.waiting = *in.Tick, runsOf(in.Waiting)
+		return
+	}
 	if in.Tick != nil && s.query != nil && in.Tick.After(s.last) {
 		s.last = *in.Tick
 	}
-}
-
-// slotTick is what the Intent of a slot says of the trigger. A slot that the trigger did not ask for repeats the tick
-// before, so that the next start knows which ticks were missed.
-func (s *schedule) slotTick() *time.Time {
-	if s.tick == nil && !s.last.IsZero() {
-		last := s.last
-		return &last
-	}
-	return s.tick
 }
 
 // ending reports that reading ahead is of no use.
@@ -56,12 +54,15 @@ func (s *schedule) ending() bool {
 
 // due returns how long to wait until the next turn; zero means now.
 func (s *schedule) due(now time.Time) time.Duration {
-	if s.query.pending != nil || s.until != nil {
+	if s.query.pending != nil || s.until != nil || len(s.waiting) > 0 {
 		return 0
 	}
 	var delay time.Duration
 	if s.query.plan.SlotBound { // a slot is due this long after its tick
 		delay = s.query.def.Options.Duration("slot_delay")
+		if s.last.IsZero() && !s.query.trigger.Prev(now.Add(-delay)).IsZero() {
+			return 0 // a new query begins with the last whole slot
+		}
 	}
 	next := s.query.trigger.Next(s.last, now.Add(-delay))
 	if next.IsZero() { // a cron expression that never comes
@@ -184,7 +185,17 @@ func (q *Query) runPending(ctx context.Context) error {
 
 // finishBatch runs a batch and keeps a state version if one is due.
 func (q *Query) finishBatch(ctx context.Context, w *work, logged bool) error {
-	if _, err := q.runBatch(ctx, w, logged); err != nil {
+	_, err := q.runBatch(ctx, w, logged)
+	switch {
+	case errors.Is(err, errReplaced):
+		return err
+	case errors.Is(err, ErrStopped) && !w.executed: // neither state nor sinks have seen it: it stays promised
+		q.pending = &checkpoint.Replay{Intent: w.intent}
+		if w.excluded != nil {
+			q.pending.Exclude = &checkpoint.Exclude{Batch: w.intent.Batch, Rows: w.excluded}
+		}
+		return err
+	case err != nil:
 		return q.fail(err)
 	}
 	if err := q.hook(AfterState); err != nil {

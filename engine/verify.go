@@ -76,6 +76,12 @@ func (q *Query) notComparable(s *checkpoint.Summary) []string {
 	case s.Last != nil && s.Last.Inexact:
 		why = append(why, "rows were lost and skipped (on_data_loss = 'skip')")
 	}
+	for _, op := range q.plan.Ops {
+		if !strings.HasPrefix(op.Name, "aggregate") {
+			why = append(why, fmt.Sprintf("plain DuckDB does not know which rows were late in operator %q", op.Name))
+			break
+		}
+	}
 	var tables map[string]string
 	for i, b := range s.Batches {
 		if i > 0 && !sameTables(tables, b.Intent.Tables) {

@@ -459,6 +459,11 @@ func (g *grouping) needsWatermark() error {
 	const hint = "group by window_start or window_end of tumble() or hop() " +
 		"over the watermarked column, or use OUTPUT MODE UPDATE"
 	for _, w := range g.c.windows {
+		if w.name == "session" && w.marked && g.s.main.marks[windowEnd].kind == markEnd {
+			return g.c.errAt(diag.AppendNeedsWatermark, g.node, message).
+				WithHint("group by the key, window_start and window_end: how late a session ends is known " +
+					"by its window_end alone")
+		}
 		if s := g.c.watermarked(w.source); !w.marked && s != nil {
 			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
 				WithLabel("this is not the column %q of source %q as it is, which has the watermark",

@@ -148,9 +148,7 @@ func windowMacros() []string {
 			`SELECT *, unnest(generate_series(time_bucket(slide, ts, ` + epoch +
 			`) - size + slide, time_bucket(slide, ts, ` +
 			epoch + `), slide)) AS window_start FROM query_table(src) WHERE ts IS NOT NULL))`,
-		`CREATE OR REPLACE TEMP MACRO session(src, ts, "key", gap) AS TABLE (` +
-			`SELECT *, ts AS window_start, ts + gap AS window_end ` +
-			`FROM query_table(src) WHERE ts IS NOT NULL AND "key" IS NOT NULL)`,
+		"CREATE OR REPLACE TEMP MACRO " + sessionBinding,
 	}
 }
 
@@ -242,7 +240,8 @@ func firstWindow(node tree) tree {
 func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 	cols, err := c.db.Describe(c.ctx, c.q.Body)
 	if de := asDuckError(err); de != nil && (strings.Contains(de.Message, "time_bucket(") ||
-		de.Position < 0 && strings.Contains(de.Message, "'+(TIMESTAMP,")) {
+		de.Position < 0 && (strings.Contains(de.Message, "'+(TIMESTAMP,") ||
+			strings.Contains(de.Message, ", INTERVAL)'"))) {
 		if at := firstWindow(node); at != nil {
 			return nil, c.errAt(diag.WindowInvalid, at,
 				"the time column of %s() must be TIMESTAMP, and its sizes INTERVAL",
@@ -269,10 +268,15 @@ const resultTable = "__result"
 
 // plan puts the parts together.
 func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
-	if len(c.ops) == 0 && c.q.Mode == stream.Complete {
+	if !c.results && c.q.Mode == stream.Complete {
 		return nil, diag.New(diag.CompleteNeedsAgg,
 			"output mode COMPLETE needs an aggregate: without one the result grows for ever").
 			At(c.app.Text, c.q.ModeSpan).WithHint("use OUTPUT MODE APPEND, or aggregate")
+	}
+	if c.horizon() > 0 && len(c.horizons) == 0 {
+		return nil, diag.New(diag.BadOption, "dedup_horizon is set, but there is no DISTINCT that it could bound: one "+
+			"whose key has no watermarked time, in output mode APPEND or UPDATE").At(c.app.Text, c.q.Span).
+			WithHint("drop the option")
 	}
 	sql, err := c.render(top)
 	if err != nil {
@@ -298,6 +302,9 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 		return nil, err
 	}
 	p.UsesNow = c.usesNow
+	if len(c.horizons) > 0 {
+		p.Horizon = c.horizons[0]
+	}
 	for _, t := range c.app.Tables {
 		if c.tables[t.Name] {
 			p.Tables = append(p.Tables, t)
@@ -439,7 +446,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		if s.Watermark != nil {
 			in.EventTime = s.Watermark.Column
 			in.DropsNull = true
-			for _, n := range rel.nulls {
+			for _, n := range union(rel.nulls, c.nulls) {
 				in.DropsNull = in.DropsNull && n != s.Name
 			}
 		}

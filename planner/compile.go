@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
@@ -40,6 +41,9 @@ type compiler struct {
 	wantsOld  map[int]bool    // numbers of operators whose rows as they were somebody above reads
 	entries   []string        // the sources of each place where rows enter an operator
 	warnings  []string
+	horizons  []time.Duration // of DISTINCT that dedup_horizon bounds
+	nulls     []string        // the sources whose rows without event time an operator uses
+	results   bool            // something aggregates or ranks
 	usesNow   bool
 	slotBound bool
 }

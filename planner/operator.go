@@ -143,6 +143,7 @@ type Entry struct {
 	Late  string // condition on them for late rows, or "": none is
 	Raw   bool   // __pos is that of a source's row; otherwise rows come from another operator and are not counted
 	Many  bool   // a position may be there more than once
+	Each  bool   // no window multiplies rows: each that is late counts as dropped by the operator
 }
 
 // Live is the condition on an entry's rows that are neither late nor without a time that is needed.
@@ -157,7 +158,7 @@ func (e Entry) Live() string {
 func VarFirst(i int) string { return fmt.Sprintf("first_position_%d", i+1) }
 
 // CountSQL counts an entry's rows: how many are live, and for each of n sources the used and the late ones. A row in
-// several windows is used if any of them is open, and late if none is.
+// several windows is used if any of them is open, and late if none is. With Each, the late rows of the entry follow.
 func (e Entry) CountSQL(n int) string {
 	what := "*"
 	if e.Many {
@@ -176,6 +177,9 @@ func (e Entry) CountSQL(n int) string {
 		}
 		items = append(items, fmt.Sprintf("count(%s) FILTER (WHERE %s%s)", what, e.Live(), mine),
 			fmt.Sprintf("count(%s) FILTER (WHERE %s%s)", what, seen, mine))
+	}
+	if e.Each {
+		items = append(items, "count(*) FILTER (WHERE "+e.Late+")")
 	}
 	return "SELECT " + strings.Join(items, ",\n  ") + "\nFROM " + e.Table
 }

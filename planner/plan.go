@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/stream"
@@ -66,6 +67,10 @@ type Plan struct {
 	// is known when all have seen it.
 	Shared bool
 
+	// Horizon is how long DISTINCT keeps a key, in event time, or 0: which duplicates it still finds depends on the
+	// batches then.
+	Horizon time.Duration
+
 	Warnings []string // what users should know, such as state that nothing frees
 	Root     *Node
 }
@@ -118,6 +123,10 @@ func (p *Plan) NotComparable() []string {
 	var why []string
 	if p.UsesNow {
 		why = append(why, "the body reads now(), which is each batch's own time")
+	}
+	if p.Horizon > 0 {
+		why = append(why, fmt.Sprintf("dedup_horizon forgets a key %s after its first row, so that a later duplicate "+
+			"passes again", p.Horizon))
 	}
 	for _, t := range p.Tables {
 		if t.Refresh > 0 {

@@ -54,7 +54,8 @@ func testApp(t *testing.T, body string, views []*planner.View, macros []*planner
 	}
 }
 
-// TestGolden plans each body. Commands: plan and error, with mode=append|update|complete; view NAME and macro
+// TestGolden plans each body. Commands: plan, error, layout and reasons (why it is not comparable), with
+// mode=append|update|complete and horizon=DURATION; view NAME and macro
 // NAME
 // declare for the rest of the file.
 func TestGolden(t *testing.T) {
@@ -90,13 +91,23 @@ func TestGolden(t *testing.T) {
 				Mode: map[string]stream.Mode{"append": stream.Append, "update": stream.Update,
 					"complete": stream.Complete}[mode]}
 			q.ModeSpan = q.Span
+			if d.HasArg("horizon") {
+				text := ""
+				d.ScanArgs(t, "horizon", &text)
+				horizon, err := time.ParseDuration(text)
+				require.NoError(t, err)
+				q.Options = stream.Options{"dedup_horizon": horizon}
+			}
 			p, err := planner.Build(t.Context(), testApp(t, text, views, macros), q, conn)
 			if err != nil {
 				require.NotEmpty(t, diag.CodeOf(err), "%v", err)
 				return diag.Render(err) + "\n"
 			}
-			if d.Cmd == "layout" {
+			switch d.Cmd {
+			case "layout":
 				return strings.Join(p.Layout(), "\n") + "\n"
+			case "reasons":
+				return strings.Join(p.NotComparable(), "\n") + "\n"
 			}
 			require.Equal(t, "plan", d.Cmd, "planned although an error was expected:\n%s", d.Input)
 			return p.Explain()

@@ -57,6 +57,24 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 	s := &scope{from: f, c: c, env: e}
 	plain := !f.main.pos && c.complete()
 	grouped := c.aggregated(node)
+	c.results = c.results || grouped || windowFunction(node) != nil
+	if plain || c.complete() && (grouped || windowFunction(node) != nil) {
+		return c.selectRows(node, s) // DISTINCT and LIMIT are plain SQL
+	}
+	cut, err := c.takeCuts(node)
+	if err == nil && cut != nil && cut.distinct != nil {
+		err = c.hideTargets(cut, node, s, grouped || windowFunction(node) != nil)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.cutting(cut, node, s, c.selectRows)
+}
+
+// selectRows compiles a SELECT but for its DISTINCT and LIMIT.
+func (c *compiler) selectRows(node tree, s *scope) (tree, *relation, error) {
+	plain := !s.main.pos && c.complete()
+	grouped := c.aggregated(node)
 	switch {
 	case grouped && plain:
 	case grouped:
@@ -112,14 +130,6 @@ func (c *compiler) refuseShapes(node tree, plain bool) error {
 			return c.errAt(diag.OrderByUnsupported, m,
 				"ORDER BY can not be used on a stream in output mode %s: rows never stop coming",
 				c.appMode()).WithHint("drop the ORDER BY, or aggregate and use OUTPUT MODE COMPLETE")
-		case "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER":
-			return c.errAt(diag.LimitUnsupported, m,
-				"LIMIT over a stream is not supported yet in output mode %s", c.appMode()).
-				WithHint("drop the LIMIT, or aggregate and use OUTPUT MODE COMPLETE")
-		case "DISTINCT_MODIFIER":
-			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m),
-				"DISTINCT over a stream is not supported yet").
-				WithHint("group by the columns in OUTPUT MODE UPDATE or COMPLETE")
 		}
 	}
 	return nil
@@ -320,16 +330,11 @@ func (s *scope) lookup(t tree) (*relation, string) {
 	return nil, ""
 }
 
-// union compiles UNION ALL of streams.
+// union compiles UNION ALL of streams, and UNION as DISTINCT over that.
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = c.within(node, e)
-	l, r := node.sub("left"), node.sub("right")
 	kind := node.str("setop_type")
-	if strings.HasPrefix(kind, "UNION") && !node.flag("setop_all") {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
-			"%s of streams is not supported yet; UNION ALL is",
-			strings.ReplaceAll(kind, "_", " ")).WithHint("write UNION ALL")
-	}
+	l, r := node.sub("left"), node.sub("right")
 	for _, side := range []tree{l, r} {
 		yes, err := c.streaming(side, e)
 		if err != nil {
@@ -360,12 +365,34 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 			"UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
 			WithHint("write the branches as separate queries")
 	}
-	if err := c.refuseShapes(node, !lr.pos); err != nil {
+	node["left"], node["right"] = lt, rt
+	if !lr.pos {
+		rel, err := c.unionRelation(node, lr, rr)
+		return node, rel, err
+	}
+	return c.cutUnion(node, lr, rr)
+}
+
+// cutUnion finishes a union of rows with positions: DISTINCT and LIMIT over all of them.
+func (c *compiler) cutUnion(node tree, l, r *relation) (tree, *relation, error) {
+	cut, err := c.takeCuts(node)
+	if err != nil {
 		return nil, nil, err
 	}
-	node["left"], node["right"] = lt, rt
-	rel, err := c.unionRelation(node, lr, rr)
-	return node, rel, err
+	if !node.flag("setop_all") {
+		if cut == nil {
+			cut = &cuts{}
+		}
+		node["setop_all"] = true
+		cut.distinct = tree{"type": "DISTINCT_MODIFIER"}
+	}
+	if err := c.refuseShapes(node, false); err != nil {
+		return nil, nil, err
+	}
+	return c.cutting(cut, node, nil, func(node tree, _ *scope) (tree, *relation, error) {
+		rel, err := c.unionRelation(node, l, r)
+		return node, rel, err
+	})
 }
 
 func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {

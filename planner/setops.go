@@ -11,6 +11,7 @@ import (
 
 // setOperation compiles INTERSECT and EXCEPT of two streams: equal rows of both sides are a partition of their own.
 func (c *compiler) setOperation(node tree, lt, rt tree, l, r *relation) (tree, *relation, error) {
+	c.results = true
 	kind := strings.ReplaceAll(node.str("setop_type"), "_", " ")
 	o := &partitioned{n: len(c.ops) + 1, what: strings.ToLower(kind), emits: c.emission()}
 	rel := &relation{name: outTable(o.n), stream: true, marks: map[string]mark{}, tables: []string{outTable(o.n)},

@@ -13,7 +13,7 @@ const (
 	windowEnd   = "window_end"
 )
 
-// window compiles tumble() and hop() into a SELECT that adds window_start and window_end.
+// window compiles session() into an operator, tumble() and hop() into a SELECT that adds window_start and window_end.
 func (c *compiler) window(t tree, e *env) (*from, error) {
 	fn := t.sub("function")
 	name, args := fn.function(), fn.trees("children")
@@ -51,7 +51,11 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 				bound, strings.TrimPrefix(bound, "window_"))
 		}
 	}
-	out, err := c.windowRelation(fn, rel, ts.Name)
+	window := c.windowRelation
+	if name == "session" {
+		window = c.session
+	}
+	out, err := window(fn, rel, ts.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +67,12 @@ func (c *compiler) window(t tree, e *env) (*from, error) {
 }
 
 func (c *compiler) windowArgs(name string, args []tree, at tree) error {
-	if name == "session" {
-		return c.errAt(diag.ShapeUnsupported, at, "session windows are not supported on a stream yet").
-			WithHint("use tumble() or hop()")
-	}
-	most, usage := 4, "tumble(source, time column, size [, offset])"
-	if name == "hop" {
-		usage = "hop(source, time column, slide, size)"
-	}
-	least := most - 1
-	if name == "hop" {
-		least = most
+	least, most, usage := 3, 4, "tumble(source, time column, size [, offset])"
+	switch name {
+	case "hop":
+		least, usage = most, "hop(source, time column, slide, size)"
+	case "session":
+		least, usage = most, "session(source, time column, key, gap)"
 	}
 	if len(args) < least || len(args) > most {
 		return c.errAt(diag.WindowInvalid, at, "%s() has %d arguments", name, len(args)).
@@ -85,6 +84,11 @@ func (c *compiler) windowArgs(name string, args []tree, at tree) error {
 				i+1, name, what).
 				WithHint("write %s", usage)
 		}
+	}
+	if name == "session" && sessionKeys(args[2]) == nil {
+		return c.errAt(diag.WindowInvalid, args[2],
+			"argument 3 of session() must be the bare name of a column, or several as (a, b)").
+			WithHint("write %s; compute other keys in a WITH query", usage)
 	}
 	return nil
 }

@@ -1,5 +1,7 @@
 package sqlfront
 
+import "github.com/tidemill/tidemill/planner"
+
 // Prelude returns the time windows as macros for a stock DuckDB 1.1 shell, so that it runs the body of a
 // query as it is. The parameters have reserved names, because a column of the same name would win over a
 // parameter.
@@ -23,15 +25,5 @@ CREATE OR REPLACE MACRO hop(__src, __ts, __slide, __size) AS TABLE
       __slide)) AS __start
     FROM query_table(__src) WHERE __ts IS NOT NULL);
 
-CREATE OR REPLACE MACRO session(__src, __ts, __key, __gap) AS TABLE
-  SELECT * EXCLUDE (__new, __id),
-    min(__ts) OVER (PARTITION BY __key, __id) AS window_start,
-    max(__ts) OVER (PARTITION BY __key, __id) + __gap AS window_end
-  FROM (
-    SELECT *, sum(__new) OVER (PARTITION BY __key ORDER BY __ts ROWS UNBOUNDED PRECEDING) AS __id
-    FROM (
-      SELECT *, CASE WHEN __ts <= lag(__ts) OVER (PARTITION BY __key ORDER BY __ts) + __gap
-        THEN 0 ELSE 1 END AS __new
-      FROM query_table(__src) WHERE __ts IS NOT NULL));
-`
+CREATE OR REPLACE MACRO ` + planner.SessionMacro + ";\n"
 }

@@ -65,6 +65,13 @@ func TestPreludeWindows(t *testing.T) {
 		"NULL 01 00:00:07.000000 01 00:00:14.000000 2",
 		"a 01 00:00:10.000001 01 00:00:15.000001 1",
 	}, windows("session(ev, t, k, INTERVAL '5 seconds')"))
+	// A gap of the row's own, NULL and negative ones out; and a key of two columns.
+	require.Equal(t, []string{
+		"a 01 00:00:00.000000 01 00:00:15.000001 3",
+	}, windows("session(ev, t, k, CASE WHEN k = 'b' THEN INTERVAL '-1 second' WHEN t < TIMESTAMP '2024-01-01' THEN NULL "+
+		"WHEN k = 'a' AND t = TIMESTAMP '2024-01-01' THEN INTERVAL '12 seconds' WHEN k = 'a' THEN INTERVAL '5 seconds' END)"))
+	require.Equal(t, windows("session(ev, t, k, INTERVAL '5 seconds')"),
+		windows("session(ev, t, (k, size), INTERVAL '5 seconds')"))
 }
 
 func TestPreludeReadsTablesViewsAndCTEs(t *testing.T) {

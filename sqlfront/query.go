@@ -29,12 +29,28 @@ func QuerySpec() stream.Spec {
 					"Off unless set.",
 			},
 			{
+				Name: "idle_advance", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(365 * 24 * time.Hour),
+				Summary: "How long all sources must have had nothing new before the watermark goes on with the clock, " +
+					"in steps of this length. Off unless set.",
+			},
+			{
 				Name: "late", Type: stream.Enum, Values: []string{"drop", "dead_letter"}, Default: "drop",
 				Summary: "What becomes of rows behind the watermark: counted and dropped, or kept as dead letters too.",
 			},
 			{
+				Name: "dedup_horizon", Type: stream.Duration, Min: int64(time.Microsecond), Max: int64(3650 * 24 * time.Hour),
+				Fixed: true,
+				Summary: "How long DISTINCT remembers a key whose columns hold no watermarked time: until the watermark is " +
+					"that much later than the key's first row. For ever unless set.",
+			},
+			{
 				Name: "missed", Type: stream.Enum, Values: []string{"skip", "once", "all"}, Default: "skip",
-				Summary: "What becomes of CRON ticks that passed while the query did not run.",
+				Summary: "What becomes of CRON ticks that passed while the process was down.",
+			},
+			{
+				Name: "overlap", Type: stream.Enum, Values: []string{"queue", "skip", "cancel"}, Default: "queue",
+				Summary: "What becomes of a CRON tick that comes due while an earlier slot still runs: its slot waits, " +
+					"is skipped, or takes the place of the running one.",
 			},
 			{
 				Name: "slot_delay", Type: stream.Duration, Min: 0, Max: int64(365 * 24 * time.Hour), Default: "0",
@@ -275,14 +291,22 @@ func (p *parser) placed(err error, span diag.Span) {
 // checkTrigger checks the trigger with the options that belong to it.
 func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
 	if h.trigger.Kind != trigger.Cron {
-		if o := h.with.find("missed"); o != nil {
-			p.fault(diag.BadOption, o.id.span,
-				`option "missed" is about the ticks of TRIGGER CRON, which the query has not`).
-				WithHint("leave it out")
+		for _, name := range []string{"missed", "overlap"} {
+			if o := h.with.find(name); o != nil {
+				p.fault(diag.BadOption, o.id.span,
+					`option "%s" is about the ticks of TRIGGER CRON, which the query has not`, name).
+					WithHint("leave it out")
+			}
 		}
 		return
 	}
 	h.trigger.Missed = trigger.Missed(options.String("missed"))
+	if o := h.with.find("overlap"); o != nil && h.trigger.Missed == trigger.MissedAll &&
+		options.String("overlap") == string(trigger.OverlapCancel) {
+		p.fault(diag.BadOption, o.id.span,
+			"missed = 'all' wants every slot, but overlap = 'cancel' gives older ones up").
+			WithHint("use overlap = 'queue', or missed = 'once' or 'skip'")
+	}
 	if _, err := trigger.New(h.trigger); err != nil {
 		p.placed(err, h.cron)
 	}

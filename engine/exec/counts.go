@@ -21,13 +21,18 @@ func (r *run) count(ctx context.Context, e *planner.Entry) error {
 		_, err := r.s.conn.Exec(ctx, e.ShareSQL())
 		return err
 	}
+	if e.Each {
+		r.out.State.Dropped += integer(rows[0][1+2*len(r.sources)])
+	}
 	some := false
 	for i, src := range r.sources {
 		used := integer(rows[0][1+2*i])
 		late := integer(rows[0][2+2*i]) - used
 		src.counts.Used += used
 		src.counts.Late += late
-		r.out.State.Dropped += late
+		if !e.Each {
+			r.out.State.Dropped += late
+		}
 		some = some || late > 0
 	}
 	if !some {

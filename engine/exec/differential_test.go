@@ -143,8 +143,8 @@ func (r *replay) collect(b stream.Batch) {
 		for i, line := range texts(b) {
 			parts := strings.Split(line, "|")
 			key := fmt.Sprint(r.batch, i)
-			if r.p.Stateful() {
-				key = ""
+			if n := len(r.p.Ops); n > 0 && (len(b.Keys) > 0 || strings.HasPrefix(r.p.Ops[n-1].Name, "aggregate")) {
+				key = "" // what an operator adds, and never changes, has no name
 			}
 			for _, k := range b.Keys {
 				key += parts[k] + "|"
@@ -286,6 +286,7 @@ func (f *fixture) plainSQL(p *planner.Plan, body string, inputs map[string][]row
 				time_bucket(slide, ts, TIMESTAMP '1970-01-01') - size + slide,
 				time_bucket(slide, ts, TIMESTAMP '1970-01-01'), slide)) AS window_start
 			FROM query_table(src) WHERE ts IS NOT NULL))`,
+		"CREATE OR REPLACE TEMP MACRO " + planner.SessionMacro,
 		"CREATE OR REPLACE TEMP TABLE ref AS SELECT * FROM (" + refRows + ") r(k, name)",
 	} {
 		_, err := c.Exec(t.Context(), sql)

@@ -60,11 +60,16 @@ func newFixture(t testing.TB) *fixture {
 
 func (f *fixture) plan(mode stream.Mode, body string) (*planner.Plan, error) {
 	f.t.Helper()
+	return f.planWith(mode, body, nil)
+}
+
+func (f *fixture) planWith(mode stream.Mode, body string, o stream.Options) (*planner.Plan, error) {
+	f.t.Helper()
 	f.app.Text = &diag.Text{Name: "test.sql", Body: body}
 	c, err := f.db.Conn(f.t.Context())
 	require.NoError(f.t, err)
 	defer func() { require.NoError(f.t, c.Close()) }()
-	return planner.Build(f.t.Context(), f.app, &planner.Query{Name: "q", Body: body, Mode: mode}, c)
+	return planner.Build(f.t.Context(), f.app, &planner.Query{Name: "q", Body: body, Mode: mode, Options: o}, c)
 }
 
 func (f *fixture) open(p *planner.Plan) *Session {

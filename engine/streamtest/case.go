@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -158,7 +159,11 @@ func parseStep(text *diag.Text, node ast.Node) (Step, error) {
 		case strings.Contains(kinds, " "+key+" ") && s.Kind == "":
 			s.Kind, s.Value, s.Line = key, value(kv.Value), kv.Key.GetToken().Position.Line
 			for _, inner := range entries(kv.Value) {
-				s.Order = append(s.Order, inner.Key.String())
+				if name := inner.Key.String(); slices.Contains(strings.Fields(beside(key)), name) {
+					s.With[name] = value(inner.Value)
+				} else {
+					s.Order = append(s.Order, name)
+				}
 			}
 		case strings.Contains(beside(s.Kind), key):
 			s.With[key] = value(kv.Value)
