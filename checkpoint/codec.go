@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"reflect"
+	"slices"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/wal"
@@ -66,6 +67,12 @@ func (i Intent) normal() Intent {
 	if i.Tick != nil {
 		tick := i.Tick.UTC().Round(0)
 		i.Tick = &tick
+	}
+	for n, w := range i.Waiting {
+		if n == 0 {
+			i.Waiting = slices.Clone(i.Waiting)
+		}
+		i.Waiting[n] = Waiting{Start: w.Start.UTC().Round(0), End: w.End.UTC().Round(0), Each: w.Each}
 	}
 	return i
 }

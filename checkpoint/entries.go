@@ -30,6 +30,17 @@ type Intent struct {
 	Tick      *time.Time              `json:"tick,omitempty"` // the trigger's tick this batch runs for
 	Idle      []string                `json:"idle,omitempty"` // sources that do not hold the watermark back in this batch
 	Excluded  map[string][]int64      `json:"excluded,omitempty"`
+	// Waiting are the slots that the trigger has decided on, up to Tick, and that have not begun, oldest first. ByHand
+	// says that the trigger did not ask for Slot.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	ByHand  bool      `json:"by_hand,omitempty"`
+}
+
+// Waiting is slots in a row: one for each tick in (Start, End], or a single one.
+type Waiting struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+	Each  bool      `json:"each,omitempty"`
 }
 
 // Slot is the half-open stretch of time that one cron slot or backfill step is bound to.
@@ -40,8 +51,11 @@ type Slot struct {
 
 // Key names the slot in sinks: the same slot of the same query replaces what it wrote before.
 func (s Slot) Key() string {
-	return s.Start.UTC().Format("20060102T150405Z") + "-" + s.End.UTC().Format("20060102T150405Z")
+	return s.Start.UTC().Format(SlotTime) + "-" + s.End.UTC().Format(SlotTime)
 }
+
+// SlotTime is the layout of the two times in a slot's Key.
+const SlotTime = "20060102T150405Z"
 
 // Exclude is logged when a poison batch has been bisected: the rows, by source and ordinal in the batch, that
 // make the plan fail. It is durable before the batch delivers and holds for every later run of the batch.
@@ -93,6 +107,10 @@ type Commit struct {
 	Inexact    bool                     `json:"inexact,omitempty"` // rows were lost and skipped since the last reset
 	Totals     Totals                   `json:"totals"`            // since the query began, this batch included
 	Millis     float64                  `json:"millis"`            // wall time of the batch
+	// Ended is when a slot was done: ticks up to then came due while it ran. Replaced says that it was given up before
+	// it had written anything, because a newer one was to run.
+	Ended    *time.Time `json:"ended,omitempty"`
+	Replaced bool       `json:"replaced,omitempty"`
 }
 
 // StateCount describes logical state rows (groups, keys), not the partials an operator may keep.

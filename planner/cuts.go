@@ -82,7 +82,7 @@ func (c *compiler) cutRows(node tree, rel *relation, what string) (string, error
 		return "", err
 	}
 	items := append(quoteAll(rel.columnNames()), PosColumn)
-	if !rel.single {
+	if rel.needsNumber() {
 		items = append(items, "row_number() OVER (ORDER BY "+rel.order("")+") AS __n")
 	}
 	return c.chain("SELECT " + strings.Join(items, ", ") + "\nFROM (\n" + sql + "\n)"), nil
@@ -101,6 +101,9 @@ func (c *compiler) distinctNames(rel *relation, what string) error {
 	}
 	return nil
 }
+
+// needsNumber reports whether positions alone do not number rows.
+func (r *relation) needsNumber() bool { return !r.single || r.posType != "" }
 
 // order is the list that makes the order of rows explicit: by position, and by values where that occurs twice.
 func (r *relation) order(prefix string) string {

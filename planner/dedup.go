@@ -290,7 +290,7 @@ func (o *dedup) operator(bool) *Operator {
 func (o *dedup) firstSQL() string {
 	in := inTable(o.n)
 	number := PosColumn
-	if !o.rel.single {
+	if o.rel.needsNumber() {
 		number = "__n"
 	}
 	match, exprs := make([]string, len(o.keys)), make([]string, len(o.keys))

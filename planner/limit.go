@@ -81,7 +81,7 @@ func (o *limited) operator(bool) *Operator {
 	in, state, counted := inTable(o.n), o.state(), fmt.Sprintf("__new%d", o.n)
 	before := "coalesce((SELECT seen FROM " + state + "), 0)"
 	number := "row_number() OVER (ORDER BY " + PosColumn + ")"
-	if !o.rel.single {
+	if o.rel.needsNumber() {
 		number = "__n"
 	}
 	passes := []string{}

@@ -130,6 +130,12 @@ func (c *compiler) refuseShapes(node tree, plain bool) error {
 			return c.errAt(diag.OrderByUnsupported, m,
 				"ORDER BY can not be used on a stream in output mode %s: rows never stop coming",
 				c.appMode()).WithHint("drop the ORDER BY, or aggregate and use OUTPUT MODE COMPLETE")
+		case "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER":
+			return c.errAt(diag.LimitUnsupported, m, "LIMIT can not be used here in output mode %s", c.appMode()).
+				WithHint("drop the LIMIT, or aggregate and use OUTPUT MODE COMPLETE")
+		case "DISTINCT_MODIFIER":
+			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "DISTINCT can not be used here on a stream").
+				WithHint("group by the columns in OUTPUT MODE UPDATE or COMPLETE")
 		}
 	}
 	return nil
@@ -346,9 +352,6 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 				WithHint("union streams with streams only")
 		}
 	}
-	if err := c.refuseShapes(node, false); err != nil && !c.complete() {
-		return nil, nil, err
-	}
 	lt, lr, err := c.query(l, e)
 	if err != nil {
 		return nil, nil, err
@@ -358,6 +361,9 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	if (kind == "INTERSECT" || kind == "EXCEPT") && lr.pos && rr.pos {
+		if err := c.refuseShapes(node, false); err != nil && !c.complete() {
+			return nil, nil, err
+		}
 		return c.setOperation(node, lt, rt, lr, rr)
 	}
 	if lr.pos != rr.pos || lr.raw != rr.raw || lr.change || rr.change || !lr.pos && !c.complete() {

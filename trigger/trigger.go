@@ -26,7 +26,7 @@ const (
 	Cron                     // a batch (or a slot) at each tick of a cron expression
 )
 
-// Missed says what happens to cron ticks that passed while the query did not run.
+// Missed says what happens to cron ticks that passed while the process was down.
 type Missed string
 
 // The policies.

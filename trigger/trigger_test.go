@@ -79,9 +79,22 @@ func TestMissedTicks(t *testing.T) {
 	} {
 		tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: c.missed})
 		require.Equal(t, c.ticks, tr.Due(last, now, 100), c.missed)
-		require.Equal(t, c.slots, tr.Slots(last, now, 0, 100), c.missed)
-		require.Empty(t, tr.Slots(hour(3), now, 0, 100), "nothing is due twice")
-		require.Empty(t, tr.Slots(hour(2), now, 40*time.Minute, 100), "a slot waits for its delay")
+		q := tr.Missed(trigger.Queue{Seen: last}, now)
+		require.Equal(t, hour(3), q.Seen)
+		require.Equal(t, c.slots, popAll(tr, q), c.missed)
+		require.Equal(t, q, tr.Missed(q, now), "nothing is due twice")
+	}
+}
+
+// popAll takes every slot out of q.
+func popAll(tr trigger.Trigger, q trigger.Queue) []trigger.Slot {
+	var slots []trigger.Slot
+	for {
+		s, rest, ok := tr.Pop(q)
+		if !ok {
+			return slots
+		}
+		slots, q = append(slots, s), rest
 	}
 }
 
@@ -89,7 +102,63 @@ func TestTheFirstSlotIsTheLastWholeOne(t *testing.T) {
 	t.Parallel()
 	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: trigger.MissedAll})
 	require.Equal(t, []trigger.Slot{{Start: at("2026-01-01 02:00:00"), End: at("2026-01-01 03:00:00")}},
-		tr.Slots(time.Time{}, at("2026-01-01 03:30:00"), 0, 100))
+		popAll(tr, tr.Missed(trigger.Queue{}, at("2026-01-01 03:30:00"))))
+}
+
+// TestOverlappedTicks goes through what becomes of the ticks of a slot that ran for more than two periods.
+func TestOverlappedTicks(t *testing.T) {
+	t.Parallel()
+	begin, ended := at("2026-01-01 01:00:00"), at("2026-01-01 03:30:00")
+	slot := func(n int) trigger.Slot {
+		end := begin.Add(time.Duration(n) * time.Hour)
+		return trigger.Slot{Start: end.Add(-time.Hour), End: end}
+	}
+	for policy, c := range map[trigger.Overlap]struct{ run, left []trigger.Slot }{
+		trigger.OverlapQueue:  {run: []trigger.Slot{slot(1), slot(2)}},
+		trigger.OverlapSkip:   {left: []trigger.Slot{slot(1), slot(2)}},
+		trigger.OverlapCancel: {run: []trigger.Slot{slot(2)}, left: []trigger.Slot{slot(1)}},
+	} {
+		for _, missed := range []trigger.Missed{trigger.MissedSkip, trigger.MissedOnce, trigger.MissedAll} {
+			tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: missed})
+			q, left := tr.Overlapped(trigger.Queue{Seen: begin}, ended, policy)
+			require.Equal(t, c.left, left, policy)
+			require.Equal(t, slot(2).End, q.Seen)
+			require.Equal(t, c.run, popAll(tr, q), policy)
+			again, left := tr.Overlapped(q, ended, policy)
+			require.Equal(t, q, again)
+			require.Empty(t, left)
+		}
+	}
+}
+
+// TestMissedBehindWaiting asks that ticks missed while slots waited do not join them under another policy, and that
+// many slots in a row take the room of one.
+func TestMissedBehindWaiting(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 * * * *", Missed: trigger.MissedSkip})
+	q, _ := tr.Overlapped(trigger.Queue{Seen: at("2026-01-01 00:00:00")}, at("2026-01-01 02:00:00"), trigger.OverlapQueue)
+	q = tr.Missed(q, at("2026-01-01 09:00:00"))
+	require.Equal(t, []trigger.Slot{
+		{Start: at("2026-01-01 00:00:00"), End: at("2026-01-01 01:00:00")},
+		{Start: at("2026-01-01 01:00:00"), End: at("2026-01-01 02:00:00")},
+		{Start: at("2026-01-01 08:00:00"), End: at("2026-01-01 09:00:00")},
+	}, popAll(tr, q))
+	_, left := tr.Overlapped(q, at("2026-01-01 10:00:00"), trigger.OverlapCancel)
+	require.Len(t, left, 3, "what waited is replaced too")
+	tr = make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "* * * * *", Missed: trigger.MissedAll})
+	q = tr.Missed(trigger.Queue{Seen: at("2026-01-01 00:00:00")}, at("2026-03-01 00:00:00"))
+	q, _ = tr.Overlapped(q, at("2026-03-02 00:00:00"), trigger.OverlapQueue)
+	require.Len(t, q.Runs, 1)
+	require.Len(t, popAll(tr, q), 60*24*60)
+}
+
+// TestChangedExpressionBeginsWhereTheOldEnded asks that the first slot of a longer period does not cover what the
+// slots of the shorter one wrote.
+func TestChangedExpressionBeginsWhereTheOldEnded(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 0 * * *", Missed: trigger.MissedSkip})
+	require.Equal(t, []trigger.Slot{{Start: at("2026-01-01 13:00:00"), End: at("2026-01-02 00:00:00")}},
+		popAll(tr, tr.Missed(trigger.Queue{Seen: at("2026-01-01 13:00:00")}, at("2026-01-02 02:00:00"))))
 }
 
 func TestStepsCoverTheRangeOnce(t *testing.T) {
@@ -107,5 +176,5 @@ func TestNeverIsNever(t *testing.T) {
 	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 0 30 2 *"})
 	require.True(t, tr.Tick(at("2026-01-01 00:00:00")).IsZero())
 	require.True(t, tr.Prev(at("2026-01-01 00:00:00")).IsZero())
-	require.Empty(t, tr.Slots(time.Time{}, at("2026-01-01 00:00:00"), 0, 10))
+	require.Empty(t, tr.Missed(trigger.Queue{}, at("2026-01-01 00:00:00")).Runs)
 }

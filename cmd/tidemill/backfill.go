@@ -39,7 +39,8 @@ func (e *env) backfillCommand() *cobra.Command {
 		Use:   "backfill FILE.sql --from TIME --to TIME --every PERIOD",
 		Short: "run a slot-bound query over a stretch of history, slot by slot",
 		Long: "Each slot is one batch run whose output replaces, in one commit, what the same slot of the same query wrote\n" +
-			"before: running a slot again gives the same. A backfill that was stopped, failed or killed goes on with the slot\n" +
+			"before: running a slot again gives the same. Slots that overlap others of the query, but are not the same, are\n" +
+			"refused (SLOT_OVERLAP): their rows would be there twice. A backfill that was stopped, failed or killed goes on with the slot\n" +
 			"it was in when the same command is given again; one that was finished begins anew, as with --restart.",
 		Example: "  tidemill backfill daily.sql --query daily --from 2026-01-01 --to 2026-02-01 --every 1d",
 		Args:    exactArgs("FILE.sql"),
@@ -295,6 +296,18 @@ func (e *env) fill(ctx context.Context, opt engine.Options, job fillJob, stop <-
 		return err //nolint:wrapcheck // coded
 	}
 	first := job.resume()
+	if err := q.CheckSlots(job.slots[first:]); err != nil {
+		return errors.Join(err, q.Close(context.WithoutCancel(ctx)))
+	}
+	filled := make(chan struct{})
+	defer close(filled)
+	go func() { // ends with fill
+		select {
+		case <-stop:
+			q.Stop() // also ends the pauses of a slot that waits for its source
+		case <-filled:
+		}
+	}()
 	if first > 0 {
 		fmt.Fprintf(e.stderr, "going on after %d of %d slots; --restart begins with the first\n", first,
 			len(job.slots))
@@ -311,6 +324,10 @@ func (e *env) fill(ctx context.Context, opt engine.Options, job fillJob, stop <-
 		}
 		if err == nil {
 			err = e.fillSlot(ctx, q, job.slots[i], job.show)
+		}
+		if errors.Is(err, engine.ErrStopped) {
+			fmt.Fprintf(e.stderr, "stopped in slot %d of %d; the same command goes on\n", i+1, len(job.slots))
+			return q.Close(context.WithoutCancel(ctx)) //nolint:wrapcheck // coded
 		}
 		if err != nil {
 			return errors.Join(err, q.Abandon())

@@ -60,6 +60,7 @@ const (
 	SinkMismatch         Code = "SINK_MISMATCH"
 	SinkMode             Code = "SINK_MODE"
 	SinkUnreachable      Code = "SINK_UNREACHABLE"
+	SlotOverlap          Code = "SLOT_OVERLAP"
 	SourceReplaced       Code = "SOURCE_REPLACED"
 	SourceTaken          Code = "SOURCE_TAKEN"
 	SourceUnreachable    Code = "SOURCE_UNREACHABLE"
@@ -126,6 +127,7 @@ func Codes() []Description {
 		{SinkMismatch, ExitState, "the sink does not hold what the log says was delivered"},
 		{SinkMode, ExitSQL, "the sink can not hold results of this output mode"},
 		{SinkUnreachable, ExitUnreachable, "a sink can not be reached"},
+		{SlotOverlap, ExitState, "a slot overlaps other slots of the query whose rows the sinks hold"},
 		{SourceReplaced, ExitState, "the source is not the one the query began with"},
 		{SourceTaken, ExitUsage, "another consumer takes the messages of the work-queue stream already"},
 		{SourceUnreachable, ExitUnreachable, "a source can not be reached"},
