@@ -16,7 +16,8 @@ import (
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{},
 		ownMacros: map[string]bool{}, usedMacros: map[string]bool{}, changes: map[string]bool{}, wantsOld: map[int]bool{},
-		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{}}
+		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{},
+		joined: map[string]*names{}}
 	if err := c.prepare(); err != nil {
 		return nil, err
 	}

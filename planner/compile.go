@@ -32,6 +32,10 @@ type compiler struct {
 	sources     map[string]bool
 	windows     []windowUse
 
+	joined map[string]*names // what joins of streams show, by the names of their out tables
+	wanted map[string]bool   // names that the SELECT being compiled mentions; nil: it may mean any
+	take   *filter           // the WHERE clause whose conditions a join may take
+
 	with      []cte // generated, in order
 	names     int
 	copies    int // of macros and WITH queries, written out where they are used

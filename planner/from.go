@@ -18,7 +18,8 @@ type from struct {
 	alias   string    // of main
 	single  bool
 	ordered bool
-	drops   bool // a join may drop rows
+	drops   bool   // a join may drop rows
+	names   *names // set where a join of streams is in it, whose columns have other names
 }
 
 // fromClause compiles a FROM clause in place: every relation that reads a source becomes a name.
@@ -197,12 +198,20 @@ func (c *compiler) sourceRelation(s *Source) *relation {
 	return rel
 }
 
-// join compiles both sides. A stream joins reference data on the side that is preserved, and nothing else.
+// join compiles both sides. A stream joins reference data on the side that is preserved, or another stream.
 func (c *compiler) join(t tree, e *env) (*from, error) {
+	kind, ref := t.str("join_type"), t.str("ref_type")
+	take := c.take
+	defer func() { c.take = take }()
+	c.take = take.below(kind, ref, true)
 	l, err := c.fromClause(t.sub("left"), e)
 	if err != nil {
 		return nil, err
 	}
+	if l.names != nil {
+		t["right"] = c.replaceRefs(t["right"], l.names.resolve)
+	}
+	c.take = take.below(kind, ref, false)
 	r, err := c.fromClause(t.sub("right"), e)
 	if err != nil {
 		return nil, err
@@ -210,16 +219,11 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 	if err := c.subqueries(t.sub("condition"), e); err != nil {
 		return nil, err
 	}
-	kind, ref := t.str("join_type"), t.str("ref_type")
 	if l.main != nil && r.main != nil {
 		if !l.main.pos && !r.main.pos && c.complete() {
 			return l.plus(r, kind), nil
 		}
-		return nil, c.errAt(diag.JoinUnsupported, t,
-			"a join of two streams is not supported yet, "+
-				"and never in output mode COMPLETE without an aggregate (this is %s)",
-			c.appMode()).
-			WithHint("join the stream with a reference table, or write both into one stream first")
+		return c.joinStreams(t, l, r, take)
 	}
 	if l.main == nil && r.main == nil {
 		return l.plus(r, kind), nil
@@ -232,7 +236,11 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 	if err := c.checkSides(t, l.main != nil, kind, ref); err != nil {
 		return nil, err
 	}
-	return l.plus(r, kind), nil
+	out := l.plus(r, kind)
+	if l.names == nil && r.names == nil {
+		return out, nil
+	}
+	return out, c.joinNamed(t, l, r, out)
 }
 
 func (c *compiler) checkSides(t tree, streamLeft bool, kind, ref string) error {

@@ -39,7 +39,7 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, c.sampleFault(node)
 	}
 	e = c.within(node, e)
-	f, err := c.fromClause(node.sub("from_table"), e)
+	f, err := c.selectFrom(node, e)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -53,6 +53,11 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
 			"this part of the query reads a stream only in a subquery").
 			WithHint("read the stream in FROM")
+	}
+	if f.names != nil {
+		if err := c.rename(node, f.names); err != nil {
+			return nil, nil, err
+		}
 	}
 	s := &scope{from: f, c: c, env: e}
 	plain := !f.main.pos && c.complete()
@@ -94,6 +99,15 @@ func (c *compiler) ungrouped(node tree, s *scope) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	return c.project(node, s)
+}
+
+// selectFrom compiles the FROM clause of a SELECT. Joins in it keep what the SELECT mentions, and may take conditions
+// out of its WHERE clause.
+func (c *compiler) selectFrom(node tree, e *env) (*from, error) {
+	names, take := c.wanted, c.take
+	defer func() { c.wanted, c.take = names, take }()
+	c.wanted, c.take = wanted(node), &filter{node: node}
+	return c.fromClause(node.sub("from_table"), e)
 }
 
 // aggregated reports whether a SELECT groups.

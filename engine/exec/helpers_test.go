@@ -52,6 +52,8 @@ func newFixture(t testing.TB) *fixture {
 			{Name: "other", Columns: cols},
 			{Name: "third", Columns: cols, Watermark: &planner.Watermark{Column: "ts",
 				Delay: 5 * time.Second}},
+			{Name: "more", Columns: cols, Watermark: &planner.Watermark{Column: "ts",
+				Delay: 10 * time.Second}},
 		},
 		Tables: []*planner.Table{{Name: "ref", Columns: []stream.Column{column("k", "VARCHAR").Column,
 			column("name", "VARCHAR").Column}}},
