@@ -100,6 +100,9 @@ func (c *compiler) joinStreams(t tree, l, r *from, take *filter) (*from, error) 
 			WithHint("add  AND a.key = b.key  to the join condition: without it every row would have to be " +
 				"compared with every other")
 	}
+	if j.changes() {
+		return c.joinChanging(t, j, both)
+	}
 	if err := j.finish(c, t, both); err != nil {
 		return nil, err
 	}
@@ -116,14 +119,11 @@ func (c *compiler) refuseJoin(t tree, j *streamJoin) error {
 	case ref == "ASOF":
 		return c.errAt(diag.JoinUnsupported, t, "an ASOF join of two streams is not supported yet").
 			WithHint("join on a time range and aggregate with arg_max, or put the right side in a reference table")
-	case l.change || r.change:
-		return c.errAt(diag.JoinUnsupported, t, "a join with rows that change is not supported in output mode %s",
-			c.appMode()).WithHint("use OUTPUT MODE APPEND, in which the groups below the join are final")
 	case !l.pos || !r.pos:
 		return c.errAt(diag.JoinUnsupported, t,
 			"a stream can not be joined with an aggregate of a stream in output mode %s", c.appMode()).
 			WithHint("use OUTPUT MODE APPEND")
-	case c.q.Mode == stream.Update && (j.kind == "LEFT" || j.kind == "RIGHT" || j.kind == "FULL"):
+	case c.q.Mode == stream.Update && !j.changes() && (j.kind == "LEFT" || j.kind == "RIGHT" || j.kind == "FULL"):
 		return c.errAt(diag.UpdateUnsupported, t, "a %s JOIN of two streams can not run in output mode UPDATE: "+
 			"its rows without a match are known only when they are final", j.kind).WithHint("use OUTPUT MODE APPEND")
 	case l.collated || r.collated:
@@ -199,7 +199,7 @@ func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 				s.marks[strings.ToLower(s.columns[k].name)] = m
 			}
 		}
-		if pos := cols[len(cols)-1].Type; pos != "BIGINT" {
+		if pos := cols[len(cols)-1].Type; pos != "BIGINT" && !j.changes() {
 			return c.errAt(diag.JoinUnsupported, t, "rows with a position of type %s can not be joined", pos).
 				WithHint("use OUTPUT MODE APPEND")
 		}
@@ -384,6 +384,12 @@ func (c *compiler) joinRelation(t tree, j *streamJoin) (*from, error) {
 			c.nulls = union(c.nulls, s.nulls())
 		}
 	}
+	return c.inPlace(t, j, rel)
+}
+
+// inPlace puts a join's rows where it stands in FROM.
+func (c *compiler) inPlace(t tree, j *streamJoin, rel *relation) (*from, error) {
+	out := rel.name
 	shown := j.left.names
 	if !j.semi() {
 		using, err := usingColumns(t, j.left.names, j.right.names)

@@ -1,0 +1,101 @@
+package keyed
+
+import "github.com/tidemill/tidemill/internal/invariant"
+
+const (
+	scratchMax = 8 << 20 // entries of a buffer that is kept for the next batch
+	changesMin = 1 << 16 // changes are forgotten if there are more than this and twice the rows
+)
+
+// log remembers a row as it is before the batch touches it.
+func (s *Store) log(slot uint32) {
+	row := s.rows.row(slot)
+	if row[0]&flagTouched != 0 {
+		return
+	}
+	s.undo.slots = append(s.undo.slots, slot)
+	s.undo.rows = append(s.undo.rows, row...)
+	row[0] |= flagTouched
+}
+
+// Commit makes the changes of the batch final.
+func (s *Store) Commit() {
+	invariant.Check(s.open, "no batch of the keyed store is open")
+	for _, ref := range s.undo.replaced {
+		s.arena.free(ref, s.l.header)
+	}
+	for _, slot := range s.undo.slots {
+		row := s.rows.row(slot)
+		row[0] &^= flagTouched
+		if row[0]&flagLive == 0 && (!s.tracked || row[0]&flagBorn != 0) {
+			s.release(slot)
+		}
+	}
+	s.close()
+	s.limitChanges()
+}
+
+// release gives up a row that is not live.
+func (s *Store) release(slot uint32) {
+	row := s.rows.row(slot)
+	s.table.remove(s.hash(row[flagsBytes:s.l.keyEnd], s.blobKey(row)), slot)
+	if s.l.blobAt >= 0 {
+		s.arena.free(s.ref(row), s.l.header)
+	}
+	s.rows.free(slot)
+}
+
+// Rollback undoes everything since Begin. The order of All is as it was, too.
+func (s *Store) Rollback() {
+	invariant.Check(s.open, "no batch of the keyed store is open")
+	width := s.l.rowBytes
+	for i := len(s.undo.slots) - 1; i >= 0; i-- {
+		slot := s.undo.slots[i]
+		row := s.rows.row(slot)
+		before := s.undo.rows[i*width : (i+1)*width]
+		if row[0]&flagLive != 0 {
+			s.unlink(slot)
+		}
+		if row[0]&flagUsed > before[0]&flagUsed {
+			s.table.remove(s.hash(row[flagsBytes:s.l.keyEnd], s.blobKey(row)), slot)
+		}
+		copy(row, before)
+		switch {
+		case before[0]&flagLive != 0:
+			s.link(slot)
+		case before[0]&flagUsed == 0:
+			s.rows.undoAlloc(slot)
+		}
+	}
+	for _, ref := range s.undo.written {
+		s.arena.free(ref, s.l.header)
+	}
+	s.live = s.undo.live
+	s.dirty = s.dirty[:s.undo.dirty]
+	s.close()
+}
+
+// close ends the batch and does the work that keeps the store small.
+func (s *Store) close() {
+	u := &s.undo
+	u.slots, u.rows = kept(u.slots), kept(u.rows)
+	u.written, u.replaced = kept(u.written), kept(u.replaced)
+	s.in = encoded{fixed: kept(s.in.fixed), blobs: kept(s.in.blobs), keyEnds: kept(s.in.keyEnds),
+		ends: kept(s.in.ends)}
+	s.hashes = kept(s.hashes)
+	s.open = false
+	s.tidy()
+}
+
+func (s *Store) tidy() {
+	s.compact()
+	s.times.tidy()
+}
+
+// kept returns an empty buffer for the next batch, but not one that a single large batch has made.
+func kept[T any](buf []T) []T {
+	if cap(buf) > scratchMax {
+		return nil
+	}
+	return buf[:0]
+}

@@ -1,0 +1,342 @@
+package keyed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/invariant"
+)
+
+// Options describes the rows of a Store.
+type Options struct {
+	Schema *arrow.Schema // of the rows: key columns first, then values
+	Keys   int           // how many columns are the key; 0 makes a store of at most one row
+	Time   string        // the BIGINT or TIMESTAMP column that rows expire by, of key or values; "" is none
+}
+
+// A Store is a table of rows with a unique key, in memory. One goroutine uses it. Rows change between Begin
+// and Commit or Rollback only; Lookup and Expired see the changes of the open batch. Records that it is given
+// are borrowed; those that it returns are the caller's to release, have at most 65,536 rows, and do not
+// change.
+type Store struct {
+	l     *layout
+	rows  rows
+	table table
+	arena arena
+	times times
+	seed  maphash.Seed
+	live  int
+
+	open    bool // a batch is
+	undo    undo
+	tracked bool     // dirty has what changed since the last Mark
+	dirty   []uint32 // rows with flagDirty in the order of their first change; some may be free or twice there
+
+	in     encoded
+	hashes []uint64
+	ahead  uint64 // keeps the compiler from dropping reads that only fill the cache
+}
+
+// undo is what the open batch changed: the rows as they were before.
+type undo struct {
+	slots []uint32
+	rows  []byte // as many rows
+	live  int
+	dirty int // entries of Store.dirty
+
+	written  []uint32 // blobs that the batch made
+	replaced []uint32 // blobs that no row refers to if it commits
+}
+
+// New returns an empty store, or says which column it can not keep.
+func New(o Options) (*Store, error) {
+	l, err := newLayout(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{l: l, seed: maphash.MakeSeed(), arena: newArena(pageBytes)}
+	s.reset()
+	return s, nil
+}
+
+func (s *Store) reset() {
+	s.rows = rows{width: s.l.rowBytes}
+	s.table = table{}
+	s.arena = newArena(s.arena.limit)
+	s.times = times{first: map[int64]uint32{}}
+	s.live, s.tracked, s.dirty, s.undo = 0, false, nil, undo{}
+}
+
+// Schema returns the schema of the rows.
+func (s *Store) Schema() *arrow.Schema { return s.l.schema }
+
+// Len returns the number of rows.
+func (s *Store) Len() int { return s.live }
+
+// Bytes returns the memory that the store holds, including what it keeps free for reuse.
+func (s *Store) Bytes() int64 {
+	return int64(s.rows.bytes + s.table.bytes + s.arena.bytes + s.times.bytes() +
+		4*(cap(s.dirty)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) + cap(s.undo.rows) +
+		cap(s.in.fixed) + cap(s.in.blobs) + 8*(cap(s.in.keyEnds)+cap(s.in.ends)+cap(s.hashes)))
+}
+
+// Begin opens a batch.
+func (s *Store) Begin() {
+	invariant.Check(!s.open, "a batch of the keyed store is open")
+	s.open = true
+	s.undo.live, s.undo.dirty = s.live, len(s.dirty)
+}
+
+// Lookup returns the rows whose keys are in the first columns of rec, each once, in the order of their first
+// occurrence there. Further columns are ignored.
+func (s *Store) Lookup(rec arrow.Record) ([]arrow.Record, error) {
+	if err := s.read(rec, false); err != nil {
+		return nil, fmt.Errorf("look up keys: %w", err)
+	}
+	slots := make([]uint32, 0, s.in.rows)
+	for r := range s.in.rows {
+		s.lookAhead(r)
+		slot, ok := s.find(r)
+		if !ok {
+			continue
+		}
+		if row := s.rows.row(slot); row[0]&(flagLive|flagSeen) == flagLive {
+			row[0] |= flagSeen
+			slots = append(slots, slot)
+		}
+	}
+	s.unsee(slots)
+	return s.records(slots, s.l.schema), nil
+}
+
+func (s *Store) unsee(slots []uint32) {
+	for _, slot := range slots {
+		s.rows.row(slot)[0] &^= flagSeen
+	}
+}
+
+// Put inserts the rows of rec, each in the place of the row of its key if there is one; of rows with the same
+// key the last wins. A row is replaced whole: its key is shown as it was put last. After an error the batch
+// must be rolled back.
+func (s *Store) Put(rec arrow.Record) error {
+	invariant.Check(s.open, "no batch of the keyed store is open")
+	if err := s.read(rec, true); err != nil {
+		return fmt.Errorf("put rows: %w", err)
+	}
+	for r := range s.in.rows {
+		s.lookAhead(r)
+		slot, ok := s.find(r)
+		if !ok {
+			if slot = s.rows.alloc(); slot == noRow {
+				return fmt.Errorf("put rows: %w", ErrFull)
+			}
+			s.log(slot)
+			row := s.rows.row(slot)
+			clear(row)
+			row[0] = flagTouched
+		}
+		if err := s.put(slot, r, !ok); err != nil {
+			return fmt.Errorf("put rows: %w", err)
+		}
+	}
+	return nil
+}
+
+// put writes row r of the input to a row, which is new or has the same key.
+func (s *Store) put(slot uint32, r int, fresh bool) error {
+	row := s.rows.row(slot)
+	body := s.in.fixed[r*s.in.stride : (r+1)*s.in.stride]
+	sameBlob := s.l.blobAt < 0 ||
+		!fresh && string(s.arena.payload(s.ref(row), s.l.header)) == string(s.in.blob(r))
+	live := row[0]&flagLive != 0
+	if live && sameBlob && string(row[flagsBytes:s.l.bodyEnd]) == string(body) {
+		return nil
+	}
+	s.log(slot)
+	if !sameBlob {
+		if err := s.putBlob(slot, r, fresh); err != nil {
+			return err
+		}
+	}
+	if live {
+		s.live--
+		s.unlink(slot)
+	}
+	copy(row[flagsBytes:], body)
+	if fresh {
+		row[0] |= flagUsed
+		if s.tracked {
+			row[0] |= flagBorn
+		}
+		s.table.insert(s.hashes[r], slot)
+	}
+	s.live++
+	row[0] |= flagLive
+	s.link(slot)
+	s.markDirty(slot)
+	return nil
+}
+
+func (s *Store) putBlob(slot uint32, r int, fresh bool) error {
+	ref, err := s.arena.write(slot, s.l.header, s.in.keyEnds[r]-s.in.start(r), s.in.blob(r))
+	if err != nil {
+		return err
+	}
+	row := s.rows.row(slot)
+	if !fresh {
+		s.undo.replaced = append(s.undo.replaced, s.ref(row))
+	}
+	s.undo.written = append(s.undo.written, ref)
+	s.setRef(row, ref)
+	return nil
+}
+
+// Delete removes the rows whose keys are in the first columns of rec, and returns how many there were.
+func (s *Store) Delete(rec arrow.Record) (int, error) {
+	invariant.Check(s.open, "no batch of the keyed store is open")
+	if err := s.read(rec, false); err != nil {
+		return 0, fmt.Errorf("delete keys: %w", err)
+	}
+	before := s.live
+	for r := range s.in.rows {
+		s.lookAhead(r)
+		if slot, ok := s.find(r); ok && s.rows.row(slot)[0]&flagLive != 0 {
+			s.remove(slot)
+		}
+	}
+	return before - s.live, nil
+}
+
+// remove takes a live row out. It stays where it is until Commit, or if it is tracked until Mark.
+func (s *Store) remove(slot uint32) {
+	s.log(slot)
+	s.unlink(slot)
+	s.rows.row(slot)[0] &^= flagLive
+	s.live--
+	s.markDirty(slot)
+}
+
+// Expired returns the rows whose time is upTo or before, in the order of time, then key. NULL never expires.
+func (s *Store) Expired(upTo int64) []arrow.Record {
+	return s.records(s.expired(upTo), s.l.schema)
+}
+
+// Expire returns what Expired does, and removes it.
+func (s *Store) Expire(upTo int64) []arrow.Record {
+	invariant.Check(s.open, "no batch of the keyed store is open")
+	slots := s.expired(upTo)
+	out := s.records(slots, s.l.schema)
+	for _, slot := range slots {
+		s.remove(slot)
+	}
+	s.times.forget(upTo)
+	return out
+}
+
+// read encodes a record and hashes its keys.
+func (s *Store) read(rec arrow.Record, all bool) error {
+	if err := s.l.encode(&s.in, rec, all); err != nil {
+		return err
+	}
+	s.hashes = s.hashes[:0]
+	for r := range s.in.rows {
+		fixed, blob := s.in.key(r, s.l)
+		s.hashes = append(s.hashes, s.hash(fixed, blob))
+	}
+	return nil
+}
+
+func (s *Store) hash(fixed, blob []byte) uint64 {
+	h := maphash.Bytes(s.seed, fixed)
+	if len(s.l.varKeys) > 0 {
+		h = bits.RotateLeft64(h, 29) * 0x9E3779B97F4A7C15
+		h ^= maphash.Bytes(s.seed, blob)
+	}
+	return h
+}
+
+// find returns the row with the key of row r of the input.
+func (s *Store) find(r int) (slot uint32, ok bool) {
+	p := s.table.part(s.hashes[r])
+	if len(p.cells) == 0 {
+		return 0, false
+	}
+	fixed, blob := s.in.key(r, s.l)
+	mask := uint32(len(p.cells) - 1)
+	tag := uint32(s.hashes[r])
+	for i := tag & mask; p.cells[i] != 0; i = (i + 1) & mask {
+		if uint32(p.cells[i]>>32) != tag {
+			continue
+		}
+		slot := uint32(p.cells[i]) - 1
+		row := s.rows.row(slot)
+		if string(row[flagsBytes:s.l.keyEnd]) == string(fixed) &&
+			(len(s.l.varKeys) == 0 || string(s.blobKey(row)) == string(blob)) {
+			return slot, true
+		}
+	}
+	return 0, false
+}
+
+// lookAhead reads what the rows after r will need, a step at a time, so that cache misses overlap.
+func (s *Store) lookAhead(r int) {
+	const cell, row, blob = 16, 10, 5
+	if r+cell < len(s.hashes) {
+		s.ahead += s.firstCell(s.hashes[r+cell])
+	}
+	if r+row < len(s.hashes) {
+		if c := s.firstCell(s.hashes[r+row]); c != 0 {
+			s.ahead += uint64(s.rows.row(uint32(c) - 1)[0])
+		}
+	}
+	if s.l.blobAt >= 0 && r+blob < len(s.hashes) {
+		if c := s.firstCell(s.hashes[r+blob]); c != 0 {
+			s.ahead += uint64(s.arena.blob(s.ref(s.rows.row(uint32(c) - 1)))[0])
+		}
+	}
+}
+
+func (s *Store) firstCell(hash uint64) uint64 {
+	p := s.table.part(hash)
+	if len(p.cells) == 0 {
+		return 0
+	}
+	return p.cells[uint32(hash)&uint32(len(p.cells)-1)]
+}
+
+func (s *Store) ref(row []byte) uint32 { return binary.LittleEndian.Uint32(row[s.l.blobAt:]) }
+
+func (s *Store) setRef(row []byte, ref uint32) { binary.LittleEndian.PutUint32(row[s.l.blobAt:], ref) }
+
+// blobKey returns the part of the key that is in the arena.
+func (s *Store) blobKey(row []byte) []byte {
+	if len(s.l.varKeys) == 0 {
+		return nil
+	}
+	b := s.arena.blob(s.ref(row))
+	end := binary.LittleEndian.Uint32(b[4*(s.l.header/4-1):])
+	return b[s.l.header : s.l.header+int(end)]
+}
+
+func (e *encoded) start(r int) int {
+	if r == 0 {
+		return 0
+	}
+	return e.ends[r-1]
+}
+
+// key returns the key of a row: the fixed part, and what goes to the arena.
+func (e *encoded) key(r int, l *layout) (fixed, blob []byte) {
+	fixed = e.fixed[r*e.stride : r*e.stride+l.keyEnd-flagsBytes]
+	if len(l.varKeys) > 0 {
+		blob = e.blobs[e.start(r):e.keyEnds[r]]
+	}
+	return fixed, blob
+}
+
+// blob returns all of a row that goes to the arena.
+func (e *encoded) blob(r int) []byte { return e.blobs[e.start(r):e.ends[r]] }
