@@ -373,6 +373,7 @@ func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) er
 // planChanges says how rows of the result are named, and whether any may be taken back.
 func (c *compiler) planChanges(p *Plan, rel *relation) error {
 	seen := map[int]bool{}
+	p.Keys = []int{}
 	for i, col := range p.Schema {
 		if m := rel.marks[strings.ToLower(col.Name)]; m.key > 0 {
 			p.Keys = append(p.Keys, i)

@@ -154,15 +154,17 @@ func (p *partialCall) keep() (bool, error) {
 		return p.done(p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"),
 			"product("+p.g.inOrder()+")"))
 	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
-		typ, of := p.f.typ, "%s"
-		if manyFaced(typ) { // the first of equal values is shown
+		typ := p.f.typ
+		merge := "CAST(" + p.name + "(%s) AS " + typ + ")"
+		if manyFaced(typ) && (p.name == "min" || p.name == "max") {
+			// Of equal values the first is shown. DuckDB ignores an ORDER BY in min() and max().
 			if !p.g.s.main.arrives {
 				return false, nil
 			}
-			of = p.g.inOrder()
+			way := map[string]string{"min": " ASC", "max": " DESC"}[p.name]
+			merge = "first(%[1]s ORDER BY %[1]s" + way + " NULLS LAST, \"" + PosColumn + "\")"
 		}
-		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"),
-			"CAST("+p.name+"("+of+") AS "+typ+")"))
+		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), merge))
 	case "first", "last", "any_value", "arbitrary":
 		if p.ordered || p.filter != "" && p.name != "any_value" || !p.g.s.main.arrives {
 			return false, nil
@@ -360,9 +362,9 @@ func orderFree(name string) bool {
 // firstOnly turns DISTINCT into a filter on the first row of each value, which has a fixed order.
 func (g *grouping) firstOnly(held tree) {
 	held["distinct"] = false
-	over := make([]any, 0, len(g.keys)+2)
-	for i := range g.keys {
-		over = append(over, columnRef("", fmt.Sprintf("__k%d", i+1)))
+	over := make([]any, 0, len(g.a.keys)+2)
+	for _, k := range g.a.keys {
+		over = append(over, columnRef("", k.Name))
 	}
 	for _, a := range held.trees("children") {
 		if a.class() == "COLUMN_REF" {

@@ -40,7 +40,7 @@ type Plan struct {
 	Tables    []*Table  // likewise
 	Macros    []*Macro  // those that are not written out in the SQL, to be made after the tables
 	Schema    []stream.Column
-	Keys      []int // in update mode, the result columns that name a row; empty if keys are missing
+	Keys      []int // in update mode, the result columns that name a row; empty: there is one row; nil: rows are only added
 	Unnamed   bool  // in update mode, rows replace earlier ones, but no columns of the result name them
 	SlotBound bool  // reads slot_start or slot_end
 	UsesNow   bool  // reads the batch's time

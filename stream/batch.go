@@ -15,7 +15,7 @@ const (
 type Batch struct {
 	Schema  *arrow.Schema  // without the op column
 	Records []arrow.Record // each has Schema's columns, then the op column if Op is set
-	Keys    []int          // in update mode, the columns that name a row; empty otherwise
+	Keys    []int          // in update mode, the columns that name a row; empty: there is one row; nil: rows are only added
 	Op      bool           // the last column of each record is OpColumn (utf8)
 }
 

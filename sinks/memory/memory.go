@@ -139,7 +139,7 @@ func (h *Hub) Table(name string) [][]any {
 	var keys []string
 	for _, d := range h.visible(name) {
 		for i, row := range d.Rows {
-			if d.Mode != stream.Update {
+			if d.Mode != stream.Update || d.Keys == nil {
 				rows, keys = append(rows, row), append(keys, "")
 				continue
 			}
