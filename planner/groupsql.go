@@ -150,6 +150,9 @@ func (g *grouping) statements() error {
 func (a *aggregate) operator(old bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("aggregate %d", a.n), Tables: a.tables(), Timed: a.timed(),
 		Layout: a.layout(), Global: len(a.keys) == 0 || a.seeded}
+	if a.keyed() {
+		return a.keyedOperator(op, old)
+	}
 	touched := []string{a.in}
 	op.Steps = []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
 		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: touched}}
@@ -186,16 +189,10 @@ func (a *aggregate) operator(old bool) *Operator {
 
 // free adds what lets closed groups go.
 func (a *aggregate) free(op *Operator) {
+	a.notes(op)
 	if !a.timed() {
-		op.Notes = []string{"nothing frees the groups: the state grows with their number"}
 		return
 	}
-	verb := "frees"
-	if a.emits == closedGroups {
-		verb = "emits and frees"
-	}
-	op.Notes = []string{fmt.Sprintf("%s a group when %s, %s", verb, a.closed(), a.time.note),
-		"drops a row as late when " + a.entry.Late}
 	op.Steps = append(op.Steps, Step{Title: "free closed groups", Effect: Delete, Table: a.state(),
 		SQL: "WHERE " + a.closed(), Time: true, Frees: true, Touch: a.state() + " WHERE " + a.closed()})
 	if a.rows != nil {
@@ -205,7 +202,10 @@ func (a *aggregate) free(op *Operator) {
 }
 
 func (a *aggregate) tables() []StateTable {
-	main := StateTable{Name: a.state(), Logical: true}
+	main := StateTable{Name: a.state(), Logical: true, Keyed: a.keyed()}
+	if main.Keyed && a.timed() {
+		main.Time, main.Ahead = a.time.key, a.time.mark.ahead()
+	}
 	for _, k := range a.keys {
 		main.Columns = append(main.Columns, k)
 		main.Keys = append(main.Keys, k.Name)
@@ -289,8 +289,12 @@ func (a *aggregate) mergeSQL() string {
 		columns = append(columns, n)
 		prefixed = append(prefixed, "s."+n)
 	}
+	known := a.state() + " s" + a.touched("s")
+	if a.keyed() {
+		known = a.known() + " s"
+	}
 	from := "SELECT " + list(a.keyNames("s."), prefixed, []string{"CAST(-1 AS BIGINT) AS " + PosColumn}) +
-		"\n  FROM " + a.state() + " s" + a.touched("s") +
+		"\n  FROM " + known +
 		"\n  UNION ALL\n  SELECT " + list(keys, columns, []string{PosColumn}) + " FROM " + a.delta()
 	if a.panes == nil {
 		from += a.live()
@@ -314,6 +318,9 @@ func list(parts ...[]string) string {
 func (a *aggregate) groupsSQL() string {
 	switch a.emits {
 	case closedGroups:
+		if a.keyed() {
+			return "SELECT * FROM " + a.closedTable()
+		}
 		return "SELECT * FROM " + a.state() + " WHERE " + a.closed()
 	case touchedGroups:
 		return "SELECT * FROM " + a.new()

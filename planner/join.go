@@ -27,6 +27,8 @@ type joinSide struct {
 	names   *names
 	columns []joinColumn
 	marks   map[string]mark // by lower-case column
+	marked  []string        // times with a watermark, as the user names them
+	plain   []string        // times without
 	where   []tree          // conditions that a row has to pass before the join
 	own     []tree          // ON conditions on this side alone
 	notNull []string        // what a row that can match has
@@ -42,6 +44,7 @@ type joinSide struct {
 type joinColumn struct {
 	name, typ string
 	expr      tree // over the side's FROM
+	mark      mark
 }
 
 // canColumn says whether a row of a preserved side can match at all; idColumn names a row where positions do not.
@@ -166,45 +169,75 @@ const (
 func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 	taken := map[string]bool{}
 	for i, s := range j.sides() {
-		var items []any
-		var list []joinColumn
-		s.names = s.names.moved(func(_ int, v *visible) tree {
+		if err := c.describeSide(s, t.sub([]string{"left", "right"}[i]), j.changes()); err != nil {
+			return err
+		}
+		items := []any{}
+		var kept []joinColumn
+		s.names = s.names.moved(func(i int, v *visible) tree {
+			col := s.columns[i]
+			s.note(v, col)
 			if c.wanted != nil && !c.wanted[strings.ToLower(v.name)] {
 				return nil
 			}
-			col := joinColumn{name: uniqueName(v.alias+"."+v.name, taken), expr: v.expr}
-			item := clone(v.expr)
+			col.name = uniqueName(v.alias+"."+v.name, taken)
+			item := clone(col.expr)
 			item["alias"] = col.name
-			items, list = append(items, item), append(list, col)
+			items, kept = append(items, item), append(kept, col)
+			if col.mark != (mark{}) {
+				s.marks[strings.ToLower(col.name)] = col.mark
+			}
 			return columnRef("", s.alias, col.name)
 		})
-		s.columns = list
-		items = append(items, columnRef(PosColumn, s.from.alias, PosColumn))
-		sql, err := c.render(selectNode(items, t.sub([]string{"left", "right"}[i])))
-		if err != nil {
-			return err
-		}
-		cols, err := c.describe(sql)
-		if err != nil {
-			return err
-		}
-		s.rows, s.marks = sql, map[string]mark{}
-		below := &scope{from: s.from, c: c}
-		for k := range s.columns {
-			s.columns[k].typ = cols[k].Type
-			if err := c.storable(t, cols[k].Type); err != nil {
+		s.columns = kept
+		for _, col := range kept {
+			if err := c.storable(t, col.typ); err != nil {
 				return err
 			}
-			if m := below.mark(s.columns[k].expr); m != (mark{}) {
-				s.marks[strings.ToLower(s.columns[k].name)] = m
-			}
 		}
-		if pos := cols[len(cols)-1].Type; pos != "BIGINT" && !j.changes() {
-			return c.errAt(diag.JoinUnsupported, t, "rows with a position of type %s can not be joined", pos).
-				WithHint("use OUTPUT MODE APPEND")
+		items = append(items, columnRef(PosColumn, s.from.alias, PosColumn))
+		var err error
+		if s.rows, err = c.render(selectNode(items, t.sub([]string{"left", "right"}[i]))); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// describeSide types every column that a side has.
+func (c *compiler) describeSide(s *joinSide, tree tree, changes bool) error {
+	s.marks, s.columns = map[string]mark{}, nil
+	below, items := &scope{from: s.from, c: c}, []any{}
+	for _, v := range s.names.columns {
+		items = append(items, clone(v.expr))
+	}
+	items = append(items, columnRef(PosColumn, s.from.alias, PosColumn))
+	sql, err := c.render(selectNode(items, clone(tree)))
+	if err != nil {
+		return err
+	}
+	cols, err := c.describe(sql)
+	if err != nil {
+		return err
+	}
+	for i, v := range s.names.columns {
+		s.columns = append(s.columns, joinColumn{typ: cols[i].Type, expr: v.expr, mark: below.mark(v.expr)})
+	}
+	if pos := cols[len(cols)-1].Type; pos != "BIGINT" && !changes {
+		return c.errAt(diag.JoinUnsupported, tree, "rows with a position of type %s can not be joined", pos).
+			WithHint("use OUTPUT MODE APPEND")
+	}
+	return nil
+}
+
+// note remembers a time, for messages.
+func (s *joinSide) note(v *visible, col joinColumn) {
+	switch {
+	case col.mark.event().kind != markNone:
+		s.marked = append(s.marked, userName(v))
+	case col.typ == "TIMESTAMP":
+		s.plain = append(s.plain, userName(v))
+	}
 }
 
 // storable refuses a type that no table can have: a STRUCT whose fields have no names.
@@ -420,3 +453,5 @@ func (s *joinSide) nulls() []string {
 	}
 	return rel.nulls
 }
+
+func userName(v *visible) string { return v.alias + "." + v.name }

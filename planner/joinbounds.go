@@ -234,6 +234,12 @@ func (j *streamJoin) narrow(l, r *term, op string, distance int64) {
 
 func (b *bound) fixed() bool { return b.low != nil && b.high != nil && *b.low == *b.high }
 
+// frees reports whether rows of either side leave by the bound.
+func (b *bound) frees() bool {
+	l, r := b.left.mark.kind != markNone, b.right.mark.kind != markNone
+	return b.low != nil && r || b.high != nil && l || b.fixed() && (l || r)
+}
+
 // dropTwins leaves the starts of windows out where their ends are compared too: they say the same.
 func (j *streamJoin) dropTwins() {
 	kind := func(t term) mark { return t.side.marks[t.column] }
@@ -275,7 +281,7 @@ func (j *streamJoin) leaves(s *joinSide) {
 			}
 		}
 		late := ""
-		if mine.mark.kind != markNone {
+		if mine.mark.kind != markNone && b.frees() {
 			late = mine.mark.late(s.shown(mine.sql))
 			s.entry.Late = either(s.entry.Late, late)
 		}
@@ -391,34 +397,12 @@ func (s *joinSide) shown(sql string) string { return strings.ReplaceAll(sql, s.a
 
 func duration(micros int64) string { return (time.Duration(micros) * time.Microsecond).String() }
 
-// times lists the side's columns that can be times: those with a watermark first.
-func (s *joinSide) times() (marked, plain []string) {
-	for _, v := range s.names.columns {
-		name := v.expr.names("column_names")[1]
-		switch m := s.marks[strings.ToLower(name)]; {
-		case m.event().kind != markNone:
-			marked = append(marked, userName(v))
-		default:
-			for _, col := range s.columns {
-				if col.name == name && col.typ == "TIMESTAMP" {
-					plain = append(plain, userName(v))
-				}
-			}
-		}
-	}
-	return marked, plain
-}
-
-func userName(v *visible) string { return v.alias + "." + v.name }
-
 // missing says what would let rows of a side leave, and how to write it.
 func (j *streamJoin) missing(c *compiler, s *joinSide) (why, hint string) {
 	o := j.other(s)
-	marked, plain := o.times()
-	own, ownPlain := s.times()
-	mine := "time"
-	if all := append(own, ownPlain...); len(all) > 0 {
-		mine = all[0]
+	marked, plain, mine := o.marked, o.plain, "time"
+	if own := append(append([]string(nil), s.marked...), s.plain...); len(own) > 0 {
+		mine = own[0]
 	}
 	if len(marked) > 0 {
 		return fmt.Sprintf("no condition bounds how much later than a %s row its match may come", s.name),

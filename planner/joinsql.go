@@ -103,7 +103,10 @@ func (s *joinSide) live() string {
 	if s.flagged {
 		parts = append(parts, canColumn)
 	}
-	return strings.Join(append(parts, "true"), " AND ")
+	if len(parts) == 0 {
+		return "true"
+	}
+	return strings.Join(parts, " AND ")
 }
 
 // fresh selects the batch's rows that take part in matching, all the state's and those as well.

@@ -33,6 +33,14 @@ func (m mark) closes(column string) string {
 	return end
 }
 
+// ahead is what closes adds to the column, in microseconds.
+func (m mark) ahead() int64 {
+	if m.kind == markStart {
+		return m.size + m.lag
+	}
+	return m.lag
+}
+
 func (m mark) late(column string) string { return m.closes(column) + " <= " + getVariable(VarLate) }
 
 func (m mark) closed(column string) string {

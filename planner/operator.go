@@ -27,6 +27,12 @@ type StateTable struct {
 	Columns []Column // names and types matter; of stream.Column only these
 	Keys    []string // what a change is remembered by; none: every state version holds all of it
 	Logical bool     // its rows are those that users count: groups, keys, rows of a join
+
+	// Keyed says that its rows are kept by key in memory outside DuckDB, and reached by the effects Lookup, Put and
+	// Expire alone. Keys are its first columns.
+	Keyed bool
+	Time  string // of Keyed: the TIMESTAMP column that frees a row, or ""
+	Ahead int64  // of Keyed: microseconds that are added to it
 }
 
 // Definition returns the column list for CREATE TABLE.
@@ -104,6 +110,9 @@ const (
 	Count                // counts the rows of Entry
 	Insert               // adds rows to the state table Table
 	Delete               // removes rows from it
+	Lookup               // makes the temporary table Table of the rows of State whose keys SQL selects
+	Put                  // puts the rows of the temporary table SQL into the keyed State, in the place of those with their keys
+	Expire               // takes the rows of State out that the watermark has closed; with Table, makes that of them
 )
 
 // Step is one statement of a batch.
@@ -111,6 +120,7 @@ type Step struct {
 	Title  string
 	Effect Effect
 	Table  string
+	State  string // of Lookup, Put and Expire
 	SQL    string
 
 	// Rows names tables of the batch: without a row in any of them the step is left out, and what Create would
@@ -133,6 +143,15 @@ func (s Step) Statement() string {
 		return "INSERT INTO " + s.Table + "\n" + s.SQL
 	case Delete:
 		return "DELETE FROM " + s.Table + " " + s.SQL
+	case Lookup:
+		return "-- " + s.Table + " is made of the rows of " + s.State + " with the keys\n" + s.SQL
+	case Put:
+		return "-- " + s.State + " takes the rows of\nFROM " + s.SQL
+	case Expire:
+		if s.Table == "" {
+			return "-- " + s.State + " lets the rows go " + s.SQL
+		}
+		return "-- " + s.Table + " is made of the rows that " + s.State + " lets go\n" + s.SQL
 	}
 	return s.SQL
 }

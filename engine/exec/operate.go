@@ -53,12 +53,18 @@ func (r *run) due(st *planner.Step, always bool) bool {
 
 func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	if !r.due(st, always) {
-		if st.Effect == planner.Create {
+		if st.Effect == planner.Create || st.Effect == planner.Lookup || st.Effect == planner.Expire && st.Table != "" {
 			return r.clear(ctx, st)
 		}
 		return nil
 	}
 	switch st.Effect {
+	case planner.Lookup:
+		return r.lookup(ctx, st)
+	case planner.Put:
+		return r.put(ctx, st)
+	case planner.Expire:
+		return r.expire(ctx, st)
 	case planner.Count:
 		return r.count(ctx, st.Entry)
 	case planner.Insert, planner.Delete:
@@ -82,7 +88,11 @@ func (r *run) clear(ctx context.Context, st *planner.Step) error {
 	if r.s.empty[st.Table] {
 		return nil
 	}
-	_, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+st.Table+" AS SELECT * FROM (\n"+st.SQL+"\n) LIMIT 0")
+	sql := "CREATE OR REPLACE TEMP TABLE " + st.Table + " AS SELECT * FROM (\n" + st.SQL + "\n) LIMIT 0"
+	if st.State != "" {
+		sql = "CREATE OR REPLACE TEMP TABLE " + st.Table + " (" + r.s.table(st.State).Definition() + ")"
+	}
+	_, err := r.s.conn.Exec(ctx, sql)
 	r.s.empty[st.Table] = err == nil
 	return err
 }

@@ -101,7 +101,9 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	if _, err := r.s.conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
 		return err
 	}
+	r.s.begin()
 	defer func() {
+		r.s.end(err == nil && commit)
 		if err == nil && commit {
 			return
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -73,9 +74,10 @@ func (s *Session) findVariables() {
 type stateTable struct {
 	planner.StateTable
 	rows     int64
-	dead     int64 // deleted since the table was last rewritten: DuckDB never reclaims them in memory
-	changes  int64 // keys remembered for the next delta
-	snapshot bool  // a base has been taken or restored: the next Snapshot may be a delta
+	dead     int64        // deleted since the table was last rewritten: DuckDB never reclaims them in memory
+	changes  int64        // keys remembered for the next delta
+	store    *keyed.Store // of a keyed table, which is not one of DuckDB's
+	snapshot bool         // a base has been taken or restored: the next Snapshot may be a delta
 }
 
 // table returns the state table of that name.
@@ -119,6 +121,13 @@ func (s *Session) setUp(ctx context.Context) error {
 	for _, t := range s.plan.StateTables() {
 		table := &stateTable{StateTable: t}
 		s.tables = append(s.tables, table)
+		if t.Keyed {
+			var err error
+			if table.store, err = newStore(t); err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := s.conn.Exec(ctx,
 			"CREATE OR REPLACE TEMP TABLE "+t.Name+" ("+t.Definition()+")"); err != nil {
 			return err
@@ -145,7 +154,7 @@ func (s *Session) defineMacros(ctx context.Context) error {
 }
 
 func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
-	if len(t.Keys) == 0 || s.batch {
+	if len(t.Keys) == 0 || s.batch || t.store != nil {
 		return nil
 	}
 	t.changes = 0

@@ -40,12 +40,18 @@ func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, erro
 			return nil, fmt.Errorf("snapshot state table %s: %w", t.Name, err)
 		}
 		t.snapshot = !s.batch
+		if t.store != nil && !s.batch {
+			t.store.Mark()
+		}
 	}
 	return out, nil
 }
 
 func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.Change, error) {
 	c := state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys), Base: base}
+	if t.store != nil {
+		return s.keyedChange(t, base), nil
+	}
 	sql := "SELECT * FROM " + t.Name
 	changed := "(SELECT DISTINCT * FROM " + t.Touched() + ")"
 	if !base {
@@ -102,6 +108,11 @@ func (s *Session) Restore(ctx context.Context, c state.Change) error {
 const restoreTable = "__restore"
 
 func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) error {
+	if t.store != nil {
+		err := t.store.Restore(c.Base || c.Dropped, c.Records, c.Deleted)
+		t.rows, t.snapshot = int64(t.store.Len()), true
+		return err //nolint:wrapcheck // Restore says which table
+	}
 	cols := make([]stream.Column, len(t.Columns))
 	for i, col := range t.Columns {
 		cols[i] = col.Column
@@ -173,6 +184,9 @@ func (s *Session) restored(ctx context.Context, t *stateTable) error {
 func (s *Session) compact(ctx context.Context) error {
 	const least, mostChanges = 20_000, 200_000
 	for _, t := range s.tables {
+		if t.store != nil {
+			continue
+		}
 		if t.changes > mostChanges && t.changes > 2*t.rows {
 			// A delta would be larger than the table: the next Snapshot takes it whole.
 			if err := s.forgetTouched(ctx, t); err != nil {

@@ -33,7 +33,7 @@ var steadyShapes = map[string]struct {
 func TestMemoryIsFlat(t *testing.T) {
 	batches := 1000
 	if testing.Short() {
-		batches = 200
+		batches = 150
 	}
 	for name, sh := range steadyShapes {
 		t.Run(name, func(t *testing.T) {

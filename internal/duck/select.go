@@ -55,7 +55,7 @@ func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	read, schema, err := readStatement(cols)
+	read, schema, err := readStatement(cols, resultTable)
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +70,21 @@ func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
 	return t, nil
 }
 
+// Read returns the columns of a table of the caller's, as Select does but without the passing table, which saves a
+// millisecond. from is a table, or a short SELECT over one in parentheses: it can not be cancelled.
+func (c *Conn) Read(ctx context.Context, from string, cols []Column) (*Table, error) {
+	read, schema, err := readStatement(cols, from)
+	if err != nil {
+		return nil, err
+	}
+	if c.closed {
+		return nil, &Error{Kind: InvalidInput, Message: "the connection is closed", Position: -1}
+	}
+	return c.readArrow(ctx, read, schema)
+}
+
 // readStatement returns the SELECT over the result table that casts what Arrow does not carry.
-func readStatement(cols []Column) (string, *arrow.Schema, error) {
+func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 	exprs := make([]string, len(cols))
 	fields := make([]arrow.Field, len(cols))
 	for i, col := range cols {
@@ -86,7 +99,7 @@ func readStatement(cols []Column) (string, *arrow.Schema, error) {
 		}
 		fields[i] = arrow.Field{Name: col.Name, Type: t.arrow(), Nullable: true}
 	}
-	return "SELECT " + strings.Join(exprs, ", ") + " FROM " + resultTable, arrow.NewSchema(fields, nil), nil
+	return "SELECT " + strings.Join(exprs, ", ") + " FROM " + from, arrow.NewSchema(fields, nil), nil
 }
 
 // readArrow drains the driver's reader and gathers its records of 2,048 rows into big ones.

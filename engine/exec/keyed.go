@@ -1,0 +1,162 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/state"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// newStore makes the store of a keyed state table.
+func newStore(t planner.StateTable) (*keyed.Store, error) {
+	fields := make([]arrow.Field, len(t.Columns))
+	for i, c := range t.Columns {
+		typ, err := duck.ArrowType(c.Type)
+		if err != nil {
+			return nil, fmt.Errorf("state column %s: %w", c.Name, err)
+		}
+		fields[i] = arrow.Field{Name: c.Name, Type: typ, Nullable: true}
+	}
+	store, err := keyed.New(keyed.Options{Schema: arrow.NewSchema(fields, nil), Keys: len(t.Keys), Time: t.Time})
+	if err != nil {
+		return nil, fmt.Errorf("make state table %s: %w", t.Name, err)
+	}
+	return store, nil
+}
+
+// begin opens a batch in every store.
+func (s *Session) begin() {
+	for _, t := range s.tables {
+		if t.store != nil {
+			t.store.Begin()
+		}
+	}
+}
+
+// end closes it.
+func (s *Session) end(commit bool) {
+	for _, t := range s.tables {
+		switch {
+		case t.store == nil:
+		case commit:
+			t.store.Commit()
+		default:
+			t.store.Rollback()
+		}
+	}
+}
+
+// lookup makes the table of the known rows whose keys a step selects.
+func (r *run) lookup(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.State)
+	if t.rows == 0 {
+		return r.clear(ctx, st)
+	}
+	keys, err := r.s.conn.Read(ctx, "("+st.SQL+")", t.Described()[:len(t.Keys)])
+	if err != nil {
+		return err
+	}
+	defer keys.Release()
+	var known []arrow.Record
+	defer func() { releaseAll(known) }()
+	for _, rec := range keys.Records {
+		found, err := t.store.Lookup(rec)
+		if err != nil {
+			return fmt.Errorf("look up keys in %s: %w", t.Name, err)
+		}
+		known = append(known, found...)
+	}
+	return r.give(ctx, st, t, known)
+}
+
+// give makes a step's table of rows of the store.
+func (r *run) give(ctx context.Context, st *planner.Step, t *stateTable, rows []arrow.Record) error {
+	if len(rows) == 0 {
+		return r.clear(ctx, st)
+	}
+	cols := make([]stream.Column, len(t.Columns))
+	for i, c := range t.Columns {
+		cols[i] = c.Column
+	}
+	var n int64
+	for _, rec := range rows {
+		n += rec.NumRows()
+	}
+	r.made[st.Table], r.s.empty[st.Table] = n, false
+	return r.s.conn.Import(ctx, st.Table, casts(cols), rows, t.store.Schema())
+}
+
+// put puts the rows of a table into the store.
+func (r *run) put(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.State)
+	rows, err := r.s.conn.Read(ctx, st.SQL, t.Described())
+	if err != nil {
+		return err
+	}
+	defer rows.Release()
+	for _, rec := range rows.Records {
+		if err := t.store.Put(rec); err != nil {
+			return fmt.Errorf("keep groups in %s: %w", t.Name, err)
+		}
+		if t.Logical {
+			r.out.State.Updated += rec.NumRows()
+		}
+	}
+	t.rows = int64(t.store.Len())
+	return nil
+}
+
+// expire takes out what the watermark has closed.
+func (r *run) expire(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.State)
+	upTo := int64(math.MaxInt64)
+	if !r.c.Final {
+		upTo = *r.c.Watermark - t.Ahead
+	}
+	gone := t.store.Expire(upTo)
+	defer releaseAll(gone)
+	t.rows = int64(t.store.Len())
+	if t.Logical {
+		for _, rec := range gone {
+			r.out.State.Removed += rec.NumRows()
+		}
+	}
+	if st.Table == "" {
+		return nil
+	}
+	return r.give(ctx, st, t, gone)
+}
+
+func releaseAll(recs []arrow.Record) {
+	for _, rec := range recs {
+		rec.Release()
+	}
+}
+
+// keyedChange is what a store has become since the last Snapshot.
+func (s *Session) keyedChange(t *stateTable, base bool) state.Change {
+	c := state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys)}
+	if !base {
+		changed, deleted, ok := t.store.Changes()
+		if ok {
+			c.Records, c.Deleted = changed, deleted
+			return c
+		}
+		releaseAll(changed)
+		releaseAll(deleted)
+	}
+	c.Base = true
+	for rec := range t.store.All() {
+		rec.Retain()
+		c.Records = append(c.Records, rec)
+	}
+	return c
+}
