@@ -38,7 +38,7 @@ func readMeta(fsys vfs.FS, dir string) (*Meta, error) {
 // PLAN_CHANGED with the lines that differ and the ways out. It changes nothing.
 func (c *Checkpoint) CompareLayout(newLayout []string) error {
 	m := c.Meta()
-	lines := diffLines(m.Layout, newLayout)
+	lines := DiffLayout(m.Layout, newLayout)
 	if len(lines) == 0 {
 		return nil
 	}
@@ -51,9 +51,9 @@ func (c *Checkpoint) CompareLayout(newLayout []string) error {
 		"with another --data-dir (what has been delivered stays where it is)")
 }
 
-// diffLines names the lines that are in one list only, changed ones in pairs. Lines that only moved count as
-// changed: the order of operators is part of the layout.
-func diffLines(was, is []string) []string {
+// DiffLayout names the lines that are in one layout only, changed ones in pairs ("was  …", "is   …"). Lines that only
+// moved count as changed: the order of operators is part of the layout. Layouts that are the same give none.
+func DiffLayout(was, is []string) []string {
 	length := commonLengths(was, is)
 	var out, gone, come []string
 	flush := func() {

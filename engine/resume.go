@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -18,8 +16,9 @@ import (
 
 // openCheckpoint takes the query's directory and checks that what it holds fits the plan.
 func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Recovery, error) {
+	shape := q.shape()
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
-		SQL: q.app.Text.Body, Plan: q.fingerprint(), Layout: q.layout()}
+		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
 		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
@@ -29,55 +28,31 @@ func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Rec
 	if recovery.New {
 		return recovery, nil
 	}
-	if err := ckpt.CompareLayout(q.layout()); err != nil {
-		return nil, err //nolint:wrapcheck // a coded error
+	change := Compare(StoredShape(recovery.Meta), shape)
+	if change.Effect == Refused {
+		return nil, ckpt.CompareLayout(shape.Layout) //nolint:wrapcheck // a coded error
 	}
-	return recovery, q.takeEffect(recovery)
+	return recovery, q.takeEffect(recovery, change)
 }
 
 // takeEffect lets a changed text of the query replace the one in the checkpoint, which is right only where no batch
 // of the old text must run again.
-func (q *Query) takeEffect(r *checkpoint.Recovery) error {
-	if r.Meta.Plan == q.fingerprint() {
+func (q *Query) takeEffect(r *checkpoint.Recovery, change Change) error {
+	if change.Effect == Unchanged {
 		return nil
 	}
 	if r.Pending != nil || len(r.Rerun) > 0 {
 		return &otherPlanError{r.Meta}
 	}
-	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.fingerprint(), q.app.Text.Body, q.opt.Version
+	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.shape().Fingerprint, q.app.Text.Body, q.opt.Version
 	if err := q.ckpt.SaveMeta(r.Meta); err != nil {
 		return fmt.Errorf("keep the changed text: %w", err)
 	}
 	return nil
 }
 
-// layout has one line per thing that must stay the same while the checkpoint lives.
-func (q *Query) layout() []string {
-	lines := q.plan.Layout()
-	for _, s := range q.plan.Sources {
-		lines = append(lines, sourceLayout(q.opt.Registry, s)...)
-	}
-	return lines
-}
-
-// fingerprint names what a batch does: the plan, and where its result goes. A batch that was begun is finished by the
-// text whose fingerprint the checkpoint has.
-func (q *Query) fingerprint() string {
-	sum := sha256.New()
-	fmt.Fprintln(sum, q.plan.Hash())
-	for _, name := range q.def.Sinks {
-		if s := findSink(q.app, name); s != nil {
-			fmt.Fprintf(sum, "sink %s: connector %s%s\n", s.Name, s.Connector,
-				fixed(q.opt.Registry.Sinks[s.Connector].Spec.Fields, s.Options))
-		}
-	}
-	for _, s := range q.plan.Sources {
-		if subject := s.Options.String("dead_letter_subject"); subject != "" {
-			fmt.Fprintf(sum, "dead letters of %s: %s\n", s.Name, subject)
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:16])
-}
+// shape is what the query's checkpoint depends on.
+func (q *Query) shape() Shape { return ShapeOf(q.opt.Registry, q.app, q.def, q.plan) }
 
 // fixed lists the options that make another thing of a source or sink.
 func fixed(fields []stream.Field, options stream.Options) string {

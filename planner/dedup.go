@@ -238,15 +238,32 @@ func (o *dedup) state() string { return fmt.Sprintf("__seen%d", o.n) }
 const expiresColumn = "__expires"
 
 func (o *dedup) table() StateTable {
-	t := StateTable{Name: o.state(), Logical: true}
+	t := StateTable{Name: o.state(), Logical: true, Kind: "keys"}
 	for _, k := range o.keys {
 		t.Columns = append(t.Columns, k)
 		t.Keys = append(t.Keys, k.Name)
+		if o.timed != "" && k.Expr == duck.QuoteIdent(o.timed) {
+			t.Closes = o.mark.closes(k.Name)
+		}
 	}
 	if o.horizon > 0 {
 		t.Columns = append(t.Columns, Column{Column: stream.Column{Name: expiresColumn, Type: "TIMESTAMP"}})
+		t.Closes = expiresColumn
 	}
 	return t
+}
+
+// readable selects the keys under the names of the query.
+func (o *dedup) readable() string {
+	names := make([]string, len(o.keys))
+	for i := range o.keys {
+		names[i] = strings.Trim(o.shown[i], `"`)
+	}
+	items := make([]string, len(o.keys))
+	for i, name := range distinct(names) {
+		items[i] = o.keys[i].Name + " AS " + duck.QuoteIdent(name)
+	}
+	return "SELECT " + strings.Join(items, ", ") + " FROM " + o.state()
 }
 
 // expires is when the horizon lets a row's key go.
@@ -256,6 +273,7 @@ func (o *dedup) expires() string {
 
 func (o *dedup) operator(bool) *Operator {
 	in, table := inTable(o.n), o.table()
+	table.Shown = o.readable()
 	rows := []string{in}
 	visible := list(quoteAll(o.out.columnNames()), []string{PosColumn})
 	first := outTable(o.n)

@@ -29,6 +29,8 @@ type aggregate struct {
 	marks  []mark   // what is known of each key
 	shown  []string // the partial column that a key is shown by, or ""
 	firsts []string // row_number() columns over the kept rows, for DISTINCT
+
+	names []string // what the query calls the keys, then the values
 }
 
 // groups says which groups a batch emits.
@@ -140,6 +142,7 @@ func (g *grouping) statements() error {
 	}
 	a.input = g.inputSQL()
 	a.from = g.s.main.tables
+	g.name()
 	if a.rows != nil {
 		a.rows.finish(a, g.s.single)
 	}
@@ -202,21 +205,24 @@ func (a *aggregate) free(op *Operator) {
 }
 
 func (a *aggregate) tables() []StateTable {
-	main := StateTable{Name: a.state(), Logical: true, Keyed: a.keyed()}
+	main := StateTable{Name: a.state(), Logical: true, Kind: "groups", Closes: a.closes(), Shown: a.readable(), Keyed: a.keyed()}
 	if main.Keyed && a.timed() {
 		main.Time, main.Ahead = a.time.key, a.time.mark.ahead()
+	}
+	if a.timed() && a.emits == closedGroups {
+		main.Waits = "true"
 	}
 	for _, k := range a.keys {
 		main.Columns = append(main.Columns, k)
 		main.Keys = append(main.Keys, k.Name)
 	}
 	for _, c := range a.partials {
-		main.Columns = append(main.Columns, c.Column)
+		main.Columns = append(main.Columns, c.readable())
 	}
 	if a.rows == nil {
 		return []StateTable{main}
 	}
-	rows := StateTable{Name: a.kept(), Columns: a.rows.columns}
+	rows := StateTable{Name: a.kept(), Columns: a.rows.columns, Kind: "kept", Closes: a.closes()}
 	for _, k := range a.keys {
 		rows.Keys = append(rows.Keys, k.Name)
 	}

@@ -74,7 +74,10 @@ func (s *joinSide) stored() string {
 
 // table is the side's state.
 func (s *joinSide) table(n int) StateTable {
-	t := StateTable{Name: s.state(n), Keys: []string{PosColumn}, Logical: true}
+	t := StateTable{Name: s.state(n), Keys: []string{PosColumn}, Logical: true, Kind: s.name + "_rows", Closes: s.until()}
+	if cols := s.columnNames(""); len(cols) > 0 {
+		t.Shown = "SELECT " + strings.Join(cols, ", ") + " FROM " + s.state(n)
+	}
 	for _, col := range s.columns {
 		t.Columns = append(t.Columns, Column{Column: stream.Column{Name: col.name, Type: col.typ}})
 	}
@@ -87,8 +90,19 @@ func (s *joinSide) table(n int) StateTable {
 
 // matchedTable holds which rows of the state have come out with a match, and until when that matters.
 func (s *joinSide) matchedTable(n int) StateTable {
-	return StateTable{Name: s.matched(n), Keys: []string{idColumn}, Columns: []Column{
+	return StateTable{Name: s.matched(n), Keys: []string{idColumn}, Kind: s.name + "_matched", Closes: "__until", Columns: []Column{
 		{Column: stream.Column{Name: idColumn, Type: "BIGINT"}}, {Column: stream.Column{Name: "__until", Type: "TIMESTAMP"}}}}
+}
+
+// waits is the condition on kept rows that come out without a match when they are freed, or "".
+func (j *streamJoin) waits(s *joinSide) string {
+	switch {
+	case !s.preserv || len(s.frees) == 0:
+		return ""
+	case j.remembers(s):
+		return s.id + " NOT IN (SELECT " + idColumn + " FROM " + s.matched(j.n) + ")"
+	}
+	return "true" // those with a match have gone
 }
 
 // remembers reports whether the side has to know which of its rows came out with a match.
@@ -175,7 +189,9 @@ func (j *streamJoin) items(left, right bool) string {
 func (j *streamJoin) operator(bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("join %d", j.n), Layout: j.layout(), Notes: j.notes()}
 	for _, s := range j.sides() {
-		op.Tables = append(op.Tables, s.table(j.n))
+		table := s.table(j.n)
+		table.Waits = j.waits(s)
+		op.Tables = append(op.Tables, table)
 		op.Timed = op.Timed || len(s.frees) > 0
 	}
 	for _, s := range j.sides() {

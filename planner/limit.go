@@ -97,7 +97,7 @@ func (o *limited) operator(bool) *Operator {
 	rows := []string{in}
 	cols := list(quoteAll(o.rel.columnNames()), []string{PosColumn})
 	return &Operator{Name: fmt.Sprintf("limit %d", o.n),
-		Tables: []StateTable{{Name: state, Logical: true,
+		Tables: []StateTable{{Name: state, Logical: true, Kind: "counters",
 			Columns: []Column{{Column: stream.Column{Name: "seen", Type: "BIGINT"}}}}},
 		Layout: []string{"limit " + state, "  " + o.title()},
 		Notes:  []string{"lets " + o.title() + " of the query's life pass"},

@@ -33,6 +33,13 @@ type StateTable struct {
 	Keyed bool
 	Time  string // of Keyed: the TIMESTAMP column that frees a row, or ""
 	Ahead int64  // of Keyed: microseconds that are added to it
+
+	// What follows is for people who look at the state; nothing that runs depends on it.
+
+	Kind   string // what its rows are, in one word, such as "groups"
+	Closes string // expression over the columns: the event time at which the watermark frees a row; "": none does
+	Waits  string // condition on the rows that come out when they are freed; "": none does
+	Shown  string // SELECT of the rows in the words of the query; "": the columns as they are
 }
 
 // Definition returns the column list for CREATE TABLE.

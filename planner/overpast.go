@@ -150,6 +150,11 @@ func (o *overPast) operator(bool) *Operator {
 	p := o.part
 	main, past := p.table(), p.table()
 	past.Name, past.Logical = o.past(), false
+	main.Waits = "true"
+	past.Kind, past.Closes, past.Shown = "past", "", "SELECT * EXCLUDE ("+PosColumn+") FROM "+o.past()
+	if o.rows == 0 {
+		past.Closes = o.seen()
+	}
 	cols := list(p.quoted("r."), []string{"r." + PosColumn})
 	partition := p.samePartition("r", "t")
 	visible := "(SELECT " + list(p.quoted("r."), []string{"false AS " + newColumn, "r." + PosColumn}) + " FROM " + o.past() +

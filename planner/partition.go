@@ -130,7 +130,11 @@ func replaceName(sql, name, text string) string {
 func (o *partitioned) operator(old bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("%s %d", o.what, o.n)}
 	for _, p := range o.parts {
-		op.Tables = append(op.Tables, p.table())
+		table := p.table()
+		if table.Closes != "" && o.emits == closedGroups {
+			table.Waits = "true"
+		}
+		op.Tables = append(op.Tables, table)
 		op.Layout = append(op.Layout, p.layout(o.what)...)
 		op.Steps = append(op.Steps, p.read()...)
 	}
@@ -237,7 +241,13 @@ func (p *part) store() []Step {
 }
 
 func (p *part) table() StateTable {
-	t := StateTable{Name: p.kept(), Logical: true, Keys: []string{PosColumn}}
+	t := StateTable{Name: p.kept(), Logical: true, Keys: []string{PosColumn}, Kind: "rows"}
+	if len(p.columns) > 0 {
+		t.Shown = "SELECT * EXCLUDE (" + PosColumn + ") FROM " + p.kept()
+	}
+	if p.timed != "" {
+		t.Closes = p.mark.closes(duck.QuoteIdent(p.timed))
+	}
 	t.Columns = append(t.Columns, p.columns...)
 	t.Columns = append(t.Columns, Column{Column: stream.Column{Name: PosColumn, Type: p.rel.position()}})
 	return t

@@ -296,7 +296,8 @@ func (o *sessions) result() string {
 }
 
 func (o *sessions) rowsTable() StateTable {
-	t := StateTable{Name: o.kept(), Keys: []string{PosColumn}, Logical: o.emits == allGroups}
+	t := StateTable{Name: o.kept(), Keys: []string{PosColumn}, Logical: o.emits == allGroups, Kind: "rows",
+		Shown: "SELECT " + strings.Join(quoteAll(o.rel.columnNames()), ", ") + " FROM " + o.kept()}
 	for _, col := range o.cols {
 		t.Columns = append(t.Columns, Column{Column: stream.Column{Name: col.Name, Type: col.Type}})
 	}
@@ -324,12 +325,17 @@ func (o *sessions) tables() []StateTable {
 	for i, k := range o.keys {
 		keys = append(keys, stateColumns(o.types[i], k)...)
 	}
-	open := StateTable{Name: o.open(), Keys: o.keys, Logical: true,
+	open := StateTable{Name: o.open(), Keys: o.keys, Logical: true, Kind: "sessions",
+		Shown:   "SELECT " + o.keyList() + ", __start AS window_start, __end AS window_end FROM " + o.open(),
 		Columns: append(slices.Clone(keys), stateColumns("TIMESTAMP", "__start", "__end")...)}
 	open.Columns = append(open.Columns, stateColumns("BIGINT", "__gap")...)
 	tables := []StateTable{open, o.rowsTable()}
 	if o.timed() {
-		tables = append(tables, StateTable{Name: o.done(), Keys: o.keys,
+		tables[0].Closes = o.mark.closes("__end")
+		if o.emits == closedGroups {
+			tables[0].Waits = "true"
+		}
+		tables = append(tables, StateTable{Name: o.done(), Keys: o.keys, Kind: "closed", Closes: o.mark.closes("__until"),
 			Columns: append(slices.Clone(keys), stateColumns("TIMESTAMP", "__start", "__end", "__until")...)})
 	}
 	return tables
