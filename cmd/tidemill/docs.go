@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,15 +19,18 @@ import (
 func (e *env) docsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "docs", Short: "write the generated documents", Hidden: true, Args: noArgs}
 	dir := c.Flags().String("dir", "docs", "directory to write to")
-	c.RunE = func(*cobra.Command, []string) error { return e.writeDocs(*dir) }
+	c.RunE = func(c *cobra.Command, _ []string) error { return e.writeDocs(c.Context(), *dir) }
 	return c
 }
 
-func (e *env) writeDocs(dir string) error {
+func (e *env) writeDocs(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diag.New(diag.Usage, "%q can not be made: %s", dir, reasonOf(err))
 	}
-	docs := e.generatedDocs()
+	docs, err := e.generatedDocs(ctx)
+	if err != nil {
+		return err
+	}
 	for _, name := range sortedNames(docs) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(docs[name]), 0o644); err != nil {
 			return diag.New(diag.Usage, "%q can not be written: %s", filepath.Join(dir, name), reasonOf(err))
@@ -37,15 +41,20 @@ func (e *env) writeDocs(dir string) error {
 }
 
 // generatedDocs are the documents that are made from the program itself, by file name.
-func (e *env) generatedDocs() map[string]string {
+func (e *env) generatedDocs(ctx context.Context) (map[string]string, error) {
 	plainEnv := &env{stdin: e.stdin, stdout: e.stdout, stderr: e.stderr, clock: e.clock,
 		connectors: e.connectors,
 		getenv:     func(string) (string, bool) { return "", false }} // so that defaults are everybody's
-	return map[string]string{
-		"errors.md":     errorsDoc(),
-		"connectors.md": connectorsDoc(registry(e)),
-		"cli.md":        cliDoc(plainEnv.root()),
+	shapes, err := e.supportDoc(ctx)
+	if err != nil {
+		return nil, err
 	}
+	return map[string]string{
+		"errors.md":      errorsDoc(),
+		"connectors.md":  connectorsDoc(registry(e)),
+		"cli.md":         cliDoc(plainEnv.root()),
+		"sql-support.md": shapes,
+	}, nil
 }
 
 const generatedNote = "<!-- made by `make generate` from the program itself; do not edit -->\n\n"
