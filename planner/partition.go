@@ -50,7 +50,6 @@ func (p *part) name() string  { return "__part" + p.suffix() }
 func (p *part) in() string    { return "__in" + p.suffix() }
 func (p *part) gone() string  { return "__gone" + p.suffix() }
 func (p *part) kept() string  { return "__rows" + p.suffix() }
-func (p *part) touch() string { return fmt.Sprintf("__touch%d", p.n) }
 
 // quoted are the kept columns for a select list.
 func (p *part) quoted(prefix string) []string {

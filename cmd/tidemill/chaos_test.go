@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +24,7 @@ func TestChaosShowsADifference(t *testing.T) {
 	require.Empty(t, stderr.String())
 
 	e, stdout, stderr = testEnv()
-	require.True(t, errors.As(e.tellChaos("jsonl", 9, runs), &code))
+	require.ErrorAs(t, e.tellChaos("jsonl", 9, runs), &code)
 	require.Contains(t, stdout.String(), `"result":"differs","seed":9,"reason":"","diff":"  - missing [1]\n","case":"name: chaos-q-9-2\n"}`)
 	require.Contains(t, stderr.String(), "run 2 differs")
 

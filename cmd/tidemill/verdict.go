@@ -34,11 +34,12 @@ func (st *stored) reason(r *whyReport) (why, hint string) {
 		return "what waits is not known: the stored text can not be planned here", ""
 	}
 	kept := r.kept()
-	switch {
-	case st.plan.Mode == stream.Complete:
+	switch st.plan.Mode {
+	case stream.Complete:
 		return "nothing waits: complete mode gives the whole result with every batch that has rows", ""
-	case st.plan.Mode == stream.Update:
+	case stream.Update:
 		return "nothing waits: update mode gives every change with its batch" + kept, ""
+	case stream.Append:
 	}
 	if first := r.first(func(t *whyTable) bool { return t.Emits }); first != nil {
 		return r.waitReason(st, first)

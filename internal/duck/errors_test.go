@@ -101,10 +101,10 @@ func TestPositionsInLongAndWideLines(t *testing.T) {
 func TestCandidatesAreNamesOfUsers(t *testing.T) {
 	t.Parallel()
 	_, c := openTest(t, Options{})
-	_, err := c.Exec(t.Context(), "CREATE TABLE pg_clas(a INT); CREATE TABLE usages(a INT)")
+	_, err := c.Exec(t.Context(), "CREATE TABLE pg_klass(a INT); CREATE TABLE usages(a INT)")
 	require.NoError(t, err)
 	for sql, near := range map[string][]string{
-		"SELECT * FROM pg_class_":           nil, // pg_class and the user's pg_clas look alike
+		"SELECT * FROM pg_class_":           nil, // pg_class and the user's pg_klass look alike
 		"SELECT * FROM duckdb_tablse":       nil,
 		"SELECT * FROM sqlite_mastre":       nil,
 		"SELECT * FROM usage":               {"usages"},
