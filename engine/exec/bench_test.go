@@ -2,6 +2,7 @@ package exec
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -41,4 +42,46 @@ func benchmark(b *testing.B, body string, n int) {
 		out.Result.Release()
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkState runs batches of random keys through an update-mode GROUP BY with a million groups.
+func BenchmarkState(b *testing.B) {
+	const keys = 1_000_000
+	f := newFixture(b)
+	p, err := f.plan(stream.Update, "SELECT w, count(*) AS n, sum(v) AS s FROM src GROUP BY w")
+	require.NoError(b, err)
+	for _, n := range []int{100, 1000, 100_000} {
+		s := f.open(p)
+		run := func(batch int64, rec arrow.Record) {
+			out, err := s.Run(b.Context(), Call{Batch: batch, Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
+			require.NoError(b, err)
+			out.Result.Release()
+		}
+		for i := range 10 {
+			rows := make([]row, keys/10)
+			for j := range rows {
+				rows[j] = row{"k", i*keys/10 + j, 0.5, 1}
+			}
+			rec := record(rows)
+			run(int64(i), rec)
+			rec.Release()
+		}
+		rnd := rand.New(rand.NewPCG(1, 2))
+		rows := make([]row, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			batch := int64(10)
+			for b.Loop() {
+				b.StopTimer()
+				for j := range rows {
+					rows[j] = row{"k", rnd.IntN(keys), 0.5, 1}
+				}
+				rec := record(rows)
+				b.StartTimer()
+				run(batch, rec)
+				batch++
+				rec.Release()
+			}
+		})
+		require.NoError(b, s.Close())
+	}
 }
