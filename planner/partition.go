@@ -46,10 +46,10 @@ func (p *part) suffix() string {
 }
 
 // name stands for the part's rows in the operator's SELECT.
-func (p *part) name() string  { return "__part" + p.suffix() }
-func (p *part) in() string    { return "__in" + p.suffix() }
-func (p *part) gone() string  { return "__gone" + p.suffix() }
-func (p *part) kept() string  { return "__rows" + p.suffix() }
+func (p *part) name() string { return "__part" + p.suffix() }
+func (p *part) in() string   { return "__in" + p.suffix() }
+func (p *part) gone() string { return "__gone" + p.suffix() }
+func (p *part) kept() string { return "__rows" + p.suffix() }
 
 // quoted are the kept columns for a select list.
 func (p *part) quoted(prefix string) []string {
