@@ -36,13 +36,17 @@ func (c *compiler) joinChanging(t tree, j *streamJoin, both []tree) (*from, erro
 		return nil, err
 	}
 	rel := j.changingRelation(equal)
-	kind := j.kind
-	sql := "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + " " + kind + " JOIN " +
+	sql := "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + " " + j.kind + " JOIN " +
 		o.parts[1].name() + " AS " + rightAlias + " ON " + on
+	if j.semi() { // SEMI JOIN is wrong in DuckDB 1.1.2 with more than equalities
+		not := map[string]string{"ANTI": "NOT "}[j.kind]
+		sql = "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + "\nWHERE " + not +
+			"EXISTS (SELECT 1 FROM " + o.parts[1].name() + " AS " + rightAlias + " WHERE " + on + ")"
+	}
 	if err := c.bind(o, rel, sql); err != nil {
 		return nil, err
 	}
-	rel.node = &Node{Op: "join again, " + strings.ToLower(kind) + " on " + j.shown(on),
+	rel.node = &Node{Op: "join again, " + strings.ToLower(j.kind) + " on " + j.shown(on),
 		Below: []*Node{j.left.from.main.node, j.right.from.main.node}}
 	return c.inPlace(t, j, rel)
 }

@@ -39,6 +39,9 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, c.sampleFault(node)
 	}
 	e = c.within(node, e)
+	if err := c.semiToExists(node, e); err != nil {
+		return nil, nil, err
+	}
 	f, err := c.selectFrom(node, e)
 	if err != nil {
 		return nil, nil, err

@@ -194,7 +194,7 @@ func TestQueryOutlivesItsInputs(t *testing.T) {
 				n := 0
 				require.NoError(t, whole.run(&n, mem))
 				want := whole.table()
-				require.Equal(t, whole.batch(), want)
+				require.Equal(t, want, whole.batch())
 				points := int64(4)
 				switch {
 				case os.Getenv("TIDEMILL_CRASH") == "all":
