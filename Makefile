@@ -32,7 +32,7 @@ crash: ## the crash tests alone, at every point
 	TIDEMILL_CRASH=all $(GO) test -timeout 60m -run 'Crash' ./wal ./state ./checkpoint ./engine/... ./sinks/...
 
 prop: ## random queries over random rows and accidents against the batch run: PROP_CHECKS=1000 PROP_SEED=0 (random)
-	PROP_CHECKS=$(PROP_CHECKS) PROP_SEED=$(PROP_SEED) $(GO) test -timeout 120m -run '^TestStreamEqualsBatch$$' ./engine
+	PROP_CHECKS=$(PROP_CHECKS) PROP_SEED=$(PROP_SEED) $(GO) test -timeout 120m -run '^TestStreamEqualsBatch$$' ./engine ./internal/difftest
 
 e2e: ## the program itself, killed KILLS times while rows arrive
 	TIDEMILL_E2E_KILLS=$(KILLS) $(GO) test -timeout 120m -v ./internal/e2e

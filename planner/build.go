@@ -385,16 +385,24 @@ func (c *compiler) planChanges(p *Plan, rel *relation) error {
 	}
 	p.Retracts = rel.filtered || rel.retracts
 	if p.Retracts && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
-		return diag.New(diag.UpdateUnsupported,
-			"output mode UPDATE may have to take rows of this query back, but they can not be named: "+
-				"the result lacks group keys").At(c.app.Text, c.q.ModeSpan).
-			WithHint("select every GROUP BY column as it is")
+		return c.namelessFault(rel)
 	}
 	if p.Retracts {
 		p.Before, p.Changed = c.before(p.Result), rel.retracts
 		c.readsOld(rel)
 	}
 	return nil
+}
+
+// namelessFault refuses rows that may be taken back, but that no columns of the result name.
+func (c *compiler) namelessFault(rel *relation) error {
+	why, hint := "the result lacks group keys", "select every GROUP BY column as it is"
+	if rel.many {
+		why, hint = "there may be several with the same keys", "group by all columns, or keep one row of each key; a FULL "+
+			"JOIN names its rows where it is on all keys of both sides with IS NOT DISTINCT FROM"
+	}
+	return diag.New(diag.UpdateUnsupported, "output mode UPDATE may have to take rows of this query back, but they can "+
+		"not be named: %s", why).At(c.app.Text, c.q.ModeSpan).WithHint("%s", hint)
 }
 
 // named reports whether the keys that are seen name the rows. One bound of a window stands for both.

@@ -18,6 +18,7 @@ type from struct {
 	alias   string    // of main
 	single  bool
 	ordered bool
+	repeats bool   // a join may repeat a row of main
 	drops   bool   // a join may drop rows
 	names   *names // set where a join of streams is in it, whose columns have other names
 }
@@ -273,6 +274,10 @@ func (f *from) plus(o *from, kind string) *from {
 		drops: f.drops || o.drops}
 	if out.main == nil {
 		out.main, out.alias = o.main, o.alias
+	} else if o.main != nil { // results of aggregates in complete mode
+		both := *f.main
+		both.sources, both.nulls = union(f.main.sources, o.main.sources), union(f.main.nulls, o.main.nulls)
+		out.main = &both
 	}
 	semi := kind == "SEMI" || kind == "ANTI"
 	for k, v := range f.streams {
@@ -285,6 +290,7 @@ func (f *from) plus(o *from, kind string) *from {
 		}
 	}
 	out.single = semi && f.single
+	out.repeats = f.repeats || o.repeats || !semi
 	out.drops = out.drops || kind != "LEFT" && kind != "RIGHT"
 	return out
 }

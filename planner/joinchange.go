@@ -36,6 +36,7 @@ func (c *compiler) joinChanging(t tree, j *streamJoin, both []tree) (*from, erro
 		return nil, err
 	}
 	rel := j.changingRelation(equal)
+	rel.many = rel.many || j.kind == "FULL" && !j.namesBoth(both)
 	sql := "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + " " + j.kind + " JOIN " +
 		o.parts[1].name() + " AS " + rightAlias + " ON " + on
 	if j.semi() { // SEMI JOIN is wrong in DuckDB 1.1.2 with more than equalities
@@ -139,7 +140,7 @@ func (j *streamJoin) changingRelation(equal [][2]string) *relation {
 	}
 	rel.keyed = l.keyed
 	for name, m := range j.left.marks {
-		m.lag = max(m.lag, j.lag())
+		m.lag, m.absent = max(m.lag, j.lag()), m.absent || j.kind == "RIGHT" || j.kind == "FULL"
 		rel.marks[name] = m
 	}
 	if j.semi() {
@@ -167,10 +168,34 @@ func (j *streamJoin) changingRelation(equal [][2]string) *relation {
 		}
 	}
 	for name, m := range j.right.marks {
-		m.key, m.lag = number[m.key], max(m.lag, j.lag())
+		m.key, m.lag, m.absent = number[m.key], max(m.lag, j.lag()), m.absent || j.kind == "LEFT" || j.kind == "FULL"
 		rel.marks[name] = m
 	}
 	return rel
+}
+
+// namesBoth reports whether the keys of both sides name the rows of a FULL JOIN: rows without a match whose keys are
+// all NULL are one on each side, unless the join is on just these keys and NULL matches NULL.
+func (j *streamJoin) namesBoth(both []tree) bool {
+	if len(j.left.own) > 0 || len(j.right.own) > 0 {
+		return false
+	}
+	for _, t := range both {
+		if t.str("type") != "COMPARE_NOT_DISTINCT_FROM" {
+			return false
+		}
+	}
+	equal := j.equalColumns(both)
+	seen := [2]map[int]bool{{}, {}}
+	for _, e := range equal {
+		for i, s := range j.sides() {
+			seen[i][s.marks[strings.ToLower(e[i])].key] = true
+		}
+	}
+	if seen[0][0] || seen[1][0] || len(equal) != len(both) || len(equal) == 0 {
+		return false
+	}
+	return len(seen[0]) == len(j.left.from.main.keyed) && len(seen[1]) == len(j.right.from.main.keyed)
 }
 
 // lag is how long rows of either side hold back what comes out.

@@ -18,6 +18,7 @@ type partitioned struct {
 	sql   string // the SELECT, over the names of the parts, with __pos as its last column
 	emits groups
 	top   bool // rows that are not in the result can never come back: they are let go
+	one   bool // there is a row even over no rows, as of an aggregate without GROUP BY
 }
 
 // part is one input of a partitioned operator.
@@ -128,6 +129,7 @@ func replaceName(sql, name, text string) string {
 // operator is the finished operator. With old, what the touched partitions gave before the batch is wanted too.
 func (o *partitioned) operator(old bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("%s %d", o.what, o.n)}
+	o.begin(op)
 	for _, p := range o.parts {
 		table := p.table()
 		if table.Closes != "" && o.emits == closedGroups {
@@ -143,7 +145,7 @@ func (o *partitioned) operator(old bool) *Operator {
 		op.Steps = append(op.Steps, o.touchStep())
 		if old {
 			op.Steps = append(op.Steps, Step{Title: "what the touched partitions gave", Table: oldTable(o.n),
-				SQL: o.over(), Rows: touched})
+				SQL: o.gave(), Rows: touched})
 		}
 	}
 	for _, p := range o.parts {
@@ -157,8 +159,33 @@ func (o *partitioned) operator(old bool) *Operator {
 		out.Title, out.Rows = "what all rows give", nil
 	}
 	op.Steps = append(op.Steps, out)
+	if o.one {
+		op.Steps = append(op.Steps, Step{Title: "there is a row from now on", Effect: Insert, Table: o.began(),
+			SQL: "SELECT true WHERE NOT EXISTS (FROM " + o.began() + ")", Rows: touched})
+	}
 	o.free(op)
 	return op
+}
+
+// began names the state table that has a row as soon as the operator has given one.
+func (o *partitioned) began() string { return fmt.Sprintf("__began%d", o.n) }
+
+// begin makes the steps of an operator that has a row over no rows run in its first batch, whatever comes.
+func (o *partitioned) begin(op *Operator) {
+	if !o.one {
+		return
+	}
+	op.Global = true
+	op.Tables = append(op.Tables, StateTable{Name: o.began(),
+		Columns: []Column{{Column: stream.Column{Name: "began", Type: "BOOLEAN"}}}})
+}
+
+// gave is what the touched partitions gave before the batch: nothing, if it is the first.
+func (o *partitioned) gave() string {
+	if !o.one {
+		return o.over()
+	}
+	return "SELECT * FROM (\n" + o.over() + "\n) WHERE EXISTS (FROM " + o.began() + ")"
 }
 
 func (o *partitioned) touchStep() Step {

@@ -232,7 +232,7 @@ func (c *compiler) evaluate(o *partitioned, node tree, s *scope) (*relation, err
 	rel := &relation{name: outTable(o.n), stream: true, marks: map[string]mark{}, tables: []string{outTable(o.n)},
 		sources: s.main.sources, nulls: s.main.nulls, collated: s.main.collated, filtered: true,
 		single: s.single && !unnests(node), change: o.emits == touchedGroups, retracts: o.emits == touchedGroups,
-		many: s.main.many || !s.single || unnests(node), pos: o.emits != allGroups}
+		many: s.main.many || s.repeats || unnests(node), pos: o.emits != allGroups}
 	if rel.pos {
 		node["select_list"] = append(node.list("select_list"), columnRef(PosColumn, s.alias, PosColumn))
 		rel.posType = s.main.posType

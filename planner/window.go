@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -140,6 +141,8 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		arrives: rel.arrives, tables: rel.tables, single: rel.single && name == "tumble",
 		ordered: rel.ordered &&
 			name == "tumble", filtered: rel.filtered, collated: rel.collated, sources: rel.sources, marks: map[string]mark{}}
+	out.keyed, out.many, out.retracts = rel.keyed, rel.many, rel.retracts
+	out.filtered = out.filtered || rel.change // rows without time are in no window
 	c.define(out.name, sql)
 	if name == "hop" {
 		slideSQL, _, err := c.interval("hop", "slide", slide)
@@ -163,6 +166,14 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		out.marks[windowStart] = m
 		m.kind = markEnd
 		out.marks[windowEnd] = m
+	}
+	if name == "hop" && rel.keyed != nil { // a row of each window
+		out.keyed = append(slices.Clone(rel.keyed), out.marks[windowStart])
+		for _, bound := range []string{windowStart, windowEnd} {
+			m := out.marks[bound]
+			m.key = len(out.keyed)
+			out.marks[bound] = m
+		}
 	}
 	c.windows = append(c.windows, windowUse{name: name, source: strings.Join(rel.sources, ", "), column: ts,
 		marked: event.kind == markEvent, at: args[1]})
