@@ -69,8 +69,14 @@ func cpuSeconds(pid int) float64 {
 }
 
 // residentBytes is the memory of a running process that is in RAM, or 0 when it is gone.
-func residentBytes(pid int) int64 {
-	fields := strings.Fields(procField("/proc/"+strconv.Itoa(pid)+"/status", "VmRSS"))
+func residentBytes(pid int) int64 { return statusBytes(pid, "VmRSS") }
+
+// peakBytes is the most memory that a running process has had in RAM, or 0 when it is gone.
+func peakBytes(pid int) int64 { return statusBytes(pid, "VmHWM") }
+
+// statusBytes returns a field of a process's status that is in KiB, or 0.
+func statusBytes(pid int, name string) int64 {
+	fields := strings.Fields(procField("/proc/"+strconv.Itoa(pid)+"/status", name))
 	if len(fields) == 0 {
 		return 0
 	}

@@ -90,6 +90,7 @@ type worker struct {
 	cmd    *exec.Cmd
 	stderr strings.Builder
 	ended  chan struct{} // closed when its output has ended
+	peak   int64         // see peakBytes
 
 	mu      sync.Mutex
 	batches []engine.Progress // guarded by mu
@@ -158,6 +159,7 @@ func (w *worker) until(ctx context.Context, done func([]engine.Progress) bool) e
 
 // interrupt asks the worker to stop cleanly and waits for it.
 func (w *worker) interrupt() error {
+	w.peak = peakBytes(w.pid())
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop the worker: %w", err)
 	}
@@ -172,10 +174,6 @@ func (w *worker) wait() error {
 	return nil
 }
 
-// peakBytes is the most memory that an ended worker ever had in RAM.
-func (w *worker) peakBytes() int64 {
-	if u, ok := w.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss << 10
-	}
-	return 0
-}
+// peakBytes is the most memory that a worker had in RAM until it was interrupted. What the kernel says of an ended
+// process would not do: that counts the driver too, which it was a copy of before it became the worker.
+func (w *worker) peakBytes() int64 { return w.peak }

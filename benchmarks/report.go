@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Report is what one suite measured, all of it verified.
+// Report is what one suite measured. Each of its figures is of a result that was verified.
 type Report struct {
 	Suite       string            `json:"suite"`
 	Command     string            `json:"command"`
@@ -26,6 +26,11 @@ type Report struct {
 	Throughput  []Throughput      `json:"throughput,omitempty"` // one for each run
 	Latency     *Latency          `json:"latency,omitempty"`
 	Memory      *Memory           `json:"memory,omitempty"`
+	State       *State            `json:"state,omitempty"`
+	Hop         *Hop              `json:"hop,omitempty"`
+	Join        *Join             `json:"join,omitempty"`
+	Evict       *Evict            `json:"evict,omitempty"`
+	Nexmark     *Nexmark          `json:"nexmark,omitempty"`
 }
 
 // Batches describes the batches that had data.
@@ -85,7 +90,7 @@ type Memory struct {
 	First     int64      `json:"first_quarter_bytes"` // mean, after the warm-up
 	Last      int64      `json:"last_quarter_bytes"`
 	Most      int64      `json:"most_bytes"`
-	PeakBytes int64      `json:"peak_bytes"` // by the kernel's count, start and end included
+	PeakBytes int64      `json:"peak_bytes"` // by the kernel's count, from the start on
 	WorkerCPU float64    `json:"worker_cpu_seconds"`
 	Batches   Batches    `json:"batches"`
 	Verified  []verified `json:"verified"`
@@ -123,7 +128,25 @@ func (r *Report) Markdown() string {
 			m.WorkerCPU)
 		batches(&b, m.Batches, m.Verified)
 	}
+	b.WriteString(r.alone())
 	return b.String()
+}
+
+// alone is the section of a suite that runs the engine without a broker, or "".
+func (r *Report) alone() string {
+	switch {
+	case r.State != nil:
+		return r.State.markdown()
+	case r.Hop != nil:
+		return r.Hop.markdown()
+	case r.Join != nil:
+		return r.Join.markdown()
+	case r.Evict != nil:
+		return r.Evict.markdown()
+	case r.Nexmark != nil:
+		return r.Nexmark.markdown()
+	}
+	return ""
 }
 
 func (r *Report) throughput(b *strings.Builder) {

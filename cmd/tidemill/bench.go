@@ -28,20 +28,36 @@ func (e *env) benchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [SUITE...]",
 		Short: "measure throughput, latency and memory end to end, each result verified first",
-		Long: "Suites: filter (one JSON row per message, filtered into JetStream), packed (a thousand rows per message, counted\n" +
-			"in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a steady stream).\n" +
-			"Without a name all of them run. Broker and queries run in processes of their own; nothing needs to be installed.",
-		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rate 10000 --for 30s\n  tidemill bench memory --for 10m",
+		Long: "Suites: filter (one JSON row per message, filtered into JetStream), packed (a thousand rows per message,\n" +
+			"counted in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a\n" +
+			"steady stream). Without a name these four run. Others run the engine alone, over rows that it finds in\n" +
+			"memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
+			"within a minute), evict (few of many open groups leave) and nexmark (q0 to q23). Broker and queries run in\n" +
+			"processes of their own; nothing needs to be installed.",
+		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rate 10000 --for 30s\n" +
+			"  tidemill bench state --keys 1000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
 			return e.bench(c.Context(), suites, f)
 		},
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
-	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter and packed (default 1,000,000 and 4,000,000)")
+	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed and hop (default 1, 4 and 4 million), "+
+		"of a batch of state (default 100,000 and then 1,000), events of nexmark (default 1 million)")
 	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter and packed")
-	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency and memory (default 10,000 and 5,000)")
-	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency and memory run (default 30s and 10m)")
+	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency and memory (default 10,000 and 5,000), "+
+		"in a second of event time of hop, of each stream of join, and of nexmark (default 10,000, 50,000 and 10,000)")
+	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency, memory and join run (default 30s, 10m and 1m); "+
+		"the most that a query of nexmark may take (default 10m)")
+	c.Flags().Int64Var(&f.Keys, "keys", 0,
+		"keys of state (default 1,000,000), groups that leave with a batch of evict (default 1,000)")
+	c.Flags().Int64Var(&f.BatchRows, "batch-rows", 0,
+		"rows of a batch of hop, events of a batch of nexmark (default 100,000)")
+	c.Flags().Int64Var(&f.BatchCount, "batches", 0,
+		"batches of each size of state and of each run of evict (default 30)")
+	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
+		"open groups in the runs of evict (default 10000,100000,1000000)")
+	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
@@ -54,7 +70,8 @@ func (e *env) benchCommand() *cobra.Command {
 	return c
 }
 
-func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
+// check refuses what no suite can be run with.
+func (f benchFlags) check(suites []string) error {
 	for _, name := range suites {
 		if slices.Contains(benchmarks.Suites(), name) {
 			continue
@@ -65,8 +82,24 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 		}
 		return err
 	}
+	for _, number := range []struct {
+		flag  string
+		value int64
+	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"keys", f.Keys}, {"batch-rows", f.BatchRows},
+		{"batches", f.BatchCount}} {
+		if number.value < 0 {
+			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
+		}
+	}
+	return nil
+}
+
+func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
+	if err := f.check(suites); err != nil {
+		return err
+	}
 	if len(suites) == 0 {
-		suites = benchmarks.Suites()
+		suites = benchmarks.Usual()
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -132,6 +165,15 @@ func (e *env) brokerCommand() *cobra.Command {
 		return benchmarks.Broker(*dir, *syncAlways, e.stdin, e.stdout) //nolint:wrapcheck // says what it did
 	}
 	return c
+}
+
+// engineCommand is what bench starts to run the engine alone.
+func (e *env) engineCommand() *cobra.Command {
+	return &cobra.Command{Use: benchmarks.EngineCommand, Hidden: true, Args: noArgs,
+		Short: "run the task that standard input holds, until standard input ends",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return benchmarks.Engine(c.Context(), e.stdin, e.stdout) //nolint:wrapcheck // says what it did
+		}}
 }
 
 // hide leaves flags out of the help: they are for those who work on Tidemill itself.

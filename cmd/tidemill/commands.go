@@ -31,6 +31,7 @@ func (e *env) commands() []*cobra.Command {
 		e.demoCommand(),
 		e.benchCommand(),
 		e.brokerCommand(),
+		e.engineCommand(),
 		e.versionCommand(),
 	}
 }

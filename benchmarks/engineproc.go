@@ -1,0 +1,58 @@
+package benchmarks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// refusal says that the engine does not take a query.
+type refusal struct{ code, why string }
+
+func (r *refusal) Error() string { return "the engine refuses the query: " + r.code + ": " + r.why }
+
+// engine runs a task in a process of its own, in a folder of its own, and returns what became of it.
+func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
+	t.Dir = filepath.Join(r.Dir, r.report.Suite, t.Dir)
+	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the task's folder: %w", err)
+	}
+	t.Threads, t.Memory = r.Threads, taskMemory
+	text, err := json.Marshal(t)
+	if err != nil {
+		return nil, fmt.Errorf("encode the task: %w", err)
+	}
+	var out, faults strings.Builder
+	cmd := exec.CommandContext(ctx, r.Binary, EngineCommand) //nolint:gosec // ourselves
+	cmd.Stdout, cmd.Stderr = &out, &faults
+	in, err := cmd.StdinPipe() // stays open until the process has ended: its end is the process's end
+	if err != nil {
+		return nil, fmt.Errorf("open the input of the engine's process: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the engine's process: %w", err)
+	}
+	_, err = in.Write(append(text, '\n'))
+	if err = errors.Join(err, cmd.Wait()); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("the engine's process failed: %w\n%s", err, faults.String())
+	}
+	var o outcome
+	if err := json.Unmarshal([]byte(out.String()), &o); err != nil {
+		return nil, fmt.Errorf("read the outcome: %w", err)
+	}
+	if o.Refused != "" {
+		return nil, &refusal{o.Refused, o.Why}
+	}
+	return &o, nil
+}
+
+// taskMemory is what a query of a task may use.
+const taskMemory = 3 << 30

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/benchmarks"
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// TestBenchChecks asks that what can not be run is refused before anything starts.
+func TestBenchChecks(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, benchFlags{}.check(benchmarks.Suites()))
+	for _, c := range []struct {
+		options benchmarks.Options
+		suites  []string
+		fault   string
+	}{
+		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `"nexmrk" is not one of filter`},
+		{benchmarks.Options{Keys: -1}, []string{"state"}, "--keys can not be less than nothing"},
+		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
+	} {
+		err := benchFlags{Options: c.options}.check(c.suites)
+		require.ErrorContains(t, err, c.fault)
+		require.Equal(t, diag.Usage, diag.CodeOf(err))
+	}
+	require.Subset(t, benchmarks.Suites(), benchmarks.Usual())
+	require.NotContains(t, benchmarks.Usual(), "nexmark", "without a name bench stays short")
+}
