@@ -152,21 +152,9 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
 		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
 	}
-	out.cols = append(append(out.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
-		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
-	for k, v := range rel.marks {
-		out.marks[k] = v
-	}
 	event := rel.marks[strings.ToLower(ts)].event()
-	out.nulls = rel.nulls
-	if event.kind == markEvent {
-		out.nulls = nil
-		m := mark{kind: markStart, lag: event.lag, size: micros, step: step, text: sizeSQL, window: out.name,
-			whole: micros%1_000_000 == 0 && step%1_000_000 == 0 && wholeOffset}
-		out.marks[windowStart] = m
-		m.kind = markEnd
-		out.marks[windowEnd] = m
-	}
+	out.bound(rel, event, mark{kind: markStart, lag: event.lag, size: micros, step: step, text: sizeSQL, window: out.name,
+		whole: micros%1_000_000 == 0 && step%1_000_000 == 0 && wholeOffset})
 	if name == "hop" && rel.keyed != nil { // a row of each window
 		out.keyed = append(slices.Clone(rel.keyed), out.marks[windowStart])
 		for _, bound := range []string{windowStart, windowEnd} {
@@ -179,6 +167,24 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		marked: event.kind == markEvent, at: args[1]})
 	out.node = &Node{Op: fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL), Below: []*Node{rel.node}}
 	return out, nil
+}
+
+// bound gives the rows of rel the bounds of their windows: columns, and if the time is an event time what is known of
+// them.
+func (r *relation) bound(rel *relation, event, start mark) {
+	r.cols = append(append(r.cols, rel.cols...), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
+		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
+	for k, v := range rel.marks {
+		r.marks[k] = v
+	}
+	r.nulls = rel.nulls
+	if event.kind != markEvent {
+		return
+	}
+	r.nulls = nil
+	r.marks[windowStart] = start
+	start.kind = markEnd
+	r.marks[windowEnd] = start
 }
 
 const epoch = "TIMESTAMP '1970-01-01 00:00:00'"
