@@ -36,12 +36,13 @@ func (c *compiler) joinChanging(t tree, j *streamJoin, both []tree) (*from, erro
 		return nil, err
 	}
 	rel := j.changingRelation(equal)
+	pos := j.changingPosition(o, rel)
 	rel.many = rel.many || j.kind == "FULL" && !j.namesBoth(both)
-	sql := "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + " " + j.kind + " JOIN " +
+	sql := "SELECT " + j.changingItems() + ", " + pos + " AS " + PosColumn + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + " " + j.kind + " JOIN " +
 		o.parts[1].name() + " AS " + rightAlias + " ON " + on
 	if j.semi() { // SEMI JOIN is wrong in DuckDB 1.1.2 with more than equalities
 		not := map[string]string{"ANTI": "NOT "}[j.kind]
-		sql = "SELECT " + j.changingItems(rel) + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + "\nWHERE " + not +
+		sql = "SELECT " + j.changingItems() + ", " + pos + " AS " + PosColumn + "\nFROM " + o.parts[0].name() + " AS " + leftAlias + "\nWHERE " + not +
 			"EXISTS (SELECT 1 FROM " + o.parts[1].name() + " AS " + rightAlias + " WHERE " + on + ")"
 	}
 	if err := c.bind(o, rel, sql); err != nil {
@@ -134,10 +135,6 @@ func (j *streamJoin) changingRelation(equal [][2]string) *relation {
 	rel := &relation{name: outTable(j.n), marks: map[string]mark{}, stream: true, pos: true, tables: []string{outTable(j.n)},
 		filtered: true, change: true, retracts: true, single: !l.many && !r.many && l.single && r.single,
 		many: l.many || r.many, sources: union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
-	rel.posType = "STRUCT(l " + l.position() + ", r " + r.position() + ")"
-	if j.semi() {
-		rel.posType = l.posType
-	}
 	rel.keyed = l.keyed
 	for name, m := range j.left.marks {
 		m.lag, m.absent = max(m.lag, j.lag()), m.absent || j.kind == "RIGHT" || j.kind == "FULL"
@@ -211,8 +208,35 @@ func (j *streamJoin) lag() int64 {
 	return lag
 }
 
+// changingPosition is what a row comes out with: the positions of both sides, and where rows of one position may be in
+// several partitions, of which a batch gives some, the partition.
+func (j *streamJoin) changingPosition(o *partitioned, rel *relation) string {
+	l, r := j.left.from.main, j.right.from.main
+	fields, types := []string{"l := " + leftAlias + "." + PosColumn}, []string{"l " + l.position()}
+	repeated := !l.single
+	if !j.semi() {
+		fields, types = append(fields, "r := "+rightAlias+"."+PosColumn), append(types, "r "+r.position())
+		repeated = repeated || !r.single
+	} else if !repeated {
+		rel.posType = l.posType
+		return leftAlias + "." + PosColumn
+	}
+	for i, p := range o.parts {
+		if !repeated || i > 0 && j.semi() {
+			break
+		}
+		for n, key := range p.keys {
+			name := fmt.Sprintf("%s%d", []string{"l", "r"}[i], n+1)
+			fields = append(fields, name+" := "+[]string{leftAlias, rightAlias}[i]+"."+duck.QuoteIdent(key))
+			types = append(types, name+" "+p.typeOf(key))
+		}
+	}
+	rel.posType = "STRUCT(" + strings.Join(types, ", ") + ")"
+	return "struct_pack(" + strings.Join(fields, ", ") + ")"
+}
+
 // changingItems is the select list of the join.
-func (j *streamJoin) changingItems(rel *relation) string {
+func (j *streamJoin) changingItems() string {
 	var items []string
 	for _, s := range j.sides() {
 		if s == j.right && j.semi() {
@@ -223,9 +247,5 @@ func (j *streamJoin) changingItems(rel *relation) string {
 			items = append(items, s.alias+"."+n+" AS "+n)
 		}
 	}
-	pos := leftAlias + "." + PosColumn
-	if !j.semi() {
-		pos = fmt.Sprintf("struct_pack(l := %s.%s, r := %s.%s)", leftAlias, PosColumn, rightAlias, PosColumn)
-	}
-	return strings.Join(append(items, pos+" AS "+PosColumn), ", ")
+	return strings.Join(items, ", ")
 }

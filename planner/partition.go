@@ -73,6 +73,16 @@ func (p *part) keyList() string {
 	return strings.Join(out, ", ")
 }
 
+// typeOf is the type of a kept column.
+func (p *part) typeOf(name string) string {
+	for _, col := range p.columns {
+		if strings.EqualFold(col.Name, name) {
+			return col.Type
+		}
+	}
+	return ""
+}
+
 // touched is the condition that a kept row r is in a touched partition t.
 func (p *part) touched() string {
 	if len(p.keys) == 0 {

@@ -234,8 +234,9 @@ func (c *compiler) evaluate(o *partitioned, node tree, s *scope) (*relation, err
 		single: s.single && !unnests(node), change: o.emits == touchedGroups, retracts: o.emits == touchedGroups,
 		many: s.main.many || s.repeats || unnests(node), pos: o.emits != allGroups}
 	if rel.pos {
-		node["select_list"] = append(node.list("select_list"), columnRef(PosColumn, s.alias, PosColumn))
-		rel.posType = s.main.posType
+		pos, typ := o.position(s)
+		node["select_list"] = append(node.list("select_list"), pos)
+		rel.posType = typ
 	}
 	sql, err := c.render(node)
 	if err != nil {
@@ -259,6 +260,21 @@ func (c *compiler) evaluate(o *partitioned, node tree, s *scope) (*relation, err
 		rel.node.Detail = append(rel.node.Detail, "by "+strings.Join(p.keys, ", "))
 	}
 	return rel, nil
+}
+
+// position is what a row comes out with, and its type. Rows of one position are taken back together, so where they may
+// be in several partitions, of which a batch gives some, the partition is part of it.
+func (o *partitioned) position(s *scope) (tree, string) {
+	p := o.parts[0]
+	if s.main.single || o.emits != touchedGroups || len(p.keys) == 0 {
+		return columnRef(PosColumn, s.alias, PosColumn), s.main.posType
+	}
+	fields, types := []any{columnRef("p", s.alias, PosColumn)}, []string{"p " + s.main.position()}
+	for i, key := range p.keys {
+		name := fmt.Sprintf("k%d", i+1)
+		fields, types = append(fields, columnRef(name, s.alias, key)), append(types, name+" "+p.typeOf(key))
+	}
+	return function(PosColumn, "struct_pack", fields...), "STRUCT(" + strings.Join(types, ", ") + ")"
 }
 
 // bind types the SELECT of a partitioned operator and registers it.

@@ -54,6 +54,9 @@ func (g *gen) algebra(modes, by string) {
 			return other
 		}))
 	}
+	if g.pick("total", "no", "no", "yes") == "yes" { // over rows of all windows and groups, whatever names them
+		top = fresh("SELECT " + strings.Repeat("TIMESTAMP '2026-01-01' AS ws, ", len(by)/4) + "count(g) AS g, count(*) + coalesce(sum(n), 0)::BIGINT AS n, sum(sv)::BIGINT AS sv FROM " + top)
+	}
 	g.set(modes, neverLate, "%s", "WITH "+strings.Join(with, ", ")+" SELECT "+by+"g, n, sv FROM "+top)
 }
 

@@ -32,9 +32,14 @@ func mustRun() map[string]string {
 		"project": "au", "star": "au", "unnest": "au", "lateral": "au", "ref-inner": "au", "ref-left": "au", "ref-two": "au",
 		"ref-semi": "au", "ref-anti": "au", "ref-subquery": "au", "union-all": "au", "union-self": "au", "window-rows": "au",
 		"agg-tumble": "auc", "agg-hop": "auc", "agg-key": "uc", "agg-global": "uc", "agg-time": "auc", "agg-ref": "auc",
-		"agg-union": "auc", "agg-above": "ac", "agg-complete-over": "c", "agg-of-agg": "ac", "window-of-window": "ac", "top-of-agg": "c",
-		"agg-rollup": "uc", "agg-window-sets": "auc", "keep-first": "u", "keep-last": "u", "top-n": "u", "top-n-window": "a",
-		"over-past": "a",
+		"agg-union": "auc", "agg-above": "ac", "agg-complete-over": "c", "agg-of-agg": "auc", "window-of-window": "auc",
+		"top-of-agg": "auc", "agg-session": "auc", "agg-rollup": "uc", "agg-window-sets": "auc", "keep-first": "u", "keep-last": "u",
+		"top-n": "u", "top-n-window": "a", "over-past": "a", "over-update": "u", "distinct": "au", "distinct-on": "au", "limit": "a",
+		"limit-below": "uc", "set-time": "a", "set-window": "a", "set-update": "u", "join-inner": "au", "join-inner-range": "au",
+		"join-left-range": "a", "join-right-range": "a", "join-full-range": "a", "join-semi": "au", "join-semi-range": "au",
+		"join-anti-range": "a", "join-window": "a", "join-three": "a", "rank-over-join": "u", "join-of-aggs": "auc", "agg-of-join": "auc",
+		"distinct-then-agg": "auc", "agg-then-distinct": "auc", "agg-of-session": "uc", "agg-of-latest": "u", "window-of-latest": "u",
+		"join-agg-top": "au", "enrich-by-agg": "u",
 	}
 }
 

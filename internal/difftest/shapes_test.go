@@ -114,22 +114,14 @@ func aggregates() []shape {
 			g.q.lateFrom = "SELECT id, ts <= __late AS late FROM a WHERE ts IS NOT NULL"
 			g.set("auc", lateTimes, "SELECT %s, %s FROM {open:a} WHERE ts IS NOT NULL%s", strings.Join(keys, ", "), g.calls(len(keys)), g.grouped(len(keys)))
 		}},
-		// HAVING: the row of the empty grouping set over no rows at all is asked for by a case of its own, and so
-		// are groups of a key that is NULL beside totals, where a call is DISTINCT.
 		{"agg-rollup", 1, 2, func(g *gen) {
 			calls, where := g.calls(3), g.where()
-			if strings.Contains(calls, "DISTINCT") {
-				where = " WHERE k IS NOT NULL AND ok IS NOT NULL"
-			}
 			g.set("uc", neverLate, "SELECT k, ok, grouping(k, ok) AS g, %s FROM a%s GROUP BY %s", calls, where,
-				g.pick("sets", "ROLLUP (k, ok) HAVING count(*) > 0", "CUBE (k, ok) HAVING count(*) > 0",
+				g.pick("sets", "ROLLUP (k, ok)", "CUBE (k, ok)", "CUBE (k, ok) HAVING count(*) > 1",
 					"GROUPING SETS ((k, ok), (ok))"))
 		}},
 		{"agg-window-sets", 1, 2, func(g *gen) {
-			calls, where := g.calls(3), ""
-			if strings.Contains(calls, "DISTINCT") {
-				where = " WHERE k IS NOT NULL"
-			}
+			calls, where := g.calls(3), g.where()
 			call := g.windowCall("a", g.pick("kind", "tumble", "hop"))
 			g.set("auc", lateWindows, "SELECT window_start, k, grouping(k) AS g, %s FROM %s%s GROUP BY %s", calls, call, where,
 				g.pick("sets", "GROUPING SETS ((window_start, k), (window_start))", "window_start, ROLLUP (k)"))
@@ -168,10 +160,10 @@ func deduplications() []shape {
 	return []shape{
 		{"distinct", 1, 3, func(g *gen) {
 			// Rows without time are counted as such and left out where their time is in the key.
-			g.set("a", lateRows, "SELECT DISTINCT %s FROM a%s", strings.Join(g.some("column", 1, 3, []string{"k", "s", "ok", "v", "ts", "day"}), ", "), " WHERE ts IS NOT NULL")
+			g.set("au", lateRows, "SELECT DISTINCT %s FROM a%s", strings.Join(g.some("column", 1, 3, []string{"k", "s", "ok", "v", "ts", "day"}), ", "), " WHERE ts IS NOT NULL")
 		}},
 		{"distinct-on", 1, 2, func(g *gen) {
-			g.set("a", lateRows, "SELECT DISTINCT ON (%s) id, k, s FROM a%s{ord}", g.pick("on", "k", "k, s", "ok"), g.where())
+			g.set("au", lateRows, "SELECT DISTINCT ON (%s) id, k, s FROM a%s{ord}", g.pick("on", "k", "k, s", "ok"), g.where())
 		}},
 		{"keep-first", 1, 2, func(g *gen) {
 			g.set("u", neverLate, "SELECT k, id, v FROM a%s QUALIFY row_number() OVER (PARTITION BY k ORDER BY ts{,ord}) = 1", " WHERE ts IS NOT NULL")
@@ -187,26 +179,33 @@ func deduplications() []shape {
 				g.windowCall("a", g.pick("kind", "tumble", "hop")), g.pick("rank", "row_number()", "rank()"), g.pick("by", "", ", k"), g.pick("n", "1", "2"))
 		}},
 		{"over-past", 1, 2, func(g *gen) {
-			g.set("a", lateRows, "SELECT id, %s OVER (PARTITION BY k ORDER BY ts{,ord} %s) AS x FROM a WHERE ts IS NOT NULL",
-				g.pick("call", "sum(v)", "count(*)", "max(v)", "lag(id)"), "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW")
+			by := g.pick("by", "PARTITION BY k ", "PARTITION BY k, v % 2 ", "")
+			over := g.pick("over", "ORDER BY ts{,ord} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW", "ORDER BY ts{,ord} ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING",
+				"ORDER BY ts RANGE BETWEEN INTERVAL '5 seconds' PRECEDING AND CURRENT ROW", "ORDER BY ts RANGE BETWEEN INTERVAL '9 seconds' PRECEDING AND INTERVAL '2 seconds' PRECEDING")
+			g.set("a", lateRows, "SELECT id, k, %s OVER (%s%s) AS x, %s OVER (%sORDER BY ts{,ord}) AS y FROM a WHERE ts IS NOT NULL",
+				g.pick("call", "sum(v)", "count(*)", "max(v)", "count(DISTINCT v)", "min(d)"), by, over, g.pick("lag", "lag(id)", "lag(v, 2)", "lag(id, 3, -1)"), by)
+		}},
+		{"over-update", 1, 1, func(g *gen) {
+			g.set("u", neverLate, "SELECT k, id, sum(v) OVER (PARTITION BY k ORDER BY ts, id %s) AS x, lead(id) OVER (PARTITION BY k ORDER BY ts, id) AS y, row_number() OVER (PARTITION BY k ORDER BY ts, id) AS rn FROM a%s",
+				g.pick("frame", "", "ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING"), g.where())
 		}},
 		{"limit", 1, 2, func(g *gen) {
-			g.set("a", neverLate, "SELECT id, k FROM a%s{ord} LIMIT %s", g.where(), g.pick("n", "0", "1", "5", "20"))
+			g.set("au", neverLate, "SELECT id, k FROM a%s{ord} LIMIT %s", g.where(), g.pick("n", "0", "1", "5", "20"))
 		}},
 		{"limit-below", 1, 1, func(g *gen) {
-			g.set("c", neverLate, "SELECT count(*) AS n, sum(v) AS sv FROM (SELECT v FROM a%s{ord} LIMIT %s)", g.where(), g.pick("n", "3", "10"))
+			g.set("uc", neverLate, "SELECT %s FROM (SELECT k, v FROM a%s{ord} LIMIT %s)", g.pick("above", "count(*) AS n, sum(v) AS sv", "count(DISTINCT k) AS n, max(v) AS sv"), g.where(), g.pick("n", "3", "10"))
 		}},
 		{"set-time", 2, 2, func(g *gen) {
 			op := g.pick("operation", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL", "UNION")
 			g.set("a", lateRows, "SELECT ts, k FROM a WHERE ts IS NOT NULL %s SELECT ts, k FROM b WHERE ts IS NOT NULL", op)
 		}},
 		{"set-window", 2, 2, func(g *gen) {
-			call, op := g.windowCall("a", "tumble"), g.pick("operation", "INTERSECT", "EXCEPT", "EXCEPT ALL", "UNION")
+			call, op := g.windowCall("a", "tumble"), g.pick("operation", "INTERSECT", "EXCEPT", "EXCEPT ALL", "INTERSECT ALL", "UNION")
 			g.set("a", lateWindows, "SELECT window_start, window_end, k FROM %s %s SELECT window_start, window_end, k FROM %s", call, op,
 				strings.Replace(call, "(a,", "(b,", 1))
 		}},
 		{"set-update", 2, 1, func(g *gen) {
-			op := g.pick("operation", "INTERSECT", "EXCEPT")
+			op := g.pick("operation", "INTERSECT", "EXCEPT", "UNION")
 			g.set("u", neverLate, "SELECT k, v FROM a %s SELECT k, v FROM b", op)
 		}},
 	}
@@ -226,17 +225,23 @@ func joins() []shape {
 			if bounded {
 				on += g.between()
 			}
+			if bounded && !right { // DuckDB's SEMI JOIN takes comparisons with NULL for true at times
+				second = "{" + second + "}"
+			}
 			cols := "x.id, x.v"
 			if right {
 				cols += ", y.id AS id2, y.s"
 			}
-			g.set("a", lateRows, "SELECT %s FROM a x %s JOIN %s y ON %s", cols, kind, second, on)
+			g.set("au", lateRows, "SELECT %s FROM a x %s JOIN %s y ON %s", cols, kind, second, on)
 		}}
 	}
 	list := []shape{pair("join-inner", "", false, true), pair("join-inner-range", "", true, true), pair("join-left-range", "LEFT", true, true),
 		pair("join-right-range", "RIGHT", true, true), pair("join-full-range", "FULL", true, true), pair("join-semi", "SEMI", false, false),
 		pair("join-semi-range", "SEMI", true, false), pair("join-anti-range", "ANTI", true, false)}
-	return append(list, shape{"join-window", 2, 2, func(g *gen) {
+	return append(list, shape{"rank-over-join", 2, 2, func(g *gen) {
+		g.set("u", lateRows, "SELECT x.id, x.k, y.id AS id2, y.v FROM a x JOIN b y ON x.k = y.k%s QUALIFY %s OVER (PARTITION BY x.id ORDER BY y.v DESC, y.id) = 1", g.between(),
+			g.pick("rank", "row_number()", "row_number()"))
+	}}, shape{"join-window", 2, 2, func(g *gen) {
 		size := g.pick("size", "5 seconds", "10 seconds")
 		g.set("a", lateRows, "SELECT x.window_start, x.id, y.id AS id2 FROM tumble(a, ts, INTERVAL '%s') x %s JOIN tumble(b, ts, INTERVAL '%s') y ON x.k = y.k AND x.window_start = y.window_start AND x.window_end = y.window_end",
 			size, g.pick("kind", "", "LEFT", "FULL"), size)
@@ -254,31 +259,53 @@ func chains() []shape {
 	}
 	return []shape{
 		{"agg-of-agg", 1, 2, func(g *gen) {
-			g.set("ac", lateWindows, "SELECT window_start, %s FROM (SELECT window_start, k, count(*) AS n, sum(v) AS sv FROM %s GROUP BY ALL) GROUP BY window_start",
+			g.set("auc", lateWindows, "SELECT window_start, %s FROM (SELECT window_start, k, count(*) AS n, sum(v) AS sv FROM %s GROUP BY ALL) GROUP BY window_start",
 				g.pick("outer", "max(n) AS most, count(*) AS groups", "sum(sv) AS total", "arg_max(k, n ORDER BY k) AS top"), tumble(g, "a"))
 		}},
 		{"window-of-window", 1, 2, func(g *gen) {
-			g.set("ac", lateWindows, "WITH i AS (SELECT window_start AS ws, k, count(*) AS n FROM %s GROUP BY ALL) "+
+			g.set("auc", lateWindows, "WITH i AS (SELECT window_start AS ws, k, count(*) AS n FROM %s GROUP BY ALL) "+
 				"SELECT window_start, sum(n) AS total, max(n) AS most FROM {every}tumble(i, ws, INTERVAL '20 seconds') GROUP BY ALL", tumble(g, "a"))
 		}},
 		{"join-of-aggs", 2, 1, func(g *gen) {
-			g.set("a", lateWindows, "WITH x AS (SELECT window_start, k, count(*) AS n FROM tumble(a, ts, INTERVAL '5 seconds') GROUP BY ALL), "+
+			g.set("auc", lateWindows, "WITH x AS (SELECT window_start, k, count(*) AS n FROM tumble(a, ts, INTERVAL '5 seconds') GROUP BY ALL), "+
 				"y AS (SELECT window_start, k, sum(v) AS sv FROM tumble(b, ts, INTERVAL '5 seconds') GROUP BY ALL) "+
 				"SELECT x.window_start, x.k, n, sv FROM x JOIN y ON x.window_start = y.window_start AND x.k = y.k")
 		}},
 		{"agg-of-join", 2, 1, func(g *gen) {
-			g.set("a", lateRows, "WITH j AS (SELECT x.ts, x.k, y.v FROM a x JOIN b y ON x.k = y.k%s) "+
+			g.set("auc", lateRows, "WITH j AS (SELECT x.ts, x.k, y.v FROM a x JOIN b y ON x.k = y.k%s) "+
 				"SELECT window_start, k, count(*) AS n, sum(v) AS sv FROM tumble(j, ts, INTERVAL '10 seconds') GROUP BY ALL", g.between())
 		}},
 		{"distinct-then-agg", 1, 2, func(g *gen) {
-			g.set("a", lateRows, "WITH d AS (SELECT DISTINCT ts, k, v FROM a) SELECT window_start, count(*) AS n, sum(v) AS sv FROM %s GROUP BY ALL", tumble(g, "d"))
+			g.set("auc", lateRows, "WITH d AS (SELECT DISTINCT ts, k, v FROM a) SELECT window_start, count(*) AS n, sum(v) AS sv FROM %s GROUP BY ALL", tumble(g, "d"))
 		}},
 		{"agg-then-distinct", 1, 1, func(g *gen) {
-			g.set("a", lateWindows, "SELECT DISTINCT window_start, n FROM (SELECT window_start, k, count(*) AS n FROM %s GROUP BY ALL)", tumble(g, "a"))
+			g.set("auc", lateWindows, "SELECT DISTINCT window_start, n FROM (SELECT window_start, k, count(*) AS n FROM %s GROUP BY ALL)", tumble(g, "a"))
 		}},
 		{"top-of-agg", 1, 1, func(g *gen) {
-			g.set("ac", lateWindows, "SELECT window_start, k, n FROM (SELECT window_start, k, count(*) AS n FROM %s GROUP BY ALL) "+
+			g.set("auc", lateWindows, "SELECT window_start, k, n FROM (SELECT window_start, k, count(*) AS n FROM %s GROUP BY ALL) "+
 				"QUALIFY row_number() OVER (PARTITION BY window_start ORDER BY n DESC, k) = 1", tumble(g, "a"))
+		}},
+		{"agg-of-session", 1, 2, func(g *gen) {
+			g.punctual()
+			g.set("uc", neverLate, "SELECT k, count(*) AS sessions, max(n) AS most, sum(epoch_us(window_end) - epoch_us(window_start)) AS held FROM (SELECT window_start, window_end, k, count(*) AS n "+
+				"FROM session(a, ts, k, INTERVAL '%s') GROUP BY ALL) GROUP BY k", g.pick("gap", "5 seconds", "2 seconds"))
+		}},
+		{"agg-of-latest", 1, 2, func(g *gen) {
+			g.set("u", neverLate, "SELECT v, count(*) AS n, %s AS x FROM (SELECT k, v, id FROM a WHERE ts IS NOT NULL QUALIFY row_number() OVER (PARTITION BY k ORDER BY ts DESC, id DESC) = 1) GROUP BY v",
+				g.pick("call", "max(id)", "list(k ORDER BY k)", "sum(id)", "count(DISTINCT k)"))
+		}},
+		{"window-of-latest", 1, 1, func(g *gen) {
+			g.punctual()
+			g.set("u", neverLate, "WITH i AS (SELECT k, max(ts) AS t, count(*) AS n FROM a GROUP BY k) SELECT window_start, %s FROM %s GROUP BY ALL",
+				g.pick("items", "count(*) AS c, sum(n) AS n", "k, sum(n) AS n"), g.pick("window", "tumble(i, t, INTERVAL '5 seconds')", "hop(i, t, INTERVAL '5 seconds', INTERVAL '10 seconds')"))
+		}},
+		{"join-agg-top", 2, 2, func(g *gen) {
+			g.set("au", lateRows, "WITH j AS (SELECT x.ts, x.k, y.v FROM a x JOIN b y ON x.k = y.k%s), "+
+				"w AS (SELECT window_start, k, count(*) AS n, sum(v) AS sv FROM tumble(j, ts, INTERVAL '10 seconds') GROUP BY ALL) "+
+				"SELECT window_start, k, n, sv, row_number() OVER (PARTITION BY window_start ORDER BY n DESC, k) AS rn FROM w QUALIFY rn <= 2", g.between())
+		}},
+		{"enrich-by-agg", 2, 2, func(g *gen) {
+			g.set("u", neverLate, "SELECT n, count(*) AS c, max(id) AS most FROM (SELECT x.id, x.k, n FROM a x %sJOIN (SELECT k, count(*) AS n FROM b GROUP BY k) y ON x.k = y.k) GROUP BY n", g.pick("kind", "", "LEFT "))
 		}},
 	}
 }
