@@ -222,6 +222,11 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 	}
 	if l.main != nil && r.main != nil {
 		if !l.main.pos && !r.main.pos && c.complete() {
+			if (kind == "SEMI" || kind == "ANTI") && !onlyEqualities(t.sub("condition")) {
+				return nil, c.errAt(diag.JoinUnsupported, t, "DuckDB runs a %s JOIN with more than equalities wrongly when the left "+
+					"side is the smaller one", kind).
+					WithHint("write  WHERE key IN (SELECT ...)  over a joined subquery, or use OUTPUT MODE UPDATE")
+			}
 			return l.plus(r, kind), nil
 		}
 		return c.joinStreams(t, l, r, take)

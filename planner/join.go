@@ -87,6 +87,9 @@ func (c *compiler) joinStreams(t tree, l, r *from, take *filter) (*from, error) 
 	if err := c.refuseJoin(t, j); err != nil {
 		return nil, err
 	}
+	if t.str("ref_type") == "ASOF" {
+		return c.joinAsof(t, j, take)
+	}
 	if err := c.sideNames(t, j); err != nil {
 		return nil, err
 	}
@@ -119,9 +122,6 @@ func (c *compiler) refuseJoin(t tree, j *streamJoin) error {
 	case ref == "POSITIONAL":
 		return c.errAt(diag.JoinUnsupported, t,
 			"a positional join with a stream has no meaning: its rows have no fixed number").WithHint("join on a key")
-	case ref == "ASOF":
-		return c.errAt(diag.JoinUnsupported, t, "an ASOF join of two streams is not supported yet").
-			WithHint("join on a time range and aggregate with arg_max, or put the right side in a reference table")
 	case !l.pos || !r.pos:
 		return c.errAt(diag.JoinUnsupported, t,
 			"a stream can not be joined with an aggregate of a stream in output mode %s", c.appMode()).

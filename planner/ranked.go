@@ -33,7 +33,8 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	for _, call := range calls {
 		breakTies(call, s)
 	}
-	o.top = o.emits != closedGroups && !s.main.change && s.main.single && len(s.aliases) == 1 && keepsTop(node, calls)
+	o.top = o.emits != closedGroups && !s.main.change && s.main.single && len(s.aliases) == 1 && keepsTop(node, calls) &&
+		!unnests(node)
 	if err := c.refuseModifiers(node); err != nil {
 		return nil, nil, err
 	}
