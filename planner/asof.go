@@ -175,7 +175,7 @@ func (a *asofJoin) matchingKeys(c *compiler, t tree, both []tree) error {
 		if err != nil {
 			return err
 		}
-		if lt, rt := cols[0].Type, cols[1].Type; lt != rt && !(wholeNumber(lt) && wholeNumber(rt)) {
+		if lt, rt := cols[0].Type, cols[1].Type; lt != rt && (!wholeNumber(lt) || !wholeNumber(rt)) {
 			return c.errAt(diag.JoinUnsupported, t, "an ASOF JOIN of two streams can not compare keys of types %s and %s",
 				lt, rt).WithHint("CAST one of them to the type of the other")
 		}
