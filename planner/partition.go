@@ -186,7 +186,7 @@ func (o *partitioned) begin(op *Operator) {
 		return
 	}
 	op.Global = true
-	op.Tables = append(op.Tables, StateTable{Name: o.began(),
+	op.Tables = append(op.Tables, StateTable{Name: o.began(), Kind: "began",
 		Columns: []Column{{Column: stream.Column{Name: "began", Type: "BOOLEAN"}}}})
 }
 
