@@ -215,7 +215,7 @@ func (s *stage) play(g *nexmark.Generator, events int64, w way) {
 		from, until := events*int64(i)/int64(w.batches), events*int64(i+1)/int64(w.batches)
 		s.feed(g, build, from, until)
 		s.clock.Advance(4 * time.Second) // a state version is due after every third batch
-		if every := max(1, w.batches/16); w.crashes && i%every == 0 && s.crashAt == "" {
+		if every := max(1, w.batches/7); w.crashes && i%every == 0 && s.crashAt == "" {
 			s.crashAt = points[i/every%len(points)]
 		}
 		for err := s.query.Idle(s.t.Context()); err != nil; err = s.query.Idle(s.t.Context()) {
