@@ -249,7 +249,7 @@ func joins() []shape {
 		g.set("a", lateRows, "SELECT x.id, y.id AS id2, z.id AS id3 FROM a x JOIN b y ON x.k = y.k%s JOIN c z ON y.k = z.k%s", g.between(),
 			g.pick("third bound", "", " AND z.ts BETWEEN y.ts - INTERVAL '5 seconds' AND y.ts + INTERVAL '5 seconds'"))
 	}}, shape{"join-asof", 2, 1, func(g *gen) {
-		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF %sJOIN b y ON x.k = y.k AND x.ts >= y.ts", g.pick("kind", "", "LEFT "))
+		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF %sJOIN b y ON x.k = y.k AND x.ts >= y.ts WHERE x.ts IS NOT NULL", g.pick("kind", "", "LEFT "))
 	}})
 }
 
