@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -119,6 +120,28 @@ func (q *Query) deliverDead(ctx context.Context, w *work, all []letters.Letter) 
 	return nil
 }
 
+// publishedBytes is how much of a payload, and of a row, a published letter carries: escaped as JSON both fit a message
+// of a server's default size whatever the bytes are.
+const publishedBytes = 64 << 10
+
+// published is a letter as it is published: what is too long is left out, and the reason says so. The letter on disk has
+// it all.
+func published(l letters.Letter) letters.Letter {
+	var out []string
+	if n := len(l.Payload); n > publishedBytes {
+		l.Payload = nil
+		out = append(out, fmt.Sprintf("the payload of %d bytes", n))
+	}
+	if n := len(l.Row); n > publishedBytes {
+		l.Row = nil
+		out = append(out, fmt.Sprintf("the row of %d bytes", n))
+	}
+	if len(out) > 0 {
+		l.Reason += fmt.Sprintf(" (%s is in dead_letters alone)", strings.Join(out, " and "))
+	}
+	return l
+}
+
 func letterRecord(all []letters.Letter, source string) arrow.Record {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, letterSchema())
 	defer b.Release()
@@ -133,6 +156,7 @@ func letterRecord(all []letters.Letter, source string) arrow.Record {
 		if l.Source != source {
 			continue
 		}
+		l = published(l)
 		plain := utf8.Valid(l.Payload)
 		text(0, l.Source, true)
 		b.Field(1).(*array.Int64Builder).Append(l.Batch)     //nolint:forcetypeassert // letterSchema says so

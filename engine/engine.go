@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -21,10 +23,7 @@ func Run(ctx context.Context, opt Options, app *planner.App, names []string, sto
 			names = append(names, d.Name)
 		}
 	}
-	queries, err := openAll(ctx, opt, app, names)
-	if err != nil {
-		return err
-	}
+	queries, failed := openAll(ctx, opt, app, names)
 	errs := make([]error, len(queries))
 	var running sync.WaitGroup
 	for i, q := range queries {
@@ -47,22 +46,24 @@ func Run(ctx context.Context, opt Options, app *planner.App, names []string, sto
 		<-ended
 	case <-ended:
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(failed, errs...)...)
 }
 
-func openAll(ctx context.Context, opt Options, app *planner.App, names []string) ([]*Query, error) {
-	queries := make([]*Query, 0, len(names))
+// openAll opens every query that can be opened. What the others failed with is told at once, since the rest may run for
+// ever.
+func openAll(ctx context.Context, opt Options, app *planner.App, names []string) (queries []*Query, failed []error) {
 	for _, name := range names {
 		q, err := Open(ctx, opt, app, name)
-		if err != nil {
-			for _, open := range queries {
-				err = errors.Join(err, open.Close(context.WithoutCancel(ctx)))
-			}
-			return nil, err
+		if err == nil {
+			queries = append(queries, q)
+			continue
 		}
-		queries = append(queries, q)
+		failed = append(failed, err)
+		if opt.Log != nil && len(names) > 1 {
+			opt.Log.Error("query not started; the others run", "query", name, "err", err)
+		}
 	}
-	return queries, nil
+	return queries, failed
 }
 
 // checkLoop refuses a query whose sink feeds one of its own sources.
@@ -95,13 +96,14 @@ func (q *Query) checkLoop() error {
 func feeds(sink *planner.Sink, source *planner.Source) bool {
 	switch {
 	case sink.Connector == "jetstream" && source.Connector == "jetstream":
-		if sink.Options.String("url") != source.Options.String("url") ||
-			sink.Options.String("stream") != source.Options.String("stream") {
+		to, from := sink.Options.String("stream"), source.Options.String("stream")
+		if !sameServer(sink.Options.String("url"), source.Options.String("url")) || to != "" && from != "" && to != from {
 			return false
 		}
+		// A subject belongs to one stream of a server: where subjects meet, so do the streams.
 		subjects := source.Options.List("subject")
 		if len(subjects) == 0 {
-			return true
+			return to == from
 		}
 		for _, s := range subjects {
 			if subjectsMeet(s, sink.Options.String("subject")) {
@@ -115,6 +117,25 @@ func feeds(sink *planner.Sink, source *planner.Source) bool {
 	return false
 }
 
+// sameServer reports whether two texts name one NATS server: a host may be written in several ways.
+func sameServer(a, b string) bool {
+	plain := func(text string) string {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return text
+		}
+		host, port := strings.ToLower(u.Hostname()), u.Port()
+		if host == "localhost" || host == "::1" {
+			host = "127.0.0.1"
+		}
+		if port == "" {
+			port = "4222"
+		}
+		return host + ":" + port
+	}
+	return plain(a) == plain(b)
+}
+
 func underPath(sink, source string) bool {
 	if sink == "" || source == "" {
 		return false
@@ -124,7 +145,10 @@ func underPath(sink, source string) bool {
 		dir = filepath.Dir(dir)
 	}
 	rel, err := filepath.Rel(filepath.Clean(dir), filepath.Clean(sink))
-	return err == nil && rel == "."
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return false
+	}
+	return rel == "." || strings.Contains(source, "**") // which takes what lies in folders below
 }
 
 func hasGlob(path string) bool {

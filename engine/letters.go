@@ -23,7 +23,7 @@ func (q *Query) deliverLetters(ctx context.Context, w *work) error {
 			continue
 		}
 		for _, f := range r.faults {
-			l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead, Reason: f.Reason}
+			l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead, Reason: shortReason(f.Reason)}
 			all = append(all, f.letter(l))
 		}
 	}
@@ -61,6 +61,16 @@ func letterLess(a, b letters.Letter) bool {
 	return a.Index < b.Index
 }
 
+// shortReason cuts a reason that quotes a long value.
+func shortReason(reason string) string {
+	const most = 1000
+	runes := []rune(reason)
+	if len(runes) <= most {
+		return reason
+	}
+	return fmt.Sprintf("%s… (%d characters)", string(runes[:most]), len(runes))
+}
+
 func lateReason(w *work) string {
 	return fmt.Sprintf("late: the watermark stood at %s", microsTime(w.intent.Late).Format("2006-01-02 15:04:05.999999"))
 }
@@ -77,7 +87,7 @@ func (q *Query) input(name string) *input {
 // rowLetter is a letter for a decoded row: the payload it came from if the source gave payloads, and the row itself.
 func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, reason string) letters.Letter {
 	r := w.data[in.def.Name]
-	l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Ordinal: ordinal, Kind: kind, Reason: reason}
+	l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Ordinal: ordinal, Kind: kind, Reason: shortReason(reason)}
 	if c, i := r.origin(ordinal); c.messages != nil {
 		l.Index = int64(c.index[i])
 		l = transport(l, c.messages, int(c.message[i]))

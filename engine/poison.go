@@ -41,13 +41,13 @@ func (q *Query) executePoisoned(ctx context.Context, w *work, cause error) (*exe
 		x.Rows[name] = append(x.Rows[name], rows...)
 	}
 	for _, p := range bad {
-		x.Rows[p.source] = append(x.Rows[p.source], checkpoint.Exclusion{Ordinal: p.ordinal, Reason: p.reason})
+		x.Rows[p.source] = append(x.Rows[p.source], checkpoint.Exclusion{Ordinal: p.ordinal, Reason: shortReason(p.reason)})
 	}
 	if err := q.ckpt.Exclude(x); err != nil {
 		return nil, fmt.Errorf("log the excluded rows of batch %d: %w", w.intent.Batch, err)
 	}
 	w.excluded = x.Rows
-	q.log.Warn("poison rows excluded", "batch", w.intent.Batch, "rows", len(bad), "err", cause)
+	q.log.Warn("poison rows excluded", "batch", w.intent.Batch, "rows", len(bad), "err", shortReason(cause.Error()))
 	out, err := q.session.Run(ctx, q.call(w))
 	if err != nil {
 		return nil, fmt.Errorf("run without %d poison rows: %w", len(bad), err)

@@ -110,10 +110,15 @@ func (p *Plan) explainStep(op *Operator, s Step, section func(title, sql string)
 		}
 		return
 	}
-	if t := op.table(s.Table); t != nil && s.Touch != "" && len(t.Keys) > 0 {
+	t := op.table(s.Table)
+	touch := t != nil && s.Touch != "" && len(t.Keys) > 0
+	if touch && s.Effect == Delete {
 		section("remember the changed keys for the next state version", t.TouchSQL(s.Touch))
 	}
 	section(s.Title, s.Statement())
+	if touch && s.Effect == Insert {
+		section("remember the changed keys for the next state version", t.TouchSQL(s.Touch))
+	}
 }
 
 func (p *Plan) explainOutput(section func(title, sql string)) {

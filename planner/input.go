@@ -63,7 +63,8 @@ func (in *Input) computedTime() bool {
 
 func (in *Input) explain(i int, section func(title, sql string)) {
 	section("rows of "+in.Table+", whose Arrow records stand as the view __arrow_1",
-		"CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+" AS\nSELECT "+in.Select+"\nFROM __arrow_1")
+		"CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+" AS\nWITH src AS MATERIALIZED (FROM __arrow_1)\nSELECT "+
+			in.Select+"\nFROM src")
 	if in.computedTime() {
 		section("their event times", in.TimesSQL(i))
 	}
