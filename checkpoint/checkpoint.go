@@ -22,11 +22,11 @@ import (
 
 // The folders of a query's directory.
 const (
-	logDir    = "log"
-	stateDir  = "state"
-	tablesDir = "tables"
-	stagedDir = "staged"
-	spillDir  = "spill"
+	logDir     = "log"
+	firstState = "state" // of the first text; what later ones began with has a number behind it
+	tablesDir  = "tables"
+	stagedDir  = "staged"
+	spillDir   = "spill"
 )
 
 const (
@@ -186,7 +186,7 @@ func (c *Checkpoint) takeLock() error {
 }
 
 func (c *Checkpoint) start(meta Meta) (*Recovery, error) {
-	for _, sub := range []string{logDir, stateDir, tablesDir, stagedDir, spillDir} {
+	for _, sub := range []string{logDir, tablesDir, stagedDir, spillDir} {
 		if err := c.fs.MkdirAll(c.path(sub)); err != nil {
 			return nil, fmt.Errorf("make query directory: %w", err)
 		}
@@ -232,7 +232,7 @@ func (c *Checkpoint) create(meta Meta) (*Recovery, error) {
 // clearUnborn removes the log of a creation that was interrupted. A log with batches, or state, without
 // meta.json is a directory that lost it.
 func (c *Checkpoint) clearUnborn() error {
-	versions, err := state.List(c.fs, c.path(stateDir))
+	versions, err := state.List(c.fs, c.path(Meta{}.stateDir()))
 	if err != nil {
 		return fmt.Errorf("look for state versions: %w", err)
 	}
@@ -279,7 +279,7 @@ func (c *Checkpoint) resume(meta Meta, stored *Meta) (*Recovery, error) {
 }
 
 func (c *Checkpoint) openStores() (err error) {
-	if c.state, err = state.Open(c.fs, c.path(stateDir)); err != nil {
+	if c.state, err = state.Open(c.fs, c.path(c.meta.stateDir())); err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
 	if c.table, err = state.OpenCopies(c.fs, c.path(tablesDir)); err != nil {
@@ -329,8 +329,12 @@ func (c *Checkpoint) append(entries ...wal.Entry) (wal.Position, error) {
 	return at, nil
 }
 
-// sweep removes staged results that no Intent waits for, and what DuckDB spilled in an earlier life.
+// sweep removes staged results that no Intent waits for, state that does not count, and what DuckDB spilled in an
+// earlier life.
 func (c *Checkpoint) sweep() error {
+	if err := c.sweepStates(); err != nil {
+		return err
+	}
 	names, err := c.fs.List(c.path(stagedDir))
 	if err != nil {
 		return fmt.Errorf("list staged results: %w", err)
@@ -394,14 +398,20 @@ func (c *Checkpoint) Meta() Meta {
 	return c.meta
 }
 
-// SaveMeta replaces meta.json durably in one step. UUID, Created and Stateful stay as they are.
+// SaveMeta replaces meta.json durably in one step. UUID, Created, Stateful and Evolution stay as they are.
 func (c *Checkpoint) SaveMeta(m Meta) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.usable(); err != nil {
 		return err
 	}
-	m.UUID, m.Created, m.Stateful, m.Version = c.meta.UUID, c.meta.Created, c.meta.Stateful, c.opts.Version
+	m.Stateful, m.Evolution = c.meta.Stateful, c.meta.Evolution
+	return c.saveMeta(m)
+}
+
+// saveMeta replaces meta.json. The caller holds mu.
+func (c *Checkpoint) saveMeta(m Meta) error {
+	m.UUID, m.Created, m.Version = c.meta.UUID, c.meta.Created, c.opts.Version
 	if err := c.writeMeta(m); err != nil {
 		return err
 	}

@@ -28,8 +28,10 @@ type Intent struct {
 	Final     bool                    `json:"final,omitempty"`  // watermark at infinity: a batch run or slot
 	Slot      *Slot                   `json:"slot,omitempty"`
 	Tick      *time.Time              `json:"tick,omitempty"` // the trigger's tick this batch runs for
-	Idle      []string                `json:"idle,omitempty"` // sources that do not hold the watermark back in this batch
-	Excluded  map[string][]int64      `json:"excluded,omitempty"`
+	// Evolved says that the batch reads nothing and tells the sinks what a changed text makes of what they hold.
+	Evolved  bool               `json:"evolved,omitempty"`
+	Idle     []string           `json:"idle,omitempty"` // sources that do not hold the watermark back in this batch
+	Excluded map[string][]int64 `json:"excluded,omitempty"`
 	// Waiting are the slots that the trigger has decided on, up to Tick, and that have not begun, oldest first. ByHand
 	// says that the trigger did not ask for Slot.
 	Waiting []Waiting `json:"waiting,omitempty"`
@@ -156,6 +158,18 @@ type Meta struct {
 	Layout []string                 `json:"layout"`
 	Start  map[string]stream.Offset `json:"start"` // where each source began, resolved once
 	// Stateful says that the plan keeps tables from batch to batch, so that batches after the newest state
-	// version must be run again at the next start. It stays as it was when the checkpoint was made.
+	// version must be run again at the next start. It stays as it was when the state was begun.
 	Stateful bool `json:"stateful,omitempty"`
+	// State is a fingerprint of what the state tables hold; "" in checkpoints that do not know it.
+	State string `json:"state,omitempty"`
+	// Evolution is how the state that counts was begun when a changed text had it built anew; nil for the first one.
+	Evolution *Evolution `json:"evolution,omitempty"`
+}
+
+// Evolution says which state a changed text of the query began with. State versions of before are gone.
+type Evolution struct {
+	Number int               `json:"number"`           // of the state, counting from 1; it names its folder
+	Batch  int64             `json:"batch"`            // the last batch of the old text; the state is of after it
+	Shift  int64             `json:"shift"`            // is added to batch numbers where rows are put in order: history may have taken more steps
+	Tables map[string]string `json:"tables,omitempty"` // the copies of reference tables that the state was built with
 }

@@ -57,7 +57,7 @@ func inspect(fsys vfs.FS, dir string) (*Summary, error) {
 			"%s is not the directory of a query: it has no %s", dir, metaName)
 	}
 	s := &Summary{Meta: *meta}
-	if s.Versions, err = state.List(fsys, filepath.Join(dir, stateDir)); err != nil {
+	if s.Versions, err = state.List(fsys, filepath.Join(dir, meta.stateDir())); err != nil {
 		return nil, fmt.Errorf("look for state versions: %w", err)
 	}
 	if s.LogBytes, err = dirBytes(fsys, filepath.Join(dir, logDir)); err != nil {
@@ -127,12 +127,13 @@ type Verified struct {
 func Verify(ctx context.Context, fsys vfs.FS, dir string) (Verified, error) {
 	var v Verified
 	var faults []error
+	states := Meta{}.stateDir()
 	s, err := Inspect(fsys, dir)
 	if err == nil {
-		v.Batches = len(s.Batches)
+		v.Batches, states = len(s.Batches), s.Meta.stateDir()
 	}
 	faults = append(faults, err)
-	v.Versions, err = state.Verify(ctx, fsys, filepath.Join(dir, stateDir))
+	v.Versions, err = state.Verify(ctx, fsys, filepath.Join(dir, states))
 	faults = append(faults, err)
 	v.Copies, err = state.VerifyCopies(ctx, fsys, filepath.Join(dir, tablesDir))
 	return v, errors.Join(append(faults, err)...)

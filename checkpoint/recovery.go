@@ -69,14 +69,14 @@ func (c *Checkpoint) findVersion(x *index, r *Recovery) error {
 		if len(versions) > 0 {
 			return diag.New(diag.CheckpointUnusable,
 				"%s holds state versions, but %s says the query has no state",
-				c.path(stateDir), metaName)
+				c.path(c.meta.stateDir()), metaName)
 		}
 		return nil
 	}
 	if n := len(versions); n > 0 && versions[n-1] > x.last {
 		return diag.New(diag.CheckpointUnusable,
 			"%s has a version of batch %d, but the last Commit in the log is of batch %d",
-			c.path(stateDir), versions[n-1], x.last).
+			c.path(c.meta.stateDir()), versions[n-1], x.last).
 			WithNote("a version is written only after the Commit of its batch is durable: " +
 				"the log has lost its end or is an older copy").
 			WithHint("restore the whole directory from one copy, or start the query anew in another one")

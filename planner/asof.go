@@ -334,7 +334,7 @@ func (a *asofJoin) operator(bool) *Operator {
 	l, r := a.left, a.right
 	waiting := l.table(a.n)
 	waiting.Waits = "true"
-	op := &Operator{Name: fmt.Sprintf("asof join %d", a.n), Timed: true, Layout: a.layout(), Notes: a.notes(),
+	op := &Operator{Name: fmt.Sprintf("asof join %d", a.n), Timed: true, Layout: a.layout(), Holds: a.holds(), Notes: a.notes(),
 		Tables: []StateTable{waiting, r.table(a.n)}}
 	for _, s := range a.sides() {
 		op.Steps = append(op.Steps,

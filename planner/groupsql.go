@@ -152,7 +152,7 @@ func (g *grouping) statements() error {
 // operator is the finished operator. With old, what the touched groups were before the batch is wanted too.
 func (a *aggregate) operator(old bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("aggregate %d", a.n), Tables: a.tables(), Timed: a.timed(),
-		Layout: a.layout(), Global: len(a.keys) == 0 || a.seeded}
+		Layout: a.layout(), Holds: a.holds(), Global: len(a.keys) == 0 || a.seeded}
 	if a.keyed() {
 		return a.keyedOperator(op, old)
 	}
@@ -235,6 +235,16 @@ func (a *aggregate) layout() []string {
 	for _, k := range a.keys {
 		lines = append(lines, fmt.Sprintf("  key %s %s = %s", k.Name, k.Type, k.Expr))
 	}
+	lines = append(lines, a.holds()...)
+	if a.time != nil {
+		lines = append(lines, "  freed by "+a.time.mark.closes(duck.QuoteIdent(a.time.key)))
+	}
+	return lines
+}
+
+// holds says what a group is kept as.
+func (a *aggregate) holds() []string {
+	var lines []string
 	for _, c := range a.partials {
 		lines = append(lines, fmt.Sprintf("  partial %s %s = %s of %s", c.Name, c.Type, c.merge, c.init))
 	}
@@ -242,9 +252,6 @@ func (a *aggregate) layout() []string {
 		for _, c := range a.rows.columns {
 			lines = append(lines, fmt.Sprintf("  kept %s %s = %s", c.Name, c.Type, c.Expr))
 		}
-	}
-	if a.time != nil {
-		lines = append(lines, "  freed by "+a.time.mark.closes(duck.QuoteIdent(a.time.key)))
 	}
 	return lines
 }

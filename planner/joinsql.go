@@ -187,7 +187,7 @@ func (j *streamJoin) items(left, right bool) string {
 }
 
 func (j *streamJoin) operator(bool) *Operator {
-	op := &Operator{Name: fmt.Sprintf("join %d", j.n), Layout: j.layout(), Notes: j.notes()}
+	op := &Operator{Name: fmt.Sprintf("join %d", j.n), Layout: j.layout(), Holds: j.holds(), Notes: j.notes()}
 	for _, s := range j.sides() {
 		table := s.table(j.n)
 		table.Waits = j.waits(s)
@@ -303,12 +303,27 @@ func (j *streamJoin) store(op *Operator, s *joinSide) {
 	}
 }
 
+// holds says which columns of its rows are kept.
+func (s *joinSide) holds() []string {
+	lines := make([]string, len(s.columns))
+	for i, col := range s.columns {
+		lines[i] = fmt.Sprintf("  %s %s %s", s.name, col.name, col.typ)
+	}
+	return lines
+}
+
+func (j *streamJoin) holds() []string {
+	var lines []string
+	for _, s := range j.sides() {
+		lines = append(lines, s.holds()...)
+	}
+	return lines
+}
+
 func (j *streamJoin) layout() []string {
 	lines := []string{fmt.Sprintf("join %d %s on %s", j.n, strings.ToLower(j.kind), j.on)}
 	for _, s := range j.sides() {
-		for _, col := range s.columns {
-			lines = append(lines, fmt.Sprintf("  %s %s %s", s.name, col.name, col.typ))
-		}
+		lines = append(lines, s.holds()...)
 		switch {
 		case len(s.frees) == 0:
 			lines = append(lines, "  "+s.name+" rows stay")

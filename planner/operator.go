@@ -15,6 +15,7 @@ type Operator struct {
 	Steps  []Step
 	Timed  bool     // the watermark emits or frees something
 	Layout []string // what its state depends on, one stable line each
+	Holds  []string // lines of Layout that say what its rows hold beside their keys: state made anew may hold other things
 	Notes  []string // for EXPLAIN: what emits and frees, what is late
 
 	// Global says that the operator has a row before anything came: its steps run until there is one.

@@ -146,10 +146,10 @@ func (o *partitioned) operator(old bool) *Operator {
 			table.Waits = "true"
 		}
 		op.Tables = append(op.Tables, table)
-		op.Layout = append(op.Layout, p.layout(o.what)...)
+		op.Layout, op.Holds = append(op.Layout, p.layout(o.what)...), append(op.Holds, p.holds()...)
 		op.Steps = append(op.Steps, p.read()...)
 	}
-	op.Layout = append(op.Layout, "  gives "+o.sql)
+	op.Layout, op.Holds = append(op.Layout, "  gives "+o.sql), append(op.Holds, "  gives "+o.sql)
 	touched := []string{o.touchTable()}
 	if o.emits == touchedGroups {
 		op.Steps = append(op.Steps, o.touchStep())
@@ -289,11 +289,18 @@ func (p *part) table() StateTable {
 	return t
 }
 
+// holds says what of its rows is kept.
+func (p *part) holds() []string {
+	lines := make([]string, len(p.columns))
+	for i, c := range p.columns {
+		lines[i] = fmt.Sprintf("  kept %s %s = %s", c.Name, c.Type, c.Expr)
+	}
+	return lines
+}
+
 func (p *part) layout(what string) []string {
 	lines := []string{what + " " + p.kept()}
-	for _, c := range p.columns {
-		lines = append(lines, fmt.Sprintf("  kept %s %s = %s", c.Name, c.Type, c.Expr))
-	}
+	lines = append(lines, p.holds()...)
 	if p.timed != "" {
 		lines = append(lines, "  freed by "+p.mark.closes(duck.QuoteIdent(p.timed)))
 	}

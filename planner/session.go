@@ -341,11 +341,17 @@ func (o *sessions) tables() []StateTable {
 	return tables
 }
 
-func (o *sessions) layout() []string {
-	lines := []string{"session " + o.kept(), "  by " + strings.Join(o.keys, ", "), "  gap " + o.gap}
+func (o *sessions) holds() []string {
+	var lines []string
 	for _, t := range o.tables() {
 		lines = append(lines, "  "+t.Name+" "+t.Definition())
 	}
+	return lines
+}
+
+func (o *sessions) layout() []string {
+	lines := []string{"session " + o.kept(), "  by " + strings.Join(o.keys, ", "), "  gap " + o.gap}
+	lines = append(lines, o.holds()...)
 	if o.timed() {
 		lines = append(lines, "  freed by "+o.mark.closes("__end"))
 	}
@@ -354,7 +360,7 @@ func (o *sessions) layout() []string {
 
 // operator is the finished operator. With old, what the rows of the touched keys were before the batch is wanted too.
 func (o *sessions) operator(old bool) *Operator {
-	op := &Operator{Name: fmt.Sprintf("session %d", o.n), Tables: o.tables(), Layout: o.layout(), Timed: o.timed()}
+	op := &Operator{Name: fmt.Sprintf("session %d", o.n), Tables: o.tables(), Layout: o.layout(), Holds: o.holds(), Timed: o.timed()}
 	in := []string{inTable(o.n)}
 	op.Steps = []Step{{Title: "rows that come, and whether they touch a session that is closed", Table: inTable(o.n),
 		SQL: o.input, Rows: o.rel.tables},

@@ -101,6 +101,9 @@ type SourceConfig struct {
 	Dir     string // a directory of the source's own under the query's data dir, for spools and seen-file logs
 	Log     *slog.Logger
 	Query   string // uuid of the query that consumes the source; empty for readers that must leave nothing behind
+	// Beside says that a Source of the query is open on Dir. This one reads what that one has named, for the same offsets
+	// the same rows, and changes nothing there. Query is empty then.
+	Beside bool
 }
 
 // SourceConnector is a kind of source.

@@ -98,11 +98,7 @@ func (r *run) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, t := range r.s.tables {
-		if t.Logical {
-			r.out.State.Rows += t.rows
-		}
-	}
+	r.out.State.Rows = r.s.Rows()
 	for _, src := range r.sources {
 		n := src.counts
 		if src.in.DropsNull {

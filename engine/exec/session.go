@@ -163,6 +163,17 @@ func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
 	return err
 }
 
+// Rows returns how many logical rows the state holds: groups, keys, rows of a join.
+func (s *Session) Rows() int64 {
+	var n int64
+	for _, t := range s.tables {
+		if t.Logical {
+			n += t.rows
+		}
+	}
+	return n
+}
+
 // Close gives the connection back. It is idempotent.
 func (s *Session) Close() error {
 	if s.conn == nil {

@@ -180,9 +180,12 @@ func (s *Session) restored(ctx context.Context, t *stateTable) error {
 	return s.forgetTouched(ctx, t)
 }
 
+// compactLeast is how many dead rows a table may have, whatever it holds.
+const compactLeast = 20_000
+
 // compact forgets changes that are more than a base, and rewrites tables of which more is dead than alive: DuckDB never reclaims deleted rows in memory.
 func (s *Session) compact(ctx context.Context) error {
-	const least, mostChanges = 20_000, 200_000
+	const mostChanges = 200_000
 	for _, t := range s.tables {
 		if t.store != nil {
 			continue
@@ -194,7 +197,7 @@ func (s *Session) compact(ctx context.Context) error {
 			}
 			t.snapshot = false
 		}
-		if t.dead < least || t.dead < t.rows {
+		if t.dead < compactLeast || t.dead < t.rows {
 			continue
 		}
 		if _, err := s.conn.Exec(ctx,

@@ -76,6 +76,9 @@ func (s *source) opened() (*seenLog, error) {
 	if s.closed {
 		return nil, errors.New("the source is closed")
 	}
+	if s.cfg.Beside {
+		return s.view()
+	}
 	if s.log == nil {
 		l, err := openLog(s.cfg.FS, s.cfg.Dir)
 		if err != nil {
@@ -141,7 +144,7 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 		return stream.Available{}, diag.New(diag.DataLoss, "source %q: file %d has been read, but the seen-file log ends at %d",
 			s.cfg.Name, at, l.next-1).WithHint("restore %s, or start the query in a new data dir", l.path())
 	}
-	present, err := s.discover(ctx, l)
+	present, err := s.present(ctx, l)
 	if err != nil {
 		return stream.Available{}, err
 	}
@@ -190,6 +193,35 @@ func (s *source) replaced(was, is string) error {
 func (s *source) lost(e entry, what error) *diag.Error {
 	return diag.New(diag.DataLoss, "source %q: file %q (number %d) %v", s.cfg.Name, e.Path, e.Ordinal, what).
 		WithHint("put the file back as it was (%d bytes), or set on_data_loss = 'skip' to count it as lost and go on", e.Size)
+}
+
+// view returns the log as the source that owns it has written it by now. The caller holds s.mu.
+func (s *source) view() (*seenLog, error) {
+	l, err := viewLog(s.cfg.FS, s.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.spool, err = openSpool(s.cfg.FS, s.cfg.Dir, spoolOff, false); err != nil {
+		return nil, err
+	}
+	s.log = l
+	return l, nil
+}
+
+// present returns the paths that are there. Whoever owns the log writes files that are new into it.
+func (s *source) present(ctx context.Context, l *seenLog) (map[string]bool, error) {
+	if !s.cfg.Beside {
+		return s.discover(ctx, l)
+	}
+	paths, err := glob(s.cfg.FS, s.pattern)
+	if err != nil {
+		return nil, s.noPath(err)
+	}
+	present := make(map[string]bool, len(paths))
+	for _, p := range paths {
+		present[p] = true
+	}
+	return present, nil
 }
 
 // discover writes files that are new into the log and returns the paths that are there.

@@ -101,7 +101,7 @@ func (s *source) files(r stream.Range) ([]entry, error) {
 
 // remember makes the checksums of files that were read for the first time durable.
 func (s *source) remember(crcs map[int64]uint32) error {
-	if len(crcs) == 0 {
+	if len(crcs) == 0 || s.cfg.Beside {
 		return nil
 	}
 	s.mu.Lock()

@@ -84,6 +84,19 @@ func openLog(fsys vfs.FS, dir string) (*seenLog, error) {
 	return l, nil
 }
 
+// viewLog reads the log in dir, whose owner may be writing to it: its last line may be cut short.
+func viewLog(fsys vfs.FS, dir string) (*seenLog, error) {
+	l := &seenLog{fs: fsys, dir: dir, next: 1, entries: map[int64]*entry{}, byPath: map[string]*entry{}}
+	data, err := readFile(fsys, l.path())
+	if err != nil {
+		return nil, fmt.Errorf("look at the seen-file log: %w", err)
+	}
+	if _, err := l.take(data); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
 func (l *seenLog) path() string { return filepath.Join(l.dir, logName) }
 
 func readFile(fsys vfs.FS, name string) ([]byte, error) {
@@ -95,31 +108,41 @@ func readFile(fsys vfs.FS, name string) ([]byte, error) {
 	return data, errors.Join(err, f.Close())
 }
 
-// load takes in the lines of data and cuts off a torn one at the end.
-func (l *seenLog) load(data []byte) error {
-	at := 0
-	for at < len(data) {
-		end := bytes.IndexByte(data[at:], '\n')
-		last := end < 0 || at+end+1 == len(data)
+// take takes in the lines of data and returns how many bytes they have: all but a torn line at the end.
+func (l *seenLog) take(data []byte) (whole int, err error) {
+	for whole < len(data) {
+		end := bytes.IndexByte(data[whole:], '\n')
+		last := end < 0 || whole+end+1 == len(data)
 		if end < 0 {
-			end = len(data) - at
+			end = len(data) - whole
 		}
-		ln, ok := parseLine(data[at : at+end])
-		if ok && at+end < len(data) {
+		ln, ok := parseLine(data[whole : whole+end])
+		if ok && whole+end < len(data) {
 			l.apply(ln)
-			at += end + 1
+			whole += end + 1
 			continue
 		}
 		if !last {
-			return l.corrupt(at)
-		}
-		if err := l.fs.Truncate(l.path(), int64(at)); err != nil {
-			return fmt.Errorf("cut the torn end of the seen-file log: %w", err)
+			return whole, l.corrupt(whole)
 		}
 		break
 	}
 	if l.id == "" {
-		return l.corrupt(0)
+		return whole, l.corrupt(0)
+	}
+	return whole, nil
+}
+
+// load takes in the lines of data and cuts off a torn one at the end.
+func (l *seenLog) load(data []byte) error {
+	whole, err := l.take(data)
+	if err != nil {
+		return err
+	}
+	if whole < len(data) {
+		if err := l.fs.Truncate(l.path(), int64(whole)); err != nil {
+			return fmt.Errorf("cut the torn end of the seen-file log: %w", err)
+		}
 	}
 	out, err := l.fs.Append(l.path())
 	if err != nil {

@@ -62,7 +62,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 	}
 	rows := d.out.rows()
 	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: checksum(rows)}
-	if d.info != nil && s.cfg.FS != nil && volatile(d.info.Config) {
+	if d.info != nil && s.cfg.FS != nil && !s.cfg.Beside && volatile(d.info.Config) {
 		if err := s.spool(from, to, in); err != nil {
 			return nil, err
 		}
