@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
@@ -34,17 +35,13 @@ func readMeta(fsys vfs.FS, dir string) (*Meta, error) {
 	return m, nil
 }
 
-// CompareLayout returns nil if newLayout is the layout that the checkpoint was written with, else
-// PLAN_CHANGED with the lines that differ and the ways out. It changes nothing.
-func (c *Checkpoint) CompareLayout(newLayout []string) error {
+// PlanChanged returns the error for a text that can not go on from this checkpoint: lines of the layout that differ,
+// as DiffLayout has them, why, and the ways out. It changes nothing.
+func (c *Checkpoint) PlanChanged(lines, reasons []string) error {
 	m := c.Meta()
-	lines := DiffLayout(m.Layout, newLayout)
-	if len(lines) == 0 {
-		return nil
-	}
 	err := diag.New(diag.PlanChanged, "query %q can not go on from its checkpoint in %s: "+
 		"what must stay the same has changed", m.Name, c.dir)
-	for _, l := range lines {
+	for _, l := range append(slices.Clone(lines), reasons...) {
 		err.WithNote("%s", l)
 	}
 	return err.WithHint("put the old text back; or give the query a new name; or start it anew " +

@@ -180,6 +180,10 @@ func (q *Query) readAhead(ctx context.Context, w *work) {
 // execute runs the plan's statements in one DuckDB transaction. A fault of single rows is bisected; the rows found
 // are logged before anything is delivered.
 func (q *Query) execute(ctx context.Context, w *work) error {
+	if w.intent.Evolved {
+		w.out = q.rewritten()
+		return nil
+	}
 	if w.intent.Slot != nil {
 		if err := q.freshSession(ctx); err != nil {
 			return err
@@ -197,7 +201,7 @@ func (q *Query) execute(ctx context.Context, w *work) error {
 }
 
 func (q *Query) call(w *work) exec.Call {
-	c := exec.Call{Batch: w.intent.Batch, Time: w.intent.Time, Watermark: w.intent.Watermark, Late: w.intent.Late,
+	c := exec.Call{Batch: w.intent.Batch + q.shift, Time: w.intent.Time, Watermark: w.intent.Watermark, Late: w.intent.Late,
 		Final: w.intent.Final, Inputs: map[string]exec.Input{}, Excluded: map[string]map[int64]string{}}
 	if s := w.intent.Slot; s != nil {
 		c.Slot = &[2]time.Time{s.Start, s.End}
@@ -307,10 +311,13 @@ func (q *Query) newCommit(w *work) checkpoint.Commit {
 	c.Inexact = c.Inexact || q.pos.inexact
 	c.Totals.Batches++
 	c.Totals.Out += c.Rows
-	if w.intent.Slot == nil {
+	switch {
+	case w.intent.Evolved: // it reads nothing and closes nothing
+		c.Watermarks, c.Watermark = q.pos.watermarks, q.pos.watermark
+	case w.intent.Slot == nil:
 		c.Watermarks = q.observe(c.Sources)
 		c.Watermark = q.advance(w.intent.Watermark, c.Watermarks, w.intent.Idle)
-	} else {
+	default:
 		ended := q.opt.Clock.Now().UTC().Truncate(time.Microsecond)
 		c.Ended = &ended
 	}
@@ -346,6 +353,7 @@ func (q *Query) apply(in checkpoint.Intent, c checkpoint.Commit) {
 	for name, m := range c.Delivered {
 		q.pos.delivered[name] = m
 	}
+	q.rewrite.settle(q.pos.next)
 	q.schedule.applied(in)
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/planner"
@@ -12,15 +14,20 @@ import (
 
 // Shape is what a query's checkpoint depends on, as meta.json stores it.
 type Shape struct {
-	Layout      []string // what must stay the same while the checkpoint lives, one stable line each
+	Layout      []string // what the stored state and the sources' positions fit, one stable line each
 	Fingerprint string   // what a batch does: the plan, and where its result goes
+	State       string   // what the rows of the state are made of; "" where it is not known
+
+	rigid []string      // of Layout, what state that is built anew must have too
+	plan  *planner.Plan // nil where the text can not be planned any more
 }
 
 // ShapeOf returns the shape of a planned query of app.
 func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *planner.Plan) Shape {
-	s := Shape{Layout: plan.Layout()}
+	s := Shape{Layout: plan.Layout(), State: plan.StateHash(), rigid: plan.Rigid(), plan: plan}
 	for _, src := range plan.Sources {
-		s.Layout = append(s.Layout, sourceLayout(reg, src)...)
+		lines := sourceLayout(reg, src)
+		s.Layout, s.rigid = append(s.Layout, lines...), append(s.rigid, lines...)
 	}
 	sum := sha256.New()
 	fmt.Fprintln(sum, plan.Hash())
@@ -40,7 +47,15 @@ func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *pl
 }
 
 // StoredShape returns the shape that a checkpoint was written with last.
-func StoredShape(m checkpoint.Meta) Shape { return Shape{Layout: m.Layout, Fingerprint: m.Plan} }
+func StoredShape(m checkpoint.Meta) Shape {
+	return Shape{Layout: m.Layout, Fingerprint: m.Plan, State: m.State}
+}
+
+// WithText returns the shape with what it does not store: the plan of the stored text, as this engine makes it.
+func (s Shape) WithText(is Shape) Shape {
+	s.rigid, s.plan = is.rigid, is.plan
+	return s
+}
 
 // Effect says what a changed text does at the next start of its query.
 type Effect string
@@ -49,22 +64,55 @@ type Effect string
 const (
 	Unchanged  Effect = "unchanged"  // every batch does what it did
 	Compatible Effect = "compatible" // takes effect at the next batch boundary, on the state as it is
+	Rebuilt    Effect = "rebuilt"    // the old text goes on until the state has been built anew from the sources' history
 	Refused    Effect = "refused"    // PLAN_CHANGED: the state or the sources' positions would not fit
 )
 
 // Change is the difference of two shapes of one query.
 type Change struct {
-	Effect Effect
-	Lines  []string // of Refused: the lines of the layout that differ, "was  …" and "is   …"
+	Effect  Effect
+	Lines   []string // of Rebuilt and Refused: the lines of the layout that differ, "was  …" and "is   …"
+	Reasons []string // of Refused: why the state can not be built anew
 }
 
 // Compare says whether a query may go on from the checkpoint of another shape. Open decides by it.
 func Compare(was, is Shape) Change {
-	if lines := checkpoint.DiffLayout(was.Layout, is.Layout); len(lines) > 0 {
-		return Change{Effect: Refused, Lines: lines}
-	}
-	if was.Fingerprint == is.Fingerprint {
+	lines := checkpoint.DiffLayout(was.Layout, is.Layout)
+	switch {
+	case len(lines) == 0 && was.sameState(is) && was.Fingerprint == is.Fingerprint:
 		return Change{Effect: Unchanged}
+	case len(lines) == 0 && was.sameState(is):
+		return Change{Effect: Compatible}
 	}
-	return Change{Effect: Compatible}
+	reasons := is.notRebuilt(was)
+	if len(reasons) > 0 {
+		return Change{Effect: Refused, Lines: lines, Reasons: reasons}
+	}
+	return Change{Effect: Rebuilt, Lines: lines}
+}
+
+// sameState reports that the rows of the state are made of the same things. Old checkpoints do not know it.
+func (s Shape) sameState(is Shape) bool { return s.State == "" || s.State == is.State }
+
+// notRebuilt says why history can not give the state that a query would have, had it always had this shape.
+func (s Shape) notRebuilt(was Shape) []string {
+	if was.plan == nil {
+		return []string{"the text in the checkpoint can not be planned any more, so it can not go on while new state is built"}
+	}
+	if len(checkpoint.DiffLayout(was.rigid, s.rigid)) > 0 {
+		return []string{"state is built anew for another filter, column or aggregate, not for other keys, windows, operators, " +
+			"sources or another mode"}
+	}
+	reasons := s.plan.NotComparable()
+	if s.plan.Mode != stream.Update {
+		return reasons
+	}
+	if s.plan.Unnamed {
+		reasons = append(reasons, "no columns of the result name its rows, so those in the sinks can not be told to change")
+	}
+	if !slices.Equal(was.plan.KeyNames(), s.plan.KeyNames()) {
+		reasons = append(reasons, fmt.Sprintf("rows of the result were named by (%s), and are by (%s)",
+			strings.Join(was.plan.KeyNames(), ", "), strings.Join(s.plan.KeyNames(), ", ")))
+	}
+	return reasons
 }

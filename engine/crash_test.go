@@ -23,6 +23,7 @@ type plot struct {
 	name string
 	sql  string // of one query, INTO mem and, where the mode allows, the folder FOLDER
 	file bool
+	next [2]string // from the second life on the text has the second in the place of the first; "" for no change
 }
 
 const plotSource = `
@@ -36,11 +37,17 @@ func plots() []plot {
 	return []plot{
 		{"append", plotSource + folder + `CREATE QUERY q INTO mem, folder OUTPUT MODE APPEND WITH (late = 'dead_letter') AS
 			SELECT window_start, k, count(*) AS n, sum(v) AS s, list(id) AS ids
-			FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY window_start, k;`, true},
+			FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY window_start, k;`, true, [2]string{}},
 		{"update", plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
-			SELECT k, count(*) AS n, sum(v) AS s, median(v) AS m FROM src GROUP BY k HAVING count(*) <> 3;`, false},
+			SELECT k, count(*) AS n, sum(v) AS s, median(v) AS m FROM src GROUP BY k HAVING count(*) <> 3;`, false, [2]string{}},
 		{"stateless", plotSource + folder + `CREATE QUERY q INTO folder, mem OUTPUT MODE APPEND AS
-			SELECT id, k, 100 / v AS share, v::TINYINT AS small FROM src WHERE k <> 'b';`, true},
+			SELECT id, k, 100 / v AS share, v::TINYINT AS small FROM src WHERE k <> 'b';`, true, [2]string{}},
+		{"evolving append", plotSource + folder + `CREATE QUERY q INTO mem, folder OUTPUT MODE APPEND AS
+			SELECT window_start, k, count(*) AS n FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY window_start, k;`, true,
+			[2]string{"count(*) AS n", "count(*) AS n, list(id) AS ids"}},
+		{"evolving update", plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
+			SELECT k, count(*) AS n FROM src WHERE v > 0 GROUP BY k;`, false,
+			[2]string{"AS n FROM src WHERE v > 0", "AS n, sum(v) AS s FROM src WHERE v < 9"}},
 	}
 }
 
@@ -61,24 +68,30 @@ const stopAt = 3
 // life is one run of a plot on one disk. It may be continued after a crash.
 type life struct {
 	*world
-	plot plot
-	app  *planner.App
-	step int // rows up to here have been added
-	done bool
+	plot         plot
+	app          *planner.App
+	begins, next *planner.App // the text that the plot begins with, and the changed one; nil for none
+	step         int          // rows up to here have been added
+	done         bool
 }
 
 // newLife returns a life of a plot that has not begun. Lives of one plot share its planned text and nothing else.
 func newLife(t testing.TB, p *parser, pl plot) *life {
 	w := newWorld(t, p)
 	pl.sql = strings.ReplaceAll(pl.sql, "FOLDER", filepath.Join(filepath.Dir(w.dir), "out"))
-	return &life{world: w, plot: pl, app: w.app(pl.sql)}
+	l := &life{world: w, plot: pl, app: w.app(pl.sql)}
+	l.begins = l.app
+	if pl.next[0] != "" {
+		l.next = w.app(strings.Replace(pl.sql, pl.next[0], pl.next[1], 1))
+	}
+	return l
 }
 
 // fresh returns a life like l that has not begun, on an empty disk.
 func (l *life) fresh(t testing.TB) *life {
 	w := newWorld(t, l.parser)
 	w.dir = l.dir
-	return &life{world: w, plot: l.plot, app: l.app}
+	return &life{world: w, plot: l.plot, app: l.begins, begins: l.begins, next: l.next}
 }
 
 // run goes on to the end of the plot. On an error the query is dropped as if the process had been killed.
@@ -97,6 +110,9 @@ func (l *life) run() error {
 		if l.step == stopAt {
 			if err := q.Close(l.t.Context()); err != nil {
 				return err
+			}
+			if l.next != nil {
+				l.app = l.next
 			}
 			if q, err = l.open(l.app); err != nil {
 				l.step = stopAt

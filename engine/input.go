@@ -137,15 +137,22 @@ func limitOf(s *planner.Source) stream.Limit {
 	return l
 }
 
-// openInput opens a source by its connector. query is the uuid of the query that consumes it, empty for a look at it.
-func openInput(ctx context.Context, opt Options, s *planner.Source, dir, query string) (*input, error) {
+// home says where a source keeps what it must find again, and for whom.
+type home struct {
+	dir    string
+	query  string // uuid of the query that consumes the source, empty for a look at it
+	beside bool   // the query has it open on dir as well
+}
+
+// openInput opens a source by its connector.
+func openInput(ctx context.Context, opt Options, s *planner.Source, h home) (*input, error) {
 	connector, ok := opt.Registry.Sources[s.Connector]
 	if !ok {
 		return nil, diag.New(diag.UnknownConnector, "source %q: connector %q is not in this build", s.Name, s.Connector)
 	}
 	cols := declared(s)
 	src, err := connector.Open(ctx, stream.SourceConfig{Name: s.Name, Columns: cols, Options: s.Options,
-		Clock: opt.Clock, FS: opt.FS, Dir: dir, Log: opt.Log.With("source", s.Name), Query: query})
+		Clock: opt.Clock, FS: opt.FS, Dir: h.dir, Log: opt.Log.With("source", s.Name), Query: h.query, Beside: h.beside})
 	if err != nil {
 		return nil, fmt.Errorf("open source %q: %w", s.Name, err)
 	}

@@ -80,6 +80,7 @@ func (q *Query) keep(ctx context.Context) error {
 		if changes, err = q.session.Snapshot(ctx, q.wantBase()); err != nil {
 			return q.fail(fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err))
 		}
+		changes = q.rewrite.forget(changes)
 	}
 	s.batch, s.last, s.bytes, s.done = q.pos.next-1, q.opt.Clock.Now(), 0, make(chan kept, 1)
 	s.offsets = make(map[string]stream.Offset, len(q.inputs))

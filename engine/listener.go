@@ -13,6 +13,10 @@ type Listener struct {
 	BatchRetried func(Retried)
 	// SnapshotDone comes when a state version is durable.
 	SnapshotDone func(SnapshotDone)
+	// Evolving comes now and then while the state of a changed text is built from history.
+	Evolving func(Evolving)
+	// Evolved comes when a changed text has taken effect on state that was built for it, after QueryStarted.
+	Evolved func(Evolved)
 	// QueryStopped comes last. Err is nil after a clean stop.
 	QueryStopped func(Stopped)
 }
@@ -44,6 +48,20 @@ type SnapshotDone struct {
 	Duration time.Duration
 }
 
+// Evolving says how far a changed text has come through the history of its query, in rows.
+type Evolving struct {
+	Query    string
+	Rows, Of int64
+}
+
+// Evolved describes a changed text that has taken effect.
+type Evolved struct {
+	Query    string
+	Batch    int64 // the first of the new text
+	Rows     int64 // of history that its state was built from
+	Duration time.Duration
+}
+
 // Stopped describes the end of a query's life in this process.
 type Stopped struct {
 	Query string
@@ -59,6 +77,8 @@ func Join(ls ...Listener) Listener {
 		SnapshotDone: func(e SnapshotDone) {
 			each(ls, func(l Listener) func(SnapshotDone) { return l.SnapshotDone }, e)
 		},
+		Evolving:     func(e Evolving) { each(ls, func(l Listener) func(Evolving) { return l.Evolving }, e) },
+		Evolved:      func(e Evolved) { each(ls, func(l Listener) func(Evolved) { return l.Evolved }, e) },
 		QueryStopped: func(e Stopped) { each(ls, func(l Listener) func(Stopped) { return l.QueryStopped }, e) },
 	}
 }

@@ -24,33 +24,49 @@ type place struct {
 	ordinal int64
 }
 
-// executePoisoned finds the rows that make the plan fail by halving the batch, logs them, and runs the batch
-// without them. The rows become dead letters with DuckDB's reason.
+// executePoisoned finds the rows that make the plan fail, logs them, and runs the batch without them. The rows become
+// dead letters with DuckDB's reason.
 func (q *Query) executePoisoned(ctx context.Context, w *work, cause error) (*exec.Output, error) {
-	all := q.places(w)
-	bad, err := q.bisect(ctx, w, all)
+	x, err := q.findPoison(ctx, w, cause)
 	if err != nil {
 		return nil, err
 	}
+	if err := q.ckpt.Exclude(x); err != nil {
+		return nil, fmt.Errorf("log the excluded rows of batch %d: %w", w.intent.Batch, err)
+	}
+	return q.runWithout(ctx, w, x, cause)
+}
+
+// findPoison finds the rows of a batch that make the plan fail by halving the batch.
+func (q *Query) findPoison(ctx context.Context, w *work, cause error) (checkpoint.Exclude, error) {
+	x := checkpoint.Exclude{Batch: w.intent.Batch, Rows: map[string][]checkpoint.Exclusion{}}
+	bad, err := q.bisect(ctx, w, q.places(w))
+	if err != nil {
+		return x, err
+	}
 	if len(bad) == 0 { // only together do the rows fail, such as a sum that overflows
-		return nil, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows up to batch %d together, not on any one",
+		return x, diag.Wrap(diag.RowFault, cause, "query %q fails on the rows up to batch %d together, not on any one",
 			q.def.Name, w.intent.Batch).WithHint("guard the expression, for example with TRY_CAST or a wider type")
 	}
-	x := checkpoint.Exclude{Batch: w.intent.Batch, Rows: map[string][]checkpoint.Exclusion{}}
 	for name, rows := range w.excluded {
 		x.Rows[name] = append(x.Rows[name], rows...)
 	}
 	for _, p := range bad {
 		x.Rows[p.source] = append(x.Rows[p.source], checkpoint.Exclusion{Ordinal: p.ordinal, Reason: shortReason(p.reason)})
 	}
-	if err := q.ckpt.Exclude(x); err != nil {
-		return nil, fmt.Errorf("log the excluded rows of batch %d: %w", w.intent.Batch, err)
+	return x, nil
+}
+
+func (q *Query) runWithout(ctx context.Context, w *work, x checkpoint.Exclude, cause error) (*exec.Output, error) {
+	n := 0
+	for _, rows := range x.Rows {
+		n += len(rows)
 	}
 	w.excluded = x.Rows
-	q.log.Warn("poison rows excluded", "batch", w.intent.Batch, "rows", len(bad), "err", shortReason(cause.Error()))
+	q.log.Warn("poison rows excluded", "batch", w.intent.Batch, "rows", n, "err", shortReason(cause.Error()))
 	out, err := q.session.Run(ctx, q.call(w))
 	if err != nil {
-		return nil, fmt.Errorf("run without %d poison rows: %w", len(bad), err)
+		return nil, fmt.Errorf("run without %d poison rows: %w", n, err)
 	}
 	return out, nil
 }

@@ -24,6 +24,16 @@ import (
 // Query is one running query. One goroutine owns it: the one that called Open and calls Run, or Step and Idle.
 // Stop and Status may be called from anywhere.
 type Query struct {
+	life
+	evolution *evolution // a changed text whose state is being built; nil when there is none
+
+	stop   chan struct{} // closed by Stop
+	stopOn atomic.Bool
+	status atomic.Pointer[Status]
+}
+
+// life is what a query has open and where it stands. A changed text that had its state built anew begins another one.
+type life struct {
 	opt     Options
 	app     *planner.App
 	def     *planner.Query
@@ -49,10 +59,8 @@ type Query struct {
 	flushAt  time.Time            // when the buffered Commit is to be written alone; zero: nothing buffered
 	slots    map[string]SlotState // what is known of each slot, by key; nil until somebody asks
 	failed   error                // what broke a batch or a state version off: memory may be ahead of the log, so nothing more runs
-
-	stop   chan struct{} // closed by Stop
-	stopOn atomic.Bool
-	status atomic.Pointer[Status]
+	shift    int64                // added to batch numbers where rows are put in order
+	rewrite  *rewrite             // what the sinks are to be told of a changed text; nil when the state has nothing of it
 }
 
 // position is where the log stands: everything the next Intent is made from.
@@ -69,6 +77,11 @@ type position struct {
 	began      time.Time // when the last batch began, for the input rate
 }
 
+func newPosition(now time.Time) position {
+	return position{offsets: map[string]stream.Offset{}, identities: map[string]string{},
+		watermarks: map[string]int64{}, delivered: map[string]stream.Marker{}, began: now}
+}
+
 // output is one sink of the query.
 type output struct {
 	name string
@@ -81,6 +94,10 @@ type output struct {
 func Open(ctx context.Context, opt Options, app *planner.App, name string) (*Query, error) {
 	opt = opt.withDefaults()
 	q, err := openAs(ctx, opt, app, name)
+	var evolving *evolvingError
+	if errors.As(err, &evolving) {
+		return openEvolving(ctx, opt, app, name, evolving.meta)
+	}
 	var other *otherPlanError
 	if !errors.As(err, &other) {
 		return q, err
@@ -107,7 +124,7 @@ func newQuery(opt Options, app *planner.App, name string) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{opt: opt, app: app, def: def, stop: make(chan struct{}), log: opt.Log.With("query", name)}
+	q := &Query{life: life{opt: opt, app: app, def: def, log: opt.Log.With("query", name)}, stop: make(chan struct{})}
 	q.snapshot.batch = -1
 	q.setState("starting", nil)
 	return q, nil
@@ -126,7 +143,7 @@ func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
 		return diag.New(diag.PlanChanged, "query %q was changed while a batch of it was unfinished", meta.Name).
 			WithHint("run the old text once with --available-now, then the new one")
 	}
-	app, err := opt.Parse(ctx, &diag.Text{Name: meta.Name + " (as in the checkpoint)", Body: meta.SQL})
+	app, err := opt.Parse(ctx, storedText(meta))
 	if err != nil {
 		return err
 	}
@@ -145,6 +162,10 @@ func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
 		}
 	}
 	return q.Close(ctx)
+}
+
+func storedText(meta checkpoint.Meta) *diag.Text {
+	return &diag.Text{Name: meta.Name + " (as in the checkpoint)", Body: meta.SQL}
 }
 
 func findQuery(app *planner.App, name string) (*planner.Query, error) {
@@ -302,7 +323,9 @@ func (q *Query) Abandon() error { return q.release(false) }
 
 func (q *Query) release(clean bool) error {
 	q.snapshot.wait()
-	var errs []error
+	errs := []error{q.evolution.close()}
+	q.evolution = nil
+	q.rewrite.release()
 	for _, in := range q.inputs {
 		errs = append(errs, in.close())
 	}

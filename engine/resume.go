@@ -18,7 +18,7 @@ import (
 func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Recovery, error) {
 	shape := q.shape()
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
-		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout}
+		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout, State: shape.State}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
 		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
@@ -28,9 +28,13 @@ func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Rec
 	if recovery.New {
 		return recovery, nil
 	}
-	change := Compare(StoredShape(recovery.Meta), shape)
-	if change.Effect == Refused {
-		return nil, ckpt.CompareLayout(shape.Layout) //nolint:wrapcheck // a coded error
+	q.shift = shiftOf(recovery.Meta)
+	change := Compare(q.storedShape(ctx, recovery.Meta, shape), shape)
+	switch change.Effect {
+	case Refused:
+		return nil, ckpt.PlanChanged(change.Lines, change.Reasons) //nolint:wrapcheck // a coded error
+	case Rebuilt:
+		return nil, &evolvingError{recovery.Meta}
 	}
 	return recovery, q.takeEffect(recovery, change)
 }
@@ -44,7 +48,8 @@ func (q *Query) takeEffect(r *checkpoint.Recovery, change Change) error {
 	if r.Pending != nil || len(r.Rerun) > 0 {
 		return &otherPlanError{r.Meta}
 	}
-	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.shape().Fingerprint, q.app.Text.Body, q.opt.Version
+	shape := q.shape()
+	r.Meta.Plan, r.Meta.State, r.Meta.SQL, r.Meta.Version = shape.Fingerprint, shape.State, q.app.Text.Body, q.opt.Version
 	if err := q.ckpt.SaveMeta(r.Meta); err != nil {
 		return fmt.Errorf("keep the changed text: %w", err)
 	}
@@ -75,10 +80,9 @@ func sourceLayout(reg stream.Registry, s *planner.Source) []string {
 }
 
 func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
-	q.pos = position{offsets: map[string]stream.Offset{}, identities: map[string]string{},
-		watermarks: map[string]int64{}, delivered: map[string]stream.Marker{}, began: q.opt.Clock.Now()}
+	q.pos = newPosition(q.opt.Clock.Now())
 	for _, s := range q.plan.Sources {
-		in, err := openInput(ctx, q.opt, s, filepath.Join(dir, "sources", s.Name), q.uuid)
+		in, err := openInput(ctx, q.opt, s, home{dir: filepath.Join(dir, "sources", s.Name), query: q.uuid})
 		if err != nil {
 			return err
 		}
@@ -250,7 +254,12 @@ func maxAhead(s *planner.Source) time.Duration {
 // rebuild loads the state version and runs the batches after it again.
 func (q *Query) rebuild(ctx context.Context, r *checkpoint.Recovery) error {
 	if r.Version >= 0 {
-		err := r.Load(ctx, func(c state.Change) error { return q.session.Restore(ctx, c) })
+		err := r.Load(ctx, func(c state.Change) error {
+			if c.Table == rewriteTable {
+				return q.restoreRewrite(c)
+			}
+			return q.session.Restore(ctx, c)
+		})
 		if err != nil {
 			return fmt.Errorf("load state version %d: %w", r.Version, err)
 		}
@@ -265,6 +274,9 @@ func (q *Query) rebuild(ctx context.Context, r *checkpoint.Recovery) error {
 
 // replay runs a committed batch again, so that the state moves as it did, and delivers nothing.
 func (q *Query) replay(ctx context.Context, r *checkpoint.Replay) error {
+	if r.Intent.Evolved { // it moved no state
+		return nil
+	}
 	if err := q.useTables(ctx, r.Intent.Tables); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestLayoutChanged(t *testing.T) {
 	require.NoError(t, q.Close(t.Context()))
 	for name, change := range map[string][2]string{
 		"key":       {"window_start, count(*)", "window_start, k, count(*)"},
-		"aggregate": {"count(*)", "max(v)"},
+		"window":    {"'10 seconds'", "'20 seconds'"},
 		"mode":      {"MODE APPEND", "MODE UPDATE"},
 		"watermark": {"FOR ts AS ts - INTERVAL '5 seconds'", "FOR t2 AS t2 - INTERVAL '5 seconds'"},
 	} {

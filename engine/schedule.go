@@ -106,9 +106,19 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 	if s.ended {
 		return false, nil
 	}
+	evolving := q.evolution != nil
+	if evolving {
+		if err := q.evolve(ctx, force || q.endsByItself()); err != nil {
+			return false, err
+		}
+		s = &q.schedule
+	}
+	if q.rewrite.due(q.pos.next) {
+		return true, q.runRewrite(ctx)
+	}
 	now := q.opt.Clock.Now()
 	if !force && s.due(now) > 0 && !q.overruled() {
-		return false, nil
+		return evolving, nil
 	}
 	s.turns++
 	switch q.trigger.Spec().Kind {

@@ -23,6 +23,15 @@ type tables struct {
 	copies *state.Copies
 }
 
+func newTables(app *planner.App, plan *planner.Plan, copies *state.Copies) *tables {
+	t := &tables{defs: app.Tables, used: map[string]bool{}, inUse: map[string]string{}, loaded: map[string]time.Time{},
+		copies: copies}
+	for _, def := range plan.Tables {
+		t.used[def.Name] = true
+	}
+	return t
+}
+
 func (t *tables) versions() map[string]string {
 	if len(t.inUse) == 0 {
 		return nil
@@ -39,21 +48,25 @@ func (t *tables) close() error { return nil }
 // openTables loads the reference tables: those that the log names from their copies, the others from their bodies.
 // A table without REFRESH is loaded once in the life of the query.
 func (q *Query) openTables(ctx context.Context, r *checkpoint.Recovery) error {
-	q.tables = &tables{defs: q.app.Tables, used: map[string]bool{}, inUse: map[string]string{},
-		loaded: map[string]time.Time{}, copies: q.ckpt.Tables()}
-	for _, t := range q.plan.Tables {
-		q.tables.used[t.Name] = true
-	}
+	q.tables = newTables(q.app, q.plan, q.ckpt.Tables())
 	var logged map[string]string
+	if e := r.Meta.Evolution; e != nil && r.Last == nil || e != nil && r.Last.Batch == e.Batch {
+		logged = e.Tables
+	}
 	switch {
 	case r.Pending != nil:
 		logged = r.Pending.Tables
-	case r.LastIntent != nil:
+	case logged == nil && r.LastIntent != nil:
 		logged = r.LastIntent.Tables
 	}
 	if err := q.useTables(ctx, logged); err != nil {
 		return err
 	}
+	return q.loadMissing(ctx)
+}
+
+// loadMissing loads the tables that no copy was named for.
+func (q *Query) loadMissing(ctx context.Context) error {
 	var missing []string
 	for name := range q.tables.used {
 		if _, ok := q.tables.inUse[name]; !ok {

@@ -277,8 +277,10 @@ func (s *source) column(c stream.Column, parts []arrow.Record, from, rows int64)
 	chunks := make([]arrow.Array, len(parts))
 	for i, p := range parts {
 		at := p.Schema().FieldIndices(c.Name)
-		if len(at) != 1 {
-			return nil, diag.New(diag.UnknownColumn, "source %q: the rows that were added have no column %q", s.cfg.Name, c.Name)
+		if len(at) == 0 { // declared after the rows were added: as a field that JSON does not have
+			chunks[i] = array.MakeArrayOfNull(memory.DefaultAllocator, c.Arrow, int(p.NumRows()))
+			defer chunks[i].Release()
+			continue
 		}
 		chunks[i] = p.Column(at[0])
 		if !arrow.TypeEqual(chunks[i].DataType(), c.Arrow) {
