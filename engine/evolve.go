@@ -81,7 +81,7 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	if e.next, err = q.openHistory(ctx, app, def.Name, "next"); err != nil {
 		return err
 	}
-	if reasons := inexact(e.next.q.plan, q.pos.totals); len(reasons) > 0 {
+	if reasons := Inexact(e.next.q.plan, q.pos.totals); len(reasons) > 0 {
 		return q.refuseEvolution(errors.New(reasons[0]))
 	}
 	if e.next.q.plan.Mode == stream.Update && e.next.q.plan.Keys != nil {
@@ -99,8 +99,8 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	return nil
 }
 
-// inexact says why rows that were late or lost keep history from giving the state that a plan would have.
-func inexact(p *planner.Plan, t checkpoint.Totals) []string {
+// Inexact says why rows that were late or lost keep history from giving the state that a plan would have.
+func Inexact(p *planner.Plan, t checkpoint.Totals) []string {
 	var reasons []string
 	if t.Late > 0 && (p.Mode != stream.Append || !p.FreedByTime()) {
 		reasons = append(reasons, fmt.Sprintf("%d rows came late and were dropped; which ones the log does not say, "+
@@ -259,7 +259,7 @@ func (e *evolution) check(at *position) error {
 			return diag.New(diag.RowFault, "%d rows of the history can not be used by the changed text, and %d by the old one; the first: %s",
 				got.Dead, want.Dead, h.fault)
 		}
-		if reasons := inexact(h.q.plan, checkpoint.Totals{Late: max(got.Late, want.Late)}); len(reasons) > 0 {
+		if reasons := Inexact(h.q.plan, checkpoint.Totals{Late: max(got.Late, want.Late)}); len(reasons) > 0 {
 			return errors.New(reasons[0])
 		}
 	}

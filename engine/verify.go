@@ -68,6 +68,9 @@ func (q *Query) notComparable(s *checkpoint.Summary) []string {
 	if n := len(q.plan.Ops); n > 1 || n == 1 && !strings.HasPrefix(q.plan.Ops[0].Name, "aggregate") {
 		why = append(why, "what is late and open is told apart here for one window aggregate only: tidemill chaos compares every shape")
 	}
+	if e := s.Meta.Evolution; e != nil && q.plan.Mode == stream.Append {
+		why = append(why, fmt.Sprintf("the text was changed after batch %d: what the sinks got before is of the old one", e.Batch))
+	}
 	switch {
 	case s.Pending != nil:
 		why = append(why, "a batch is unfinished: run the query first")

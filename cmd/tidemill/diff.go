@@ -16,6 +16,7 @@ import (
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
 )
 
 func (e *env) diffCommand() *cobra.Command {
@@ -60,10 +61,11 @@ type diffOptions struct {
 // queryDiff is what becomes of one query. As JSON its names are stable.
 type queryDiff struct {
 	Query   string   `json:"query"`
-	Effect  string   `json:"effect"` // unchanged, compatible, refused, new or removed
+	Effect  string   `json:"effect"` // unchanged, compatible, rebuilt, refused, new or removed
 	Restart string   `json:"restart"`
 	Changed []string `json:"changed"` // in the text
-	Layout  []string `json:"layout"`  // of refused: "was  …" and "is   …"
+	Layout  []string `json:"layout"`  // of rebuilt and refused: "was  …" and "is   …"
+	Reasons []string `json:"reasons"` // of refused: why the state can not be built anew
 	WaysOut []string `json:"ways_out"`
 }
 
@@ -165,32 +167,40 @@ func diffTexts(old, next []*planned) []*queryDiff {
 			continue
 		}
 		delete(before, p.def.Name)
-		diffs = append(diffs, verdictOf(was.shape, p, whatChanged(was, p)))
+		diffs = append(diffs, verdictOf(was.shape, p, whatChanged(was, p), checkpoint.Totals{}))
 	}
 	for _, p := range old {
 		if before[p.def.Name] != nil {
 			diffs = append(diffs, &queryDiff{Query: p.def.Name, Effect: "removed",
 				Restart: "it runs no more; its checkpoint and what its sinks hold stay as they are",
-				Changed: []string{}, Layout: []string{}, WaysOut: []string{}})
+				Changed: []string{}, Layout: []string{}, Reasons: []string{}, WaysOut: []string{}})
 		}
 	}
 	return diffs
 }
 
 func newQuery(p *planned) *queryDiff {
-	return &queryDiff{Query: p.def.Name, Effect: "new", Changed: []string{}, Layout: []string{}, WaysOut: []string{},
+	return &queryDiff{Query: p.def.Name, Effect: "new", Changed: []string{}, Layout: []string{}, Reasons: []string{}, WaysOut: []string{},
 		Restart: "it begins with a checkpoint of its own, from where its sources start"}
 }
 
-// verdictOf applies the engine's rule.
-func verdictOf(was engine.Shape, p *planned, changed []string) *queryDiff {
+// verdictOf applies the engine's rule, with what is known of the rows that have been read.
+func verdictOf(was engine.Shape, p *planned, changed []string, t checkpoint.Totals) *queryDiff {
 	change := engine.Compare(was, p.shape)
-	d := &queryDiff{Query: p.def.Name, Effect: string(change.Effect), Changed: changed, Layout: change.Lines,
-		WaysOut: []string{}}
-	if d.Layout == nil {
-		d.Layout = []string{}
+	if change.Effect == engine.Rebuilt {
+		if change.Reasons = engine.Inexact(p.plan, t); len(change.Reasons) > 0 {
+			change.Effect = engine.Refused
+		}
 	}
+	d := &queryDiff{Query: p.def.Name, Effect: string(change.Effect), Changed: changed,
+		Layout: append([]string{}, change.Lines...), Reasons: append([]string{}, change.Reasons...), WaysOut: []string{}}
 	switch {
+	case change.Effect == engine.Rebuilt:
+		d.Restart = "the old text goes on while the state is built anew from the sources' history, which they must still have; " +
+			"then the new text takes effect at a batch boundary"
+		if p.def.Mode != stream.Append {
+			d.Restart += ", and the next batch brings the sinks up to date"
+		}
 	case change.Effect == engine.Refused:
 		d.Restart = "refused with PLAN_CHANGED, and nothing is touched: what the checkpoint depends on has changed"
 		d.WaysOut = []string{
@@ -241,7 +251,8 @@ func (e *env) diffCheckpoint(ctx context.Context, dir string, p *planned) (*quer
 	if err != nil {
 		return nil, err
 	}
-	d := verdictOf(engine.StoredShape(s.Meta), p, e.changedSince(ctx, s.Meta, p))
+	was, changed := e.changedSince(ctx, s.Meta, p)
+	d := verdictOf(was, p, changed, totalsOf(s))
 	if d.Effect != string(engine.Compatible) {
 		return d, nil
 	}
@@ -254,22 +265,30 @@ func (e *env) diffCheckpoint(ctx context.Context, dir string, p *planned) (*quer
 	return d, nil
 }
 
+func totalsOf(s *checkpoint.Summary) checkpoint.Totals {
+	if s.Last == nil {
+		return checkpoint.Totals{}
+	}
+	return s.Last.Totals
+}
+
 // changedSince compares with the stored text, which may not be readable here: then the checkpoint's layout alone
 // counts.
-func (e *env) changedSince(ctx context.Context, m checkpoint.Meta, p *planned) []string {
+func (e *env) changedSince(ctx context.Context, m checkpoint.Meta, p *planned) (engine.Shape, []string) {
+	stored := engine.StoredShape(m)
 	app, err := e.parse(ctx, &diag.Text{Name: m.Name + " (as in the checkpoint)", Body: m.SQL}, registry(e))
 	if err != nil {
-		return []string{"what else is not known: the stored text can not be read here: " + firstLineOf(err)}
+		return stored, []string{"what else is not known: the stored text can not be read here: " + firstLineOf(err)}
 	}
 	queries, err := pick(app, m.Name)
 	if err != nil {
-		return []string{"what else is not known: the stored text has no such query"}
+		return stored, []string{"what else is not known: the stored text has no such query"}
 	}
 	was, err := e.planAll(ctx, app, queries)
 	if err != nil {
-		return []string{"what else is not known: the stored text can not be planned here: " + firstLineOf(err)}
+		return stored, []string{"what else is not known: the stored text can not be planned here: " + firstLineOf(err)}
 	}
-	return whatChanged(was[0], p)
+	return stored.WithText(was[0].shape), whatChanged(was[0], p)
 }
 
 // unfinished counts the batches that the next start runs again: those that no state version covers, and the one
@@ -305,9 +324,10 @@ func printDiffs(w io.Writer, form string, diffs []*queryDiff) error {
 			}
 		}
 	case "csv":
-		l := listing{columns: []string{"query", "effect", "restart", "changed", "layout"}}
+		l := listing{columns: []string{"query", "effect", "restart", "changed", "layout", "reasons"}}
 		for _, d := range diffs {
-			l.add(d.Query, d.Effect, d.Restart, strings.Join(d.Changed, "\n"), strings.Join(d.Layout, "\n"))
+			l.add(d.Query, d.Effect, d.Restart, strings.Join(d.Changed, "\n"), strings.Join(d.Layout, "\n"),
+				strings.Join(d.Reasons, "\n"))
 		}
 		return l.print(w, form)
 	default:
@@ -333,7 +353,7 @@ func (d *queryDiff) text() string {
 	for _, part := range []struct {
 		head  string
 		lines []string
-	}{{"changed", d.Changed}, {"what must stay the same", d.Layout}, {"ways out", d.WaysOut}} {
+	}{{"changed", d.Changed}, {"what the state depends on", d.Layout}, {"why", d.Reasons}, {"ways out", d.WaysOut}} {
 		if len(part.lines) == 0 {
 			continue
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,8 +29,9 @@ type progress struct {
 }
 
 type progressLine struct {
-	state string
-	last  engine.Progress
+	state    string
+	evolving string // how far a changed text is, "" when none is under way
+	last     engine.Progress
 }
 
 func (e *env) newProgress(form string, app *planner.App) (*progress, error) {
@@ -82,6 +84,10 @@ func (p *progress) listener() engine.Listener {
 			p.set(b.Name, "running", &b, false)
 		},
 		BatchRetried: func(r engine.Retried) { p.set(r.Query, "retrying", nil, true) },
+		Evolving: func(e engine.Evolving) {
+			p.evolving(e.Query, fmt.Sprintf("rebuilding %d%%", 100*e.Rows/max(1, e.Of)))
+		},
+		Evolved: func(e engine.Evolved) { p.evolving(e.Query, "") },
 		QueryStopped: func(s engine.Stopped) {
 			state := "stopped"
 			if s.Err != nil {
@@ -121,6 +127,16 @@ func (p *progress) set(query, state string, b *engine.Progress, redraw bool) {
 	if redraw || p.now().Sub(p.last) >= 100*time.Millisecond {
 		p.draw()
 	}
+}
+
+// evolving shows how far the state of a changed text is.
+func (p *progress) evolving(query, how string) {
+	p.mu.Lock()
+	if line := p.lines[query]; line != nil {
+		line.evolving = how
+	}
+	p.mu.Unlock()
+	p.set(query, "running", nil, true)
 }
 
 func (p *progress) done() {
@@ -163,7 +179,7 @@ func (p *progress) draw() {
 			continue
 		}
 		b := line.last
-		l.add(name, line.state, b.BatchID, count(b.Totals.In), count(int64(b.ProcessedPerSec)), behind(b),
+		l.add(name, cmp.Or(line.evolving, line.state), b.BatchID, count(b.Totals.In), count(int64(b.ProcessedPerSec)), behind(b),
 			watermark(b),
 			count(b.Totals.Late), count(b.Totals.Dead), count(b.Totals.Out), fmt.Sprintf("%.1f",
 				b.BatchDuration))

@@ -200,13 +200,46 @@ func (s *sink) checkTable(ctx context.Context, found *stream.Marker) error {
 	if err != nil {
 		return err //nolint:wrapcheck // Open judges it
 	}
-	if spell(have) != spell(want) {
+	more, fits := missing(have, want)
+	if fits && len(more) > 0 && found != nil && found.Query == s.owner.Query {
+		return s.addColumns(ctx, more)
+	}
+	if !fits || len(more) > 0 {
 		return diag.New(diag.SinkMismatch, "sink %q: table %q in %q has other columns than the result",
 			s.cfg.Name, s.table, s.path).
 			WithNote("the table has  (%s)", spell(have)).WithNote("the result has (%s)", spell(want)).
 			WithHint("write to another table, or change the table or the query")
 	}
 	return s.checkStranger(ctx, found)
+}
+
+// missing returns the columns that the result has and the table has not. fits says that the result has all of the
+// table's. Rows are written by name, so the order is free.
+func missing(have, want []duck.Column) (more []duck.Column, fits bool) {
+	types := make(map[string]string, len(have))
+	for _, c := range have {
+		types[strings.ToLower(c.Name)] = c.Type
+	}
+	shared := 0
+	for _, c := range want {
+		switch typ, there := types[strings.ToLower(c.Name)]; {
+		case !there:
+			more = append(more, c)
+		case typ == c.Type:
+			shared++
+		}
+	}
+	return more, shared == len(have)
+}
+
+// addColumns gives the table what a changed text adds to the result; rows that are there have NULL in it.
+func (s *sink) addColumns(ctx context.Context, more []duck.Column) error {
+	for _, c := range more {
+		if _, err := s.conn.Exec(ctx, "ALTER TABLE "+s.target()+" ADD COLUMN "+duck.QuoteIdent(c.Name)+" "+c.Type); err != nil {
+			return err //nolint:wrapcheck // Open judges it
+		}
+	}
+	return nil
 }
 
 // checkStranger refuses a table with rows that no sink wrote, because complete mode would delete them.
