@@ -160,8 +160,6 @@ type Meta struct {
 	// Stateful says that the plan keeps tables from batch to batch, so that batches after the newest state
 	// version must be run again at the next start. It stays as it was when the state was begun.
 	Stateful bool `json:"stateful,omitempty"`
-	// State is a fingerprint of what the state tables hold; "" in checkpoints that do not know it.
-	State string `json:"state,omitempty"`
 	// Evolution is how the state that counts was begun when a changed text had it built anew; nil for the first one.
 	Evolution *Evolution `json:"evolution,omitempty"`
 }

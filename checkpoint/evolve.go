@@ -19,9 +19,9 @@ func (m Meta) stateDir() string {
 }
 
 // Evolve puts a changed text of the query in the place of the old one, with the state that was built for it. m.SQL,
-// Plan, Layout, State, Stateful and Start are the new text's, m.Evolution has Batch, Shift and Tables; changes are the
-// state after the last committed batch, which m.Evolution.Batch must be, and none for a plan without state. They are
-// borrowed.
+// Plan, Layout, Stateful and Start are the new text's, m.Evolution has Batch, Shift and Tables; changes are the
+// state after the last committed batch, which m.Evolution.Batch must be (-1: there is none yet, and no state), and none
+// for a plan without state. They are borrowed.
 //
 // The step that counts is the rename of meta.json, which names the folder of the new state: a crash before it leaves
 // the old text with its state, a crash after it the new text with the new one, and the next Open removes the other.
@@ -37,7 +37,7 @@ func (c *Checkpoint) Evolve(ctx context.Context, m Meta, changes []state.Change)
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if c.pending != nil || c.last == nil || c.last.Intent.Batch != m.Evolution.Batch {
+	if c.pending != nil || c.nextBatch()-1 != m.Evolution.Batch {
 		return diag.New(diag.Internal, "a changed text begins after batch %d, which is not the last", m.Evolution.Batch)
 	}
 	e := *m.Evolution
@@ -65,7 +65,7 @@ func (c *Checkpoint) writeState(ctx context.Context, m Meta, changes []state.Cha
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	if m.Stateful {
+	if m.Stateful && m.Evolution.Batch != noBatch {
 		if _, err := store.Write(ctx, m.Evolution.Batch, changes); err != nil {
 			return fmt.Errorf("write state version: %w", err)
 		}

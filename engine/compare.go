@@ -16,15 +16,13 @@ import (
 type Shape struct {
 	Layout      []string // what the stored state and the sources' positions fit, one stable line each
 	Fingerprint string   // what a batch does: the plan, and where its result goes
-	State       string   // what the rows of the state are made of; "" where it is not known
-
 	rigid []string      // of Layout, what state that is built anew must have too
 	plan  *planner.Plan // nil where the text can not be planned any more
 }
 
 // ShapeOf returns the shape of a planned query of app.
 func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *planner.Plan) Shape {
-	s := Shape{Layout: plan.Layout(), State: plan.StateHash(), rigid: plan.Rigid(), plan: plan}
+	s := Shape{Layout: plan.Layout(), rigid: plan.Rigid(), plan: plan}
 	for _, src := range plan.Sources {
 		lines := sourceLayout(reg, src)
 		s.Layout, s.rigid = append(s.Layout, lines...), append(s.rigid, lines...)
@@ -48,7 +46,7 @@ func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *pl
 
 // StoredShape returns the shape that a checkpoint was written with last.
 func StoredShape(m checkpoint.Meta) Shape {
-	return Shape{Layout: m.Layout, Fingerprint: m.Plan, State: m.State}
+	return Shape{Layout: m.Layout, Fingerprint: m.Plan}
 }
 
 // WithText returns the shape with what it does not store: the plan of the stored text, as this engine makes it.
@@ -91,8 +89,11 @@ func Compare(was, is Shape) Change {
 	return Change{Effect: Rebuilt, Lines: lines}
 }
 
-// sameState reports that the rows of the state are made of the same things. Old checkpoints do not know it.
-func (s Shape) sameState(is Shape) bool { return s.State == "" || s.State == is.State }
+// sameState reports that the rows of the state are made of the same things, as far as is known. Both texts are planned
+// by this engine, so that an engine which plans otherwise than the one before changes nothing.
+func (s Shape) sameState(is Shape) bool {
+	return s.plan == nil || is.plan == nil || s.plan.StateHash() == is.plan.StateHash()
+}
 
 // notRebuilt says why history can not give the state that a query would have, had it always had this shape.
 func (s Shape) notRebuilt(was Shape) []string {

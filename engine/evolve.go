@@ -116,6 +116,9 @@ func Inexact(p *planner.Plan, t checkpoint.Totals) []string {
 // caught up the changed text takes effect.
 func (q *Query) evolve(ctx context.Context, all bool) error {
 	e := q.evolution
+	if err := q.upkeep(ctx); err != nil {
+		return err
+	}
 	began := q.opt.Clock.Now()
 	var share time.Duration
 	if last := q.Status().Last; last != nil {
@@ -207,7 +210,7 @@ func (q *Query) keepEvolved(ctx context.Context) error {
 	n := e.next.q
 	meta := q.ckpt.Meta()
 	shape := n.shape()
-	meta.SQL, meta.Plan, meta.Layout, meta.State = n.app.Text.Body, shape.Fingerprint, shape.Layout, shape.State
+	meta.SQL, meta.Plan, meta.Layout = n.app.Text.Body, shape.Fingerprint, shape.Layout
 	meta.Stateful = n.stateful()
 	meta.Evolution = &checkpoint.Evolution{Batch: q.pos.next - 1, Shift: max(0, n.pos.next-q.pos.next),
 		Tables: n.tables.versions()}
@@ -317,7 +320,7 @@ func shiftOf(m checkpoint.Meta) int64 {
 // differ, to see whether new state can be built while it goes on.
 func (q *Query) storedShape(ctx context.Context, meta checkpoint.Meta, is Shape) Shape {
 	was := StoredShape(meta)
-	if q.opt.Parse == nil || len(checkpoint.DiffLayout(was.Layout, is.Layout)) == 0 && was.sameState(is) {
+	if q.opt.Parse == nil || was.Fingerprint == is.Fingerprint && len(checkpoint.DiffLayout(was.Layout, is.Layout)) == 0 {
 		return was
 	}
 	app, err := q.opt.Parse(ctx, storedText(meta))

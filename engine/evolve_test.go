@@ -129,6 +129,21 @@ func TestEvolve(t *testing.T) {
 	}
 }
 
+// TestEvolveBeforeAnyRow changes a text before the first batch.
+func TestEvolveBeforeAnyRow(t *testing.T) {
+	p := newParser(t)
+	for _, name := range []string{"groups in update mode", "complete mode", "one that keeps rows"} {
+		c := changes()[name]
+		w := newWorld(t, p)
+		q := w.mustOpen(w.app(c.text(c.old, false)))
+		require.NoError(t, q.Idle(t.Context()))
+		require.NoError(t, q.Close(t.Context()))
+		is, one := c.text(c.new, false), newWorld(t, p)
+		require.Equal(t, one.evolve(is, is, is, is, is), w.evolve(is, is, is, is, is), name)
+		require.Equal(t, one.batches("mem"), w.batches("mem"), name)
+	}
+}
+
 // told is what the memory sink got from a batch on.
 func (w *world) told(from int64) []string {
 	var out []string

@@ -18,7 +18,7 @@ import (
 func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Recovery, error) {
 	shape := q.shape()
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
-		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout, State: shape.State}
+		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
 		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
@@ -48,8 +48,7 @@ func (q *Query) takeEffect(r *checkpoint.Recovery, change Change) error {
 	if r.Pending != nil || len(r.Rerun) > 0 {
 		return &otherPlanError{r.Meta}
 	}
-	shape := q.shape()
-	r.Meta.Plan, r.Meta.State, r.Meta.SQL, r.Meta.Version = shape.Fingerprint, shape.State, q.app.Text.Body, q.opt.Version
+	r.Meta.Plan, r.Meta.SQL, r.Meta.Version = q.shape().Fingerprint, q.app.Text.Body, q.opt.Version
 	if err := q.ckpt.SaveMeta(r.Meta); err != nil {
 		return fmt.Errorf("keep the changed text: %w", err)
 	}
