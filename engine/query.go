@@ -114,7 +114,7 @@ func openAs(ctx context.Context, opt Options, app *planner.App, name string) (*Q
 		return nil, err
 	}
 	if err := guarded("query "+name, func() error { return q.open(ctx) }); err != nil {
-		return nil, errors.Join(q.diskFull(err), q.release(false))
+		return nil, errors.Join(q.coded(err), q.release(false))
 	}
 	return q, nil
 }
@@ -315,7 +315,7 @@ func (q *Query) Close(ctx context.Context) error {
 		return q.release(false)
 	}
 	err := q.finalSnapshot(ctx)
-	return q.diskFull(errors.Join(err, q.release(err == nil)))
+	return q.coded(errors.Join(err, q.release(err == nil)))
 }
 
 // Abandon frees memory, connections and the lock and writes nothing: what a kill would leave behind.
@@ -357,17 +357,25 @@ func (q *Query) guard(err *error) {
 	if r := recover(); r != nil {
 		*err = q.fail(panicError("query "+q.def.Name, r))
 	}
-	*err = q.diskFull(*err)
+	*err = q.coded(*err)
 }
 
-// diskFull gives the fault of a full disk its code where nobody below has: any file under the data dir can meet it.
-func (q *Query) diskFull(err error) error {
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-	if !full || diag.CodeOf(err) != "" {
+// coded gives the faults that any step can meet their code where nobody below has: a full disk, and memory that does
+// not suffice.
+func (q *Query) coded(err error) error {
+	var e *duck.Error
+	switch {
+	case err == nil || diag.CodeOf(err) != "":
 		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return diag.Wrap(diag.DiskFull, err, "query %q", q.def.Name).
+			WithNote("what was acknowledged is safe").WithHint("free some space and start again")
+	case errors.As(err, &e) && e.Kind == duck.OutOfMemory:
+		return diag.Wrap(diag.OutOfMemory, err, "query %q", q.def.Name).
+			WithNote("DuckDB may use %d MiB for it; what was committed is safe", q.memory()>>20).
+			WithHint("raise --memory-limit or the query's memory_limit, or lower max_rows_per_batch or max_bytes_per_batch of its sources")
 	}
-	return diag.Wrap(diag.DiskFull, err, "query %q", q.def.Name).
-		WithNote("what was acknowledged is safe").WithHint("free some space and start again")
+	return err
 }
 
 // fail notes that the query can not go on in this life.

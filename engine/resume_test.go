@@ -327,6 +327,25 @@ func TestMemory(t *testing.T) {
 	require.Less(t, rss[3]-rss[0], 24<<20, "resident bytes after 100, 200, 300, 400 batches: %v", rss)
 }
 
+// TestOutOfMemory asks that a batch which does not fit says so, and how to mend it, and that it runs when it does.
+func TestOutOfMemory(t *testing.T) {
+	w := newWorld(t, newParser(t))
+	app := w.app(plotSource + "CREATE QUERY q INTO mem AS SELECT id, unnest(range(8)) AS i, repeat(k, 12000000) AS x FROM src;")
+	w.disk = vfs.OS{}
+	w.opt = func(o *engine.Options) { o.MemoryLimit = 24 << 20 }
+	q := w.mustOpen(app)
+	w.add(app, "src", []any{1, "a", 1, at(0)})
+	text := code(t, diag.OutOfMemory, q.Idle(t.Context()))
+	require.Contains(t, text, "DuckDB may use 14 MiB")
+	require.Contains(t, text, "fix: raise --memory-limit")
+	require.NoError(t, q.Abandon())
+	w.opt = func(o *engine.Options) { o.MemoryLimit = 1 << 30 }
+	q = w.mustOpen(app)
+	require.NoError(t, q.Idle(t.Context()))
+	require.NoError(t, q.Close(t.Context()))
+	require.Len(t, w.sinks.Rows("mem"), 8)
+}
+
 // resident returns the memory of this process in bytes.
 func resident(t *testing.T) int {
 	t.Helper()

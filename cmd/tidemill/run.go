@@ -198,6 +198,9 @@ func (e *env) embedNATS(f runFlags) (stop func(), err error) {
 	return func() { server.Stop() }, nil
 }
 
+// abortGrace is how long an aborted command may take to let go of what it holds.
+const abortGrace = time.Second
+
 var errAborted = errors.New("second interrupt") //nolint:gochecknoglobals // a sentinel
 
 // interrupts turns the first SIGINT or SIGTERM into a closed stop channel and the second into a cancelled context.
@@ -230,6 +233,12 @@ func interrupts(parent context.Context, first func()) (ctx context.Context, stop
 				continue
 			}
 			cancel(errAborted)
+			select {
+			case <-quit:
+			case <-time.After(abortGrace): // one call of DuckDB may take long, and nothing has to be finished
+				fmt.Fprintln(os.Stderr, "aborted while a statement ran; what was committed is safe, and the next start goes on from there")
+				os.Exit(int(diag.ExitAborted))
+			}
 			return
 		}
 	}()

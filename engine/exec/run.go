@@ -38,7 +38,7 @@ type run struct {
 func (s *Session) Run(ctx context.Context, c Call) (*Output, error) {
 	r := s.newRun(c)
 	if err := r.inTransaction(ctx, true); err != nil {
-		return nil, fmt.Errorf("run batch %d: %w", c.Batch, err)
+		return nil, err
 	}
 	if err := s.compact(ctx); err != nil {
 		r.out.Result.Release()

@@ -1,9 +1,12 @@
 package e2e_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -83,4 +86,35 @@ func TestTwoProcesses(t *testing.T) {
 	stop()
 	r.drain()
 	r.verify()
+}
+
+// TestSecondInterrupt asks that the program is gone soon after a second interrupt, whatever DuckDB is in.
+func TestSecondInterrupt(t *testing.T) {
+	dir := t.TempDir()
+	sql := fmt.Sprintf(`CREATE SOURCE s (id BIGINT) WITH (connector = 'generator', rows = 4, fields = 'id: seq()');
+CREATE SINK o WITH (connector = 'json', path = '%s');
+CREATE QUERY q INTO o AS SELECT id, list_sum(range(300000000 + id)) AS x FROM s;`, filepath.Join(dir, "out"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.sql"), []byte(sql), 0o600))
+	c := exec.Command(os.Getenv(binary), "run", filepath.Join(dir, "app.sql"), "--data-dir", filepath.Join(dir, "data"),
+		"--listen", "off", "--progress", "off", "--memory-limit", "16 GiB")
+	stderr, err := c.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	require.Eventually(t, func() bool { // its batch has begun
+		_, err := os.Stat(filepath.Join(dir, "data", "q", "meta.json"))
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
+	<-time.After(2 * time.Second)
+	require.NoError(t, c.Process.Signal(os.Interrupt))
+	said := bufio.NewReader(stderr)
+	line, err := said.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "interrupt again to stop at once")
+	require.NoError(t, c.Process.Signal(os.Interrupt))
+	began := time.Now()
+	_, err = io.Copy(io.Discard, said)
+	require.NoError(t, err)
+	require.Error(t, c.Wait())
+	require.Equal(t, 130, c.ProcessState.ExitCode())
+	require.Less(t, time.Since(began), 10*time.Second)
 }
