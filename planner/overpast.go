@@ -29,8 +29,7 @@ func (c *compiler) overPastQuery(node tree, s *scope, p *part, calls []tree) (tr
 			return nil, nil, err
 		}
 		if !strings.HasSuffix(call.str("start"), "PRECEDING_RANGE") { // which allows one expression only
-			call["orders"] = append(call.list("orders"),
-				orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", s.alias, PosColumn)))
+			call["orders"] = append(call.list("orders"), s.tieBreaks()...)
 		}
 	}
 	_, p.timed = s.lookup(calls[0].trees("orders")[0].sub("expression"))
@@ -217,6 +216,11 @@ func (o *overPast) forget(partition string) Step {
 		return st
 	}
 	over := "ORDER BY " + duck.QuoteIdent(o.part.timed) + " DESC, " + PosColumn + " DESC"
+	if !o.part.rel.single {
+		for _, name := range o.part.quoted("") {
+			over += ", " + name + " DESC NULLS FIRST"
+		}
+	}
 	if len(o.part.keys) > 0 {
 		names := make([]string, len(o.part.keys))
 		for i, k := range o.part.keys {
@@ -224,8 +228,8 @@ func (o *overPast) forget(partition string) Step {
 		}
 		over = "PARTITION BY " + strings.Join(names, ", ") + " " + over
 	}
-	gone := "(SELECT r." + PosColumn + " FROM " + o.past() + " r SEMI JOIN " + o.now() + " t ON " + partition +
+	gone := "(SELECT r.rowid AS __row, r." + PosColumn + " FROM " + o.past() + " r SEMI JOIN " + o.now() + " t ON " + partition +
 		fmt.Sprintf(" WHERE %s QUALIFY row_number() OVER (%s) > %d)", timed, over, o.rows)
-	st.SQL, st.Touch, st.Rows = "WHERE "+PosColumn+" IN "+gone, gone, []string{o.now()}
+	st.SQL, st.Touch, st.Rows = "WHERE rowid IN (SELECT __row FROM "+gone+")", gone, []string{o.now()}
 	return st
 }

@@ -121,13 +121,18 @@ func breakTies(call tree, s *scope) {
 			return
 		}
 	}
-	orders := append(call.list("orders"), orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", s.alias, PosColumn)))
+	call["orders"] = append(call.list("orders"), s.tieBreaks()...)
+}
+
+// tieBreaks order rows that are alike otherwise: by position, and by all values where that occurs twice.
+func (s *scope) tieBreaks() []any {
+	orders := []any{orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", s.alias, PosColumn))}
 	if !s.main.single {
 		for _, col := range s.main.cols {
 			orders = append(orders, orderBy("ASCENDING", "ORDER_DEFAULT", columnRef("", s.alias, col.Name)))
 		}
 	}
-	call["orders"] = orders
+	return orders
 }
 
 // rankLimit takes a QUALIFY apart that compares one rank with a constant: the rank, the comparison and the constant.
