@@ -39,7 +39,7 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	splits := c.splits(node)
 	n := len(c.ops) + 1
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},
-		a: &aggregate{n: n, in: inTable(n)}}
+		a: &aggregate{n: n, in: inTable(n), above: s.main.position()}}
 	if s.main.change {
 		return g.regroup()
 	}

@@ -240,7 +240,7 @@ func (c *compiler) asofRelation(t tree, a *asofJoin) (*from, error) {
 	out := a.out()
 	l, r := a.left.from.main, a.right.from.main
 	rel := &relation{name: out, marks: a.outMarks(), stream: true, pos: true, tables: []string{out}, filtered: true,
-		single: !a.left.entry.Many, sources: union(l.sources, r.sources), nulls: union(a.nulls(a.left), a.nulls(a.right))}
+		single: !a.left.entry.Many, posType: l.posType, sources: union(l.sources, r.sources), nulls: union(a.nulls(a.left), a.nulls(a.right))}
 	for _, s := range a.sides() {
 		for _, col := range s.columns {
 			rel.cols = append(rel.cols, duck.Column{Name: col.name, Type: col.typ})
@@ -250,7 +250,7 @@ func (c *compiler) asofRelation(t tree, a *asofJoin) (*from, error) {
 		}
 	}
 	rel.node = a.node(c)
-	cols := append(append([]duck.Column(nil), rel.cols...), duck.Column{Name: PosColumn, Type: "BIGINT"})
+	cols := append(append([]duck.Column(nil), rel.cols...), duck.Column{Name: PosColumn, Type: rel.position()})
 	if err := c.emptyOut(out, cols); err != nil {
 		return nil, err
 	}

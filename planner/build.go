@@ -401,6 +401,9 @@ func (c *compiler) namelessFault(rel *relation) error {
 		why, hint = "there may be several with the same keys", "group by all columns, or keep one row of each key; a FULL "+
 			"JOIN names its rows where it is on all keys of both sides with IS NOT DISTINCT FROM"
 	}
+	if c.naming != "" {
+		hint = c.naming
+	}
 	return diag.New(diag.UpdateUnsupported, "output mode UPDATE may have to take rows of this query back, but they can "+
 		"not be named: %s", why).At(c.app.Text, c.q.ModeSpan).WithHint("%s", hint)
 }

@@ -45,6 +45,7 @@ type compiler struct {
 	wantsOld  map[int]bool    // numbers of operators whose rows as they were somebody above reads
 	entries   []string        // the sources of each place where rows enter an operator
 	warnings  []string
+	naming    string          // what would name the rows of an operator that is hard to name rows of
 	horizons  []time.Duration // of DISTINCT that dedup_horizon bounds
 	nulls     []string        // the sources whose rows without event time an operator uses
 	results   bool            // something aggregates or ranks
@@ -74,22 +75,23 @@ type windowUse struct {
 type relation struct {
 	name     string // table or generated CTE
 	cols     []duck.Column
-	marks    map[string]mark // by lower-case column name
-	stream   bool            // reads a source
-	tables   []string        // the batch's tables that its rows are made from
-	pos      bool            // has __pos
-	posType  string          // its type, "" for BIGINT
-	raw      bool            // __pos is that of a source's row
-	change   bool            // rows replace earlier ones with the same __pos, which the old tables have
-	arrives  bool            // __pos grows with arrival, whatever the batches are
-	keyed    []mark          // of a changing relation: the keys that name its rows
-	many     bool            // a row that the keys name may be there more than once
-	retracts bool            // rows may be taken back
-	single   bool            // a source's row comes out at most once
-	ordered  bool            // rows come out in the order of __pos
-	sorted   bool            // rows come out as an ORDER BY of the query wants
-	filtered bool            // a WHERE, HAVING or join may drop rows
-	collated bool            // a column may have a collation
+	marks    map[string]mark     // by lower-case column name
+	tags     map[string][]string // the constants of columns that have nothing else, with their type, by lower-case name
+	stream   bool                // reads a source
+	tables   []string            // the batch's tables that its rows are made from
+	pos      bool                // has __pos
+	posType  string              // its type, "" for BIGINT
+	raw      bool                // __pos is that of a source's row
+	change   bool                // rows replace earlier ones with the same __pos, which the old tables have
+	arrives  bool                // __pos grows with arrival, whatever the batches are
+	keyed    []mark              // of a changing relation: the keys that name its rows
+	many     bool                // a row that the keys name may be there more than once
+	retracts bool                // rows may be taken back
+	single   bool                // a source's row comes out at most once
+	ordered  bool                // rows come out in the order of __pos
+	sorted   bool                // rows come out as an ORDER BY of the query wants
+	filtered bool                // a WHERE, HAVING or join may drop rows
+	collated bool                // a column may have a collation
 	sources  []string
 	nulls    []string // those of sources whose rows may come out without event time
 	node     *Node

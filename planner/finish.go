@@ -54,6 +54,7 @@ func (g *grouping) finish() (tree, *relation, error) {
 	if err := g.checkFinish(node, rel); err != nil {
 		return nil, nil, err
 	}
+	rel.tagsOf(node.trees("select_list"), &scope{from: &from{main: &relation{}}})
 	rel.node = g.describeNode()
 	return node, rel, nil
 }

@@ -90,7 +90,7 @@ func (r *relation) renamed(columns []any) *relation {
 	out := *r
 	out.hop = nil
 	out.cols = append([]duck.Column(nil), r.cols...)
-	out.marks = map[string]mark{}
+	out.marks, out.tags = map[string]mark{}, nil
 	for i := range out.cols {
 		old := strings.ToLower(out.cols[i].Name)
 		if i < len(columns) {
@@ -99,8 +99,12 @@ func (r *relation) renamed(columns []any) *relation {
 		if m, ok := r.marks[old]; ok {
 			out.marks[strings.ToLower(out.cols[i].Name)] = m
 		}
+		if values := r.tags[old]; values != nil {
+			out.tag(strings.ToLower(out.cols[i].Name), values)
+		}
 	}
 	dropDuplicates(out.marks, out.cols)
+	dropDuplicates(out.tags, out.cols)
 	return &out
 }
 

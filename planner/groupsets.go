@@ -118,7 +118,7 @@ func (g *grouping) seed(set int) string {
 			null(v.Name, v.Type)
 		}
 	}
-	null(PosColumn, "BIGINT")
+	null(PosColumn, g.a.above)
 	return "SELECT " + strings.Join(items, ", ") + "\nWHERE NOT EXISTS (FROM " + g.a.state() + ")"
 }
 

@@ -13,6 +13,7 @@ import (
 type aggregate struct {
 	n        int      // number of the operator
 	in       string   // temporary table of the batch's rows
+	above    string   // the type of their positions
 	entry    Entry    // those rows, for counting
 	from     []string // the tables whose rows make them
 	input    string   // SELECT of them
@@ -306,7 +307,11 @@ func (a *aggregate) mergeSQL() string {
 	if a.keyed() {
 		known = a.known() + " s"
 	}
-	from := "SELECT " + list(a.keyNames("s."), prefixed, []string{"CAST(-1 AS BIGINT) AS " + PosColumn}) +
+	first := "CAST(-1 AS BIGINT) AS " + PosColumn
+	if a.above != "BIGINT" {
+		first = "CAST(NULL AS " + a.above + ") AS " + PosColumn
+	}
+	from := "SELECT " + list(a.keyNames("s."), prefixed, []string{first}) +
 		"\n  FROM " + known +
 		"\n  UNION ALL\n  SELECT " + list(keys, columns, []string{PosColumn}) + " FROM " + a.delta()
 	if a.panes == nil {
@@ -429,7 +434,7 @@ func (r *keptRows) finish(a *aggregate, single bool) {
 	values := r.columns
 	r.columns = append([]Column(nil), a.keys...)
 	r.columns = append(r.columns, Column{Column: stream.Column{Name: BatchColumn, Type: "BIGINT"}},
-		Column{Column: stream.Column{Name: PosColumn, Type: "BIGINT[]"}})
+		Column{Column: stream.Column{Name: PosColumn, Type: a.above + "[]"}})
 	items := append(a.keyNames(""), "CAST("+getVariable(VarBatch)+" AS BIGINT) AS "+BatchColumn,
 		"list("+PosColumn+" ORDER BY "+PosColumn+") AS "+PosColumn)
 	order := PosColumn

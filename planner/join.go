@@ -169,7 +169,7 @@ const (
 func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 	taken := map[string]bool{}
 	for i, s := range j.sides() {
-		if err := c.describeSide(s, t.sub([]string{"left", "right"}[i]), j.changes()); err != nil {
+		if err := c.describeSide(s, t.sub([]string{"left", "right"}[i])); err != nil {
 			return err
 		}
 		items := []any{}
@@ -205,7 +205,7 @@ func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 }
 
 // describeSide types every column that a side has.
-func (c *compiler) describeSide(s *joinSide, tree tree, changes bool) error {
+func (c *compiler) describeSide(s *joinSide, tree tree) error {
 	s.marks, s.columns = map[string]mark{}, nil
 	below, items := &scope{from: s.from, c: c}, []any{}
 	for _, v := range s.names.columns {
@@ -222,10 +222,6 @@ func (c *compiler) describeSide(s *joinSide, tree tree, changes bool) error {
 	}
 	for i, v := range s.names.columns {
 		s.columns = append(s.columns, joinColumn{typ: cols[i].Type, expr: v.expr, mark: below.mark(v.expr)})
-	}
-	if pos := cols[len(cols)-1].Type; pos != "BIGINT" && !changes {
-		return c.errAt(diag.JoinUnsupported, tree, "rows with a position of type %s can not be joined", pos).
-			WithHint("use OUTPUT MODE APPEND")
 	}
 	return nil
 }
@@ -400,7 +396,7 @@ func (c *compiler) joinRelation(t tree, j *streamJoin) (*from, error) {
 	rel := &relation{name: out, marks: j.outMarks(), stream: true, pos: true, tables: []string{out}, filtered: true,
 		sources: union(l.sources, r.sources), nulls: union(j.left.nulls(), j.right.nulls())}
 	rel.arrives = j.kind == "INNER" && l.raw && r.raw
-	rel.single = j.semi() && j.left.from.single
+	rel.single, rel.posType = j.semi() && j.left.from.single, j.positionType()
 	cols := j.outColumns()
 	for _, col := range cols {
 		if !strings.HasPrefix(col.Name, "__") {

@@ -84,14 +84,14 @@ func (s *joinSide) table(n int) StateTable {
 	if s.id != PosColumn {
 		t.Columns = append(t.Columns, Column{Column: stream.Column{Name: s.id, Type: "BIGINT"}})
 	}
-	t.Columns = append(t.Columns, Column{Column: stream.Column{Name: PosColumn, Type: "BIGINT"}})
+	t.Columns = append(t.Columns, Column{Column: stream.Column{Name: PosColumn, Type: s.from.main.position()}})
 	return t
 }
 
 // matchedTable holds which rows of the state have come out with a match, and until when that matters.
 func (s *joinSide) matchedTable(n int) StateTable {
 	return StateTable{Name: s.matched(n), Keys: []string{idColumn}, Kind: s.name + "_matched", Closes: "__until", Columns: []Column{
-		{Column: stream.Column{Name: idColumn, Type: "BIGINT"}}, {Column: stream.Column{Name: "__until", Type: "TIMESTAMP"}}}}
+		{Column: stream.Column{Name: idColumn, Type: s.idType()}}, {Column: stream.Column{Name: "__until", Type: "TIMESTAMP"}}}}
 }
 
 // waits is the condition on kept rows that come out without a match when they are freed, or "".
@@ -146,10 +146,56 @@ func (j *streamJoin) outColumns() []duck.Column {
 	}
 	for _, s := range j.sides() {
 		if j.remembers(s) || j.semi() && s == j.left {
-			out = append(out, duck.Column{Name: s.outID(), Type: "BIGINT"})
+			out = append(out, duck.Column{Name: s.outID(), Type: s.idType()})
 		}
 	}
-	return append(out, duck.Column{Name: PosColumn, Type: "BIGINT"})
+	return append(out, duck.Column{Name: PosColumn, Type: j.positionType()})
+}
+
+// idType is the type of what names a row of the side.
+func (s *joinSide) idType() string {
+	if s.id == idColumn {
+		return "BIGINT"
+	}
+	return s.from.main.position()
+}
+
+// numbers reports whether the positions of both sides are numbers, of which a pair takes the greater one.
+func (j *streamJoin) numbers() bool {
+	return j.left.from.main.position() == "BIGINT" && j.right.from.main.position() == "BIGINT"
+}
+
+// positionType is the type of what a row comes out with.
+func (j *streamJoin) positionType() string {
+	switch {
+	case j.semi():
+		return j.left.from.main.position()
+	case j.numbers():
+		return "BIGINT"
+	}
+	return "STRUCT(l " + j.left.from.main.position() + ", r " + j.right.from.main.position() + ")"
+}
+
+// position is what a row of the join comes out with.
+func (j *streamJoin) position(left, right bool) string {
+	l, r := leftAlias+"."+PosColumn, rightAlias+"."+PosColumn
+	switch {
+	case j.semi():
+		return l
+	case !j.numbers():
+		if !left {
+			l = "CAST(NULL AS " + j.left.from.main.position() + ")"
+		}
+		if !right {
+			r = "CAST(NULL AS " + j.right.from.main.position() + ")"
+		}
+		return "struct_pack(l := " + l + ", r := " + r + ") AS " + PosColumn
+	case !right:
+		return l
+	case !left:
+		return r
+	}
+	return "greatest(" + l + ", " + r + ") AS " + PosColumn
 }
 
 // items selects the join's rows. A side that is left out is NULL, and a row without a match has no id.
@@ -173,17 +219,10 @@ func (j *streamJoin) items(left, right bool) string {
 		case j.semi() && s == j.left || j.remembers(s) && matched:
 			items = append(items, s.alias+"."+s.id+" AS "+s.outID())
 		case j.remembers(s):
-			items = append(items, "CAST(NULL AS BIGINT) AS "+s.outID())
+			items = append(items, "CAST(NULL AS "+s.idType()+") AS "+s.outID())
 		}
 	}
-	pos := "greatest(" + leftAlias + "." + PosColumn + ", " + rightAlias + "." + PosColumn + ") AS " + PosColumn
-	switch {
-	case !right || j.semi():
-		pos = leftAlias + "." + PosColumn
-	case !left:
-		pos = rightAlias + "." + PosColumn
-	}
-	return strings.Join(append(items, pos), ", ")
+	return strings.Join(append(items, j.position(left, right)), ", ")
 }
 
 func (j *streamJoin) operator(bool) *Operator {

@@ -188,10 +188,14 @@ func (p *partialCall) count(cond string) string {
 // inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their
 // value.
 func (g *grouping) inOrder() string {
-	if g.s.single {
-		return "%[1]s ORDER BY \"" + PosColumn + "\""
+	pos := "\"" + PosColumn + "\""
+	if g.a.above != "BIGINT" { // what is in the state has none, and comes first
+		pos += " NULLS FIRST"
 	}
-	return "%[1]s ORDER BY \"" + PosColumn + "\", %[1]s"
+	if g.s.single {
+		return "%[1]s ORDER BY " + pos
+	}
+	return "%[1]s ORDER BY " + pos + ", %[1]s"
 }
 
 // sum merges exactly for integers and decimals. A DOUBLE sum is a strict left fold in the order of __pos into

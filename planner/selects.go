@@ -218,6 +218,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		}
 		detail = append(detail, "filter "+w)
 	}
+	rel.tagsOf(node.trees("select_list"), s)
 	rel.node = &Node{Op: "project " + strings.Join(rel.columnNames(), ", "), Detail: detail,
 		Below: []*Node{s.main.node}}
 	return node, rel, nil
@@ -303,7 +304,7 @@ func (c *compiler) outputMarks(node tree, s *scope) map[string]mark {
 }
 
 // dropDuplicates forgets what is known of names that several columns have: it may be about any of them.
-func dropDuplicates(marks map[string]mark, cols []duck.Column) {
+func dropDuplicates[T any](marks map[string]T, cols []duck.Column) {
 	seen := map[string]bool{}
 	for _, col := range cols {
 		key := strings.ToLower(col.Name)
@@ -351,114 +352,6 @@ func (s *scope) lookup(t tree) (*relation, string) {
 		}
 	}
 	return nil, ""
-}
-
-// union compiles UNION ALL of streams, and UNION as DISTINCT over that.
-func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
-	e = c.within(node, e)
-	kind := node.str("setop_type")
-	l, r := node.sub("left"), node.sub("right")
-	for _, side := range []tree{l, r} {
-		yes, err := c.streaming(side, e)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !yes {
-			return nil, nil, c.errAt(diag.ShapeUnsupported, side,
-				"UNION ALL of a stream and reference data would repeat the data in every batch").
-				WithHint("union streams with streams only")
-		}
-	}
-	lt, lr, err := c.query(l, e)
-	if err != nil {
-		return nil, nil, err
-	}
-	rt, rr, err := c.query(r, e)
-	if err != nil {
-		return nil, nil, err
-	}
-	if (kind == "INTERSECT" || kind == "EXCEPT") && lr.pos && rr.pos {
-		if err := c.refuseShapes(node, false); err != nil && !c.complete() {
-			return nil, nil, err
-		}
-		return c.setOperation(node, lt, rt, lr, rr)
-	}
-	if lr.pos != rr.pos || lr.raw != rr.raw || lr.change || rr.change || !lr.pos && !c.complete() {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
-			"UNION ALL over an aggregate is not supported in output mode %s yet", c.appMode()).
-			WithHint("write the branches as separate queries")
-	}
-	node["left"], node["right"] = lt, rt
-	if !lr.pos {
-		rel, err := c.unionRelation(node, lr, rr)
-		return node, rel, err
-	}
-	return c.cutUnion(node, lr, rr)
-}
-
-// cutUnion finishes a union of rows with positions: DISTINCT and LIMIT over all of them.
-func (c *compiler) cutUnion(node tree, l, r *relation) (tree, *relation, error) {
-	cut, err := c.takeCuts(node)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !node.flag("setop_all") {
-		if cut == nil {
-			cut = &cuts{}
-		}
-		node["setop_all"] = true
-		cut.distinct = tree{"type": "DISTINCT_MODIFIER"}
-	}
-	if err := c.refuseShapes(node, false); err != nil {
-		return nil, nil, err
-	}
-	return c.cutting(cut, node, nil, func(node tree, _ *scope) (tree, *relation, error) {
-		rel, err := c.unionRelation(node, l, r)
-		return node, rel, err
-	})
-}
-
-func (c *compiler) unionRelation(node tree, l, r *relation) (*relation, error) {
-	sql, err := c.render(node)
-	if err != nil {
-		return nil, err
-	}
-	cols, err := c.describe(sql)
-	if err != nil {
-		return nil, err
-	}
-	rel := &relation{marks: map[string]mark{}, stream: true, pos: l.pos, filtered: l.filtered || r.filtered,
-		raw: l.raw, change: l.change, arrives: l.arrives && r.arrives, tables: union(l.tables, r.tables),
-		collated: l.collated || r.collated,
-		sources:  union(l.sources, r.sources), nulls: union(l.nulls, r.nulls)}
-	rel.single = l.single && r.single && len(rel.sources) == len(l.sources)+len(r.sources)
-	for _, col := range cols {
-		if col.Name != PosColumn {
-			rel.cols = append(rel.cols, col)
-		}
-	}
-	byName := node.str("setop_type") == "UNION_BY_NAME"
-	for i, col := range rel.cols {
-		key := strings.ToLower(col.Name)
-		other := key
-		if !byName && i < len(r.cols) {
-			other = strings.ToLower(r.cols[i].Name)
-		}
-		if m := l.marks[key]; m.kind != markNone && sameMark(m, r.marks[other]) {
-			m.source, m.lag = "", max(m.lag, r.marks[other].lag)
-			if o := r.marks[other]; m.window != "" {
-				m.window += "+" + o.window
-				m.whole = m.whole && o.whole
-			}
-			rel.marks[key] = m
-		}
-	}
-	rel.node = &Node{Op: "union all", Below: []*Node{l.node, r.node}}
-	return rel, nil
-}
-
-func sameMark(a, b mark) bool {
-	return a.kind == b.kind && a.size == b.size && a.key == 0 && b.key == 0 && a.absent == b.absent
 }
 
 func union(a, b []string) []string {

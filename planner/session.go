@@ -121,6 +121,7 @@ func (c *compiler) sessionOperator(o *sessions, out *relation, sql, ts string, a
 	o.input = o.inputSQL(c, sql)
 	out.name, out.tables = outTable(o.n), []string{outTable(o.n)}
 	out.pos, out.single = o.emits != allGroups, o.emits != allGroups && (rel.single || o.emits == touchedGroups)
+	out.posType = rel.posType
 	out.change, out.retracts, out.many = o.emits == touchedGroups, o.emits == touchedGroups, o.emits == touchedGroups
 	if o.timed() {
 		m := o.mark

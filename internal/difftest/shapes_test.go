@@ -304,6 +304,27 @@ func chains() []shape {
 				"w AS (SELECT window_start, k, count(*) AS n, sum(v) AS sv FROM tumble(j, ts, INTERVAL '10 seconds') GROUP BY ALL) "+
 				"SELECT window_start, k, n, sv, row_number() OVER (PARTITION BY window_start ORDER BY n DESC, k) AS rn FROM w QUALIFY rn <= 2", g.between())
 		}},
+		{"union-rows-groups", 2, 2, func(g *gen) {
+			g.set("a", lateWindows, "SELECT window_end AS t, k, count(*) AS n FROM %s GROUP BY ALL UNION ALL SELECT ts, k, v FROM %s%s", tumble(g, "a"),
+				g.pick("rows", "a", "b"), g.where())
+		}},
+		{"agg-of-union", 2, 2, func(g *gen) {
+			g.punctual()
+			g.set("uc", neverLate, "SELECT k, count(*) AS c, %s AS x FROM (SELECT k, count(*) AS n FROM a%s GROUP BY k UNION %s SELECT k, v FROM %s) GROUP BY k",
+				g.pick("call", "sum(n)", "max(n)", "list(n ORDER BY n)", "count(DISTINCT n)"), g.where(), g.pick("all", "ALL", ""), g.pick("rows", "a", "b"))
+		}},
+		{"window-of-union", 2, 2, func(g *gen) {
+			g.punctual()
+			g.set("auc", neverLate, "WITH u AS (SELECT window_end AS t, k, count(*) AS n FROM %s GROUP BY ALL UNION ALL SELECT ts, k, v FROM b WHERE ts IS NOT NULL) "+
+				"SELECT window_start, k, count(*) AS c, sum(n) AS n, median(n) AS m FROM tumble(u, t, INTERVAL '10 seconds') GROUP BY ALL", tumble(g, "a"))
+		}},
+		{"union-parts", 2, 2, func(g *gen) {
+			g.set("uc", neverLate, "SELECT 'a' AS part, k, count(*) AS n FROM a%s GROUP BY k%s UNION ALL SELECT 'b', k, max(v) FROM b GROUP BY k%s", g.where(),
+				g.pick("having", "", " HAVING count(*) < 4"), g.pick("third", "", " UNION ALL SELECT 'c', NULL, count(*) FROM a"))
+		}},
+		{"over-groups", 1, 1, func(g *gen) {
+			g.set("a", lateWindows, "SELECT window_end, k, n, lag(n) OVER (PARTITION BY k ORDER BY window_end) AS l FROM (SELECT window_end, k, count(*) AS n FROM %s GROUP BY ALL)", tumble(g, "a"))
+		}},
 		{"enrich-by-agg", 2, 2, func(g *gen) {
 			g.set("u", neverLate, "SELECT n, count(*) AS c, max(id) AS most FROM (SELECT x.id, x.k, n FROM a x %sJOIN (SELECT k, count(*) AS n FROM b GROUP BY k) y ON x.k = y.k) GROUP BY n", g.pick("kind", "", "LEFT "))
 		}},
