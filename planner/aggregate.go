@@ -20,6 +20,7 @@ type grouping struct {
 	keys  []tree
 	sets  [][]int // numbers of the keys in each grouping set, if there are several
 	calls []tree  // distinct aggregate calls
+	masks []tree  // distinct GROUPING calls that are columns of the groups, where those are rows of their own
 	a     *aggregate
 
 	keyCols  []duck.Column
@@ -33,7 +34,7 @@ type grouping struct {
 // operator,
 // and returns the SELECT over its groups that stands in its place.
 func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
-	if err := c.refuseGrouping(node, s); err != nil {
+	if err := c.refuseGrouping(node); err != nil {
 		return nil, nil, err
 	}
 	splits := c.splits(node)
@@ -65,13 +66,8 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	return g.finish()
 }
 
-func (c *compiler) refuseGrouping(node tree, s *scope) error {
-	switch {
-	case len(node.list("group_sets")) > 1 && s.main.change:
-		return c.errAt(diag.AggregateUnsupported, node,
-			"GROUPING SETS, ROLLUP and CUBE are not supported over rows that change").
-			WithHint("write one query per grouping")
-	case c.complete() || c.splits(node):
+func (c *compiler) refuseGrouping(node tree) error {
+	if c.complete() || c.splits(node) {
 		return nil
 	}
 	return c.refuseShapes(node, false)

@@ -51,6 +51,20 @@ func (g *grouping) setKey() {
 	if len(g.sets) == 0 {
 		return
 	}
+	g.c.naming = "select every GROUP BY column as it is, and grouping_id() of all of them"
+	for i := range g.keys {
+		if !g.everySet(i) { // NULL in some sets, whatever bound of a window it is
+			g.a.marks[i] = mark{}
+		}
+	}
+	g.a.keys = append(g.a.keys, Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", len(g.keys)+1), Type: "INTEGER"},
+		Expr: g.setsText()})
+	g.a.marks = append(g.a.marks, mark{})
+	g.a.shown = append(g.a.shown, "")
+}
+
+// setsText is the grouping sets as text.
+func (g *grouping) setsText() string {
 	texts := make([]string, len(g.sets))
 	for i, set := range g.sets {
 		names := make([]string, len(set))
@@ -59,10 +73,7 @@ func (g *grouping) setKey() {
 		}
 		texts[i] = "(" + strings.Join(names, ", ") + ")"
 	}
-	g.a.keys = append(g.a.keys, Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", len(g.keys)+1), Type: "INTEGER"},
-		Expr: "grouping sets " + strings.Join(texts, ", ")})
-	g.a.marks = append(g.a.marks, mark{})
-	g.a.shown = append(g.a.shown, "")
+	return "grouping sets " + strings.Join(texts, ", ")
 }
 
 // inSet returns the key items of the input for one grouping set.
@@ -89,6 +100,20 @@ func (g *grouping) inSet(set int) []string {
 		items = append(items, init+" AS "+duck.QuoteIdent(p.Name))
 	}
 	return items
+}
+
+// twinSets reports whether two grouping sets have the same keys.
+func (g *grouping) twinSets() bool {
+	seen := map[string]bool{}
+	for _, set := range g.sets {
+		keys := slices.Compact(slices.Sorted(slices.Values(set)))
+		if text := fmt.Sprint(keys); seen[text] {
+			return true
+		} else {
+			seen[text] = true
+		}
+	}
+	return false
 }
 
 // emptySet returns the number of the grouping set without keys, or -1.
@@ -125,20 +150,54 @@ func (g *grouping) seed(set int) string {
 // isGrouping reports whether an expression is GROUPING(...) or GROUPING_ID(...).
 func isGrouping(t tree) bool { return t.str("type") == "GROUPING_FUNCTION" }
 
+// mask is what GROUPING(...) says of the groups of a set.
+func (g *grouping) mask(set []int, t tree) int {
+	bits := 0
+	for _, arg := range t.trees("children") {
+		bits <<= 1
+		if !slices.Contains(set, g.keyOf(arg)) {
+			bits |= 1
+		}
+	}
+	return bits
+}
+
+// findMasks lists the distinct GROUPING calls.
+func (g *grouping) findMasks() {
+	visit := func(v any) {
+		walk(v, func(t tree) bool {
+			if isGrouping(t) && g.maskOf(t) < 0 {
+				call := clone(t)
+				call["alias"] = ""
+				g.masks = append(g.masks, call)
+			}
+			return t.class() != "SUBQUERY"
+		})
+	}
+	for _, item := range g.items {
+		visit(item)
+	}
+	for _, part := range []string{"having", "qualify", "modifiers"} {
+		visit(g.node[part])
+	}
+}
+
+func (g *grouping) maskOf(t tree) int {
+	return slices.IndexFunc(g.masks, func(call tree) bool { return same(t, call) })
+}
+
+func maskColumn(i int) string { return fmt.Sprintf("__g%d", i+1) }
+
 // groupingValue is what GROUPING(...) says, from the number of the group's set.
 func (g *grouping) groupingValue(t tree) tree {
 	values := []any{}
 	for _, set := range g.sets {
-		bits := 0
-		for _, arg := range t.trees("children") {
-			bits <<= 1
-			if !slices.Contains(set, g.keyOf(arg)) {
-				bits |= 1
-			}
-		}
-		values = append(values, number(bits))
+		values = append(values, number(g.mask(set, t)))
 	}
 	value := number(0)
+	if i := g.maskOf(t); i >= 0 {
+		return columnRef(t.str("alias"), maskColumn(i))
+	}
 	if len(values) > 0 {
 		value = function("", "list_extract", function("", "list_value", values...), columnRef("", g.a.keys[len(g.keys)].Name))
 	}
@@ -146,9 +205,9 @@ func (g *grouping) groupingValue(t tree) tree {
 		"child": value, "cast_type": tree{"id": "BIGINT", "type_info": nil}, "try_cast": false}
 }
 
-// namesSet reports whether an item tells the grouping sets apart: GROUPING of all keys.
+// namesSet reports whether an item tells the grouping sets apart: GROUPING of all keys, where no two sets have the same.
 func (g *grouping) namesSet(item tree) bool {
-	if !isGrouping(item) {
+	if !isGrouping(item) || g.twinSets() {
 		return false
 	}
 	for i := range g.keys {
@@ -161,4 +220,49 @@ func (g *grouping) namesSet(item tree) bool {
 		}
 	}
 	return true
+}
+
+// setsAnew is the SELECT of the groups of all sets over the rows of a partition, one after the other. Node has the keys
+// and the calls in its select list.
+func (g *grouping) setsAnew(node tree) (string, error) {
+	c := g.c
+	rows := selectNode([]any{star("")}, clone(node.sub("from_table")))
+	rows["where_clause"] = cloneAny(node["where_clause"])
+	from, err := c.render(rows)
+	if err != nil {
+		return "", err
+	}
+	var calls []string
+	for i, item := range node.trees("select_list")[len(g.keys):] {
+		sql, err := c.exprSQL(item)
+		if err != nil {
+			return "", err
+		}
+		calls = append(calls, sql+" AS "+g.a.values[i].name)
+	}
+	selects := make([]string, len(g.sets))
+	for n, set := range g.sets {
+		var items, fields, by []string
+		for i, k := range g.a.keys {
+			expr := k.Expr
+			switch {
+			case i == len(g.keys):
+				expr = fmt.Sprintf("CAST(%d AS INTEGER)", n+1)
+			case !slices.Contains(set, i):
+				expr = "CAST(NULL AS " + k.Type + ")"
+			default:
+				by = append(by, fmt.Sprint(i+1))
+			}
+			items, fields = append(items, expr+" AS "+k.Name), append(fields, fmt.Sprintf("k%d := %s", i+1, expr))
+		}
+		for i, call := range g.masks {
+			items = append(items, fmt.Sprintf("CAST(%d AS BIGINT) AS %s", g.mask(set, call), maskColumn(i)))
+		}
+		if len(by) == 0 {
+			by = []string{"()"}
+		}
+		selects[n] = "SELECT " + list(items, calls, []string{"struct_pack(" + strings.Join(fields, ", ") + ") AS " + PosColumn}) +
+			strings.TrimPrefix(from, "SELECT *") + " GROUP BY " + strings.Join(by, ", ")
+	}
+	return strings.Join(selects, "\nUNION ALL "), nil
 }

@@ -19,7 +19,7 @@ func (g *grouping) regroup() (tree, *relation, error) {
 		}
 	}
 	c := g.c
-	o := &partitioned{n: g.a.n, what: "aggregate", emits: touchedGroups, one: len(g.keys) == 0}
+	o := &partitioned{n: g.a.n, what: "aggregate", emits: touchedGroups, one: len(g.keys) == 0 || g.emptySet() >= 0}
 	g.a.emits = touchedGroups
 	rel := &relation{name: outTable(o.n), stream: true, marks: map[string]mark{}, tables: []string{outTable(o.n)},
 		sources: g.s.main.sources, nulls: g.s.main.nulls, filtered: true, single: true, change: true, retracts: true, pos: true, keyed: []mark{}}
@@ -32,17 +32,17 @@ func (g *grouping) regroup() (tree, *relation, error) {
 		return nil, nil, err
 	}
 	var own []tree
-	for _, k := range g.keys {
-		if g.s.own(k) {
+	for i, k := range g.keys {
+		if g.s.own(k) && g.everySet(i) {
 			own = append(own, k)
 		}
 	}
 	if err := p.partition(c, g.s, own); err != nil {
 		return nil, nil, err
 	}
+	g.setKey()
 	rel.posType = g.a.positionType()
-	node["select_list"] = append(node.list("select_list"), g.groupPosition())
-	sql, err := c.render(node)
+	sql, err := g.evaluated(node)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,13 +50,33 @@ func (g *grouping) regroup() (tree, *relation, error) {
 		return nil, nil, err
 	}
 	rel.node = &Node{Op: "aggregate again, by " + strings.Join(p.keys, ", "), Below: []*Node{g.s.main.node}}
-	for i, k := range g.keys {
-		m := g.s.mark(k)
+	for i, k := range g.a.keys {
+		m := g.a.marks[i]
+		rel.keyed = append(rel.keyed, m)
 		m.key = i + 1
-		rel.marks[g.a.keys[i].Name] = m
-		rel.keyed = append(rel.keyed, g.s.mark(k))
+		rel.marks[k.Name] = m
 	}
+	g.markMasks(rel)
 	return g.aboveGroups(rel)
+}
+
+// evaluated is the SELECT of the groups over the rows of a partition.
+func (g *grouping) evaluated(node tree) (string, error) {
+	if len(g.sets) > 0 {
+		g.findMasks()
+		return g.setsAnew(node)
+	}
+	node["select_list"] = append(node.list("select_list"), g.groupPosition())
+	return g.c.render(node)
+}
+
+// markMasks says which GROUPING calls name the grouping set.
+func (g *grouping) markMasks(rel *relation) {
+	for i, call := range g.masks {
+		if g.namesSet(call) {
+			rel.marks[maskColumn(i)] = mark{key: len(g.keys) + 1}
+		}
+	}
 }
 
 // groupsAnew is the SELECT of keys and aggregates, named as the operator's columns are.
@@ -69,7 +89,7 @@ func (g *grouping) groupsAnew() (tree, error) {
 		}
 		col := Column{Column: stream.Column{Name: fmt.Sprintf("__k%d", i+1), Type: g.keyCols[i].Type}, Expr: sql}
 		g.a.keys = append(g.a.keys, col)
-		g.a.marks = append(g.a.marks, g.s.mark(k))
+		g.a.marks, g.a.shown = append(g.a.marks, g.s.mark(k)), append(g.a.shown, "")
 		item := clone(k)
 		item["alias"] = col.Name
 		items, groups, set = append(items, item), append(groups, number(i+1)), append(set, i)
@@ -148,6 +168,9 @@ func unordered(name string) bool {
 // groupRelation is the relation of the groups that an aggregate emits: its keys and values.
 func (g *grouping) groupRelation() (*relation, error) {
 	g.a.numbered = true
+	if err := g.shownMasks(); err != nil {
+		return nil, err
+	}
 	rel := &relation{stream: true, sources: g.s.main.sources, nulls: g.s.main.nulls, marks: map[string]mark{},
 		filtered: g.node.sub("having") != nil, single: g.a.emits == touchedGroups, pos: true, tables: []string{g.a.out()},
 		arrives: g.a.emits == closedGroups, change: g.a.emits == touchedGroups, keyed: append([]mark{}, g.a.marks...), name: g.a.out(),
@@ -167,7 +190,29 @@ func (g *grouping) groupRelation() (*relation, error) {
 	for _, v := range g.a.values {
 		rel.cols = append(rel.cols, columnOf(v.name, v.typ))
 	}
+	g.markMasks(rel)
 	return rel, g.c.emptyOut(g.a.out(), append(slices.Clone(rel.cols), columnOf(PosColumn, rel.posType)))
+}
+
+// shownMasks makes columns of the GROUPING calls, from the number of the group's set.
+func (g *grouping) shownMasks() error {
+	if len(g.sets) == 0 {
+		return nil
+	}
+	g.findMasks()
+	for i, call := range g.masks {
+		text, err := g.c.exprSQL(call)
+		if err != nil {
+			return err
+		}
+		masks := make([]string, len(g.sets))
+		for j, set := range g.sets {
+			masks[j] = fmt.Sprint(g.mask(set, call))
+		}
+		g.a.values = append(g.a.values, value{name: maskColumn(i), typ: "BIGINT", call: text,
+			expr: fmt.Sprintf("CAST(list_extract([%s], g.%s) AS BIGINT)", strings.Join(masks, ", "), g.a.keys[len(g.keys)].Name)})
+	}
+	return nil
 }
 
 // aboveGroups compiles what stands in one SELECT with GROUP BY but is evaluated over its groups.

@@ -322,6 +322,11 @@ func chains() []shape {
 			g.set("uc", neverLate, "SELECT 'a' AS part, k, count(*) AS n FROM a%s GROUP BY k%s UNION ALL SELECT 'b', k, max(v) FROM b GROUP BY k%s", g.where(),
 				g.pick("having", "", " HAVING count(*) < 4"), g.pick("third", "", " UNION ALL SELECT 'c', NULL, count(*) FROM a"))
 		}},
+		{"sets-of-groups", 1, 2, func(g *gen) {
+			g.set("uc", neverLate, "SELECT k, b, grouping_id(k, b) AS g, count(*) AS n, %s AS x FROM (SELECT k, v %% 4 AS b, max(id) AS m, s FROM a%s GROUP BY ALL) GROUP BY %s",
+				g.pick("call", "sum(m)", "median(m)", "list(m ORDER BY m)", "count(DISTINCT s)"), g.where(),
+				g.pick("sets", "ROLLUP (k, b)", "CUBE (k, b)", "GROUPING SETS ((k, b), (k))", "CUBE (k, b) HAVING count(*) > 1", "GROUPING SETS ((b), (), (k))"))
+		}},
 		{"over-groups", 1, 1, func(g *gen) {
 			g.set("a", lateWindows, "SELECT window_end, k, n, lag(n) OVER (PARTITION BY k ORDER BY window_end) AS l FROM (SELECT window_end, k, count(*) AS n FROM %s GROUP BY ALL)", tumble(g, "a"))
 		}},
