@@ -13,6 +13,7 @@ import (
 type cuts struct {
 	distinct tree // the modifier, or nil
 	on       []string
+	orders   []tree // of DISTINCT ON: which of the rows with one key is the first
 	hidden   int    // columns at the end of the select list that are not in the result
 	time     string // the hidden column with the time of dedup_horizon, or ""
 	timeMark mark
@@ -62,10 +63,10 @@ func (c *compiler) takeCuts(node tree) (*cuts, error) {
 		return nil, nil //nolint:nilnil // nothing to cut is no fault
 	}
 	if cut.distinct != nil && len(cut.distinct.list("distinct_on_targets")) > 0 && len(rest) > 0 {
-		return nil, c.errAt(diag.OrderByUnsupported, asTree(rest[0]),
-			"DISTINCT ON with ORDER BY: a row that comes later could be the one to keep").
-			WithHint("drop the ORDER BY to keep the first of each key to come, or write  " +
-				"QUALIFY row_number() OVER (PARTITION BY key ORDER BY time) = 1  in OUTPUT MODE UPDATE")
+		if len(rest) > 1 || asTree(rest[0]).str("type") != "ORDER_MODIFIER" {
+			return nil, c.refuseShapes(tree{"modifiers": rest}, false)
+		}
+		cut.orders, rest = asTree(rest[0]).trees("orders"), nil
 	}
 	node["modifiers"] = append([]any{}, rest...)
 	return cut, nil

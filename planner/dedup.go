@@ -32,22 +32,18 @@ func (c *compiler) hideTargets(cut *cuts, node tree, s *scope, grouped bool) err
 	cut.grouped = grouped
 	defer c.noteItems(cut, node)
 	for _, t := range cut.distinct.trees("distinct_on_targets") {
-		if name := c.selected(node, t); name != "" {
-			cut.on = append(cut.on, name)
-			continue
+		name, err := c.hide(cut, node, t)
+		if err != nil {
+			return err
 		}
-		cut.hidden++
-		item := clone(t)
-		name := fmt.Sprintf("__d%d", cut.hidden)
-		if t.class() == "CONSTANT" {
-			if item = numbered(node, t); item == nil {
-				return c.errAt(diag.ShapeUnsupported, t, "DISTINCT ON needs columns or expressions here").
-					WithHint("write the column's name")
-			}
-		}
-		item["alias"] = name
-		node["select_list"] = append(node.list("select_list"), item)
 		cut.on = append(cut.on, name)
+	}
+	for i, o := range cut.orders {
+		name, err := c.hide(cut, node, o.sub("expression"))
+		if err != nil {
+			return err
+		}
+		cut.orders[i] = orderBy(o.str("type"), o.str("null_order"), columnRef("", name))
 	}
 	if grouped || c.horizon() == 0 {
 		return nil
@@ -66,6 +62,27 @@ func (c *compiler) hideTargets(cut *cuts, node tree, s *scope, grouped bool) err
 		node["select_list"] = append(node.list("select_list"), columnRef(cut.time, s.alias, column))
 	}
 	return nil
+}
+
+// hide returns the name in the select list of what DISTINCT ON or its ORDER BY names, which is added to it if it is not
+// there.
+func (c *compiler) hide(cut *cuts, node, t tree) (string, error) {
+	if name := c.selected(node, t); name != "" {
+		return name, nil
+	}
+	item := clone(t)
+	if t.class() == "CONSTANT" {
+		item = numbered(node, t)
+	}
+	if item == nil || t.class() == "STAR" {
+		return "", c.errAt(diag.ShapeUnsupported, t, "DISTINCT ON and its ORDER BY need columns or expressions here").
+			WithHint("write the column's name")
+	}
+	cut.hidden++
+	name := fmt.Sprintf("__d%d", cut.hidden)
+	item["alias"] = name
+	node["select_list"] = append(node.list("select_list"), item)
+	return name, nil
 }
 
 // numbered returns a copy of the item that a number in DISTINCT ON means, or nil. Behind a star it is not known.
@@ -100,17 +117,18 @@ func (c *compiler) noteItems(cut *cuts, node tree) {
 // selected returns the name in the result that a target is, or "".
 func (c *compiler) selected(node, target tree) string {
 	names := target.names("column_names")
-	if target.class() != "COLUMN_REF" {
-		return ""
-	}
 	for _, item := range node.trees("select_list") {
 		if alias := item.str("alias"); len(names) == 1 && alias != "" && strings.EqualFold(alias, names[0]) {
 			return alias
 		}
 	}
 	for _, item := range node.trees("select_list") {
-		if item.str("alias") == "" && same(item, target) {
-			return names[len(names)-1]
+		alias := item.str("alias")
+		if alias == "" && len(names) > 0 {
+			alias = names[len(names)-1]
+		}
+		if alias != "" && same(item, target) {
+			return alias
 		}
 	}
 	return ""
@@ -135,10 +153,59 @@ func (c *compiler) distinctGroups(node tree, rel *relation) (tree, *relation, er
 	return c.aggregate(n, s)
 }
 
+// firstOfEach compiles DISTINCT ON whose row for a key may be another later: over rows that may change, and with an
+// ORDER BY. It is the first by rank in the partition of its key.
+func (c *compiler) firstOfEach(cut *cuts, node tree, rel *relation) (tree, *relation, error) {
+	timed := false
+	over := make([]string, len(cut.on))
+	for i, name := range cut.on {
+		m := rel.marks[strings.ToLower(name)]
+		timed = timed || m.kind != markNone && !m.absent
+		over[i] = duck.QuoteIdent(name)
+	}
+	if c.emission() == closedGroups && !timed {
+		return nil, nil, c.errAt(diag.OrderByUnsupported, distinctAt(node, cut.distinct),
+			"DISTINCT ON with ORDER BY in output mode APPEND: a row that comes later could be the one to keep").
+			WithHint("drop the ORDER BY to keep the first of each key to come, add window_start or window_end of tumble() " +
+				"or hop() to the ON list, or use OUTPUT MODE UPDATE")
+	}
+	in, err := c.named(node, rel, "distinct")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.distinctNames(rel, "DISTINCT ON"); err != nil {
+		return nil, nil, err
+	}
+	data, err := c.db.Parse(c.ctx, "SELECT 1 QUALIFY row_number() OVER (PARTITION BY "+strings.Join(over, ", ")+") = 1")
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := decodeTree(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	first := root.trees("statements")[0].sub("node").sub("qualify")
+	c.naming = "select every expression of DISTINCT ON as it is"
+	first.sub("left")["orders"] = itemList(cut.orders)
+	var items []any
+	for _, col := range rel.cols[:len(rel.cols)-cut.hidden] {
+		items = append(items, columnRef("", col.Name))
+	}
+	n := selectNode(items, baseTable(in.name, in.name, nil))
+	n["qualify"] = first
+	s := &scope{c: c, from: &from{aliases: []string{in.name}, streams: map[string]*relation{in.name: in}, main: in,
+		alias: in.name, single: in.single}}
+	return c.ranked(n, s)
+}
+
 // distinct compiles DISTINCT and DISTINCT ON over rows that are only added. The last columns of rel may be hidden.
 func (c *compiler) distinct(cut *cuts, node tree, rel *relation) (tree, *relation, error) {
-	if rel.change && rel.pos && len(cut.distinct.list("distinct_on_targets")) == 0 {
+	on := len(cut.distinct.list("distinct_on_targets")) > 0
+	switch {
+	case rel.change && rel.pos && !on:
 		return c.distinctGroups(node, rel)
+	case rel.pos && on && (rel.change || cut.orders != nil):
+		return c.firstOfEach(cut, node, rel)
 	}
 	if rel.change || !rel.pos {
 		what, hint := "SELECT DISTINCT beside an aggregate", "the groups are distinct already"

@@ -40,7 +40,8 @@ func mustRun() map[string]string {
 		"join-anti-range": "a", "join-window": "a", "join-three": "a", "rank-over-join": "u", "join-of-aggs": "auc", "agg-of-join": "auc",
 		"distinct-then-agg": "auc", "agg-then-distinct": "auc", "agg-of-session": "uc", "agg-of-latest": "u", "window-of-latest": "u",
 		"join-agg-top": "au", "enrich-by-agg": "u", "union-rows-groups": "a", "agg-of-union": "uc", "window-of-union": "ac",
-		"union-parts": "uc", "over-groups": "a", "sets-of-groups": "uc",
+		"union-parts": "uc", "over-groups": "a", "sets-of-groups": "uc", "distinct-on-order": "u",
+		"distinct-on-window": "a", "distinct-on-groups": "uc",
 	}
 }
 

@@ -165,6 +165,18 @@ func deduplications() []shape {
 		{"distinct-on", 1, 2, func(g *gen) {
 			g.set("au", lateRows, "SELECT DISTINCT ON (%s) id, k, s FROM a%s{ord}", g.pick("on", "k", "k, s", "ok"), g.where())
 		}},
+		{"distinct-on-order", 1, 2, func(g *gen) {
+			g.set("u", neverLate, "SELECT DISTINCT ON (%s) k, ok, v %% 2 AS b, id, v FROM a WHERE ts IS NOT NULL ORDER BY %s{,ord}", g.pick("on", "k", "k, v % 2", "ok, k"),
+				g.pick("order", "ts DESC", "k, ts", "v, ts DESC", "s DESC NULLS FIRST"))
+		}},
+		{"distinct-on-window", 1, 2, func(g *gen) {
+			g.set("a", lateWindows, "SELECT DISTINCT ON (window_end, k) window_end, k, id, v FROM %s ORDER BY %s, id", g.windowCall("a", g.pick("kind", "tumble", "hop")),
+				g.pick("order", "v DESC", "s", "ts DESC"))
+		}},
+		{"distinct-on-groups", 1, 2, func(g *gen) {
+			g.set("uc", neverLate, "SELECT %s FROM (SELECT DISTINCT ON (n) n, k, m FROM (SELECT k, count(*) AS n, max(id) AS m FROM a%s GROUP BY k) ORDER BY n, m %s, k) d%s",
+				g.pick("items", "n, k, m", "n, m, k"), g.where(), g.pick("way", "", "DESC"), g.pick("then", "", " WHERE n > 1"))
+		}},
 		{"keep-first", 1, 2, func(g *gen) {
 			g.set("u", neverLate, "SELECT k, id, v FROM a%s QUALIFY row_number() OVER (PARTITION BY k ORDER BY ts{,ord}) = 1", " WHERE ts IS NOT NULL")
 		}},
