@@ -19,6 +19,7 @@ type asofJoin struct {
 	keys        []asofKey // the equalities
 	equal       string    // them, as SQL
 	hold        int64     // microseconds: a right row is past when its time is that much behind the watermark
+	next        bool      // a left row takes the next right row, not the latest
 }
 
 // asofKey is an equality between the sides, as SQL of either.
@@ -62,7 +63,7 @@ func (c *compiler) joinAsof(t tree, j *streamJoin, take *filter) (*from, error) 
 	if err := a.matchingKeys(c, t, both); err != nil {
 		return nil, err
 	}
-	if err := a.finish(c, both); err != nil {
+	if err := a.finish(c, t, both); err != nil {
 		return nil, err
 	}
 	return c.asofRelation(t, a)
@@ -100,10 +101,7 @@ func (a *asofJoin) times(c *compiler, t tree, both []tree) error {
 		if right, _ := reads(r); right {
 			op, l, r = turned(op), r, l
 		}
-		if op != "COMPARE_GREATERTHANOREQUALTO" && op != "COMPARE_GREATERTHAN" {
-			return c.errAt(diag.JoinUnsupported, t, "an ASOF JOIN of two streams that takes the next row to come is not "+
-				"supported").WithHint("write the inequality as  left time >= right time: the latest row up to then")
-		}
+		a.next = op == "COMPARE_LESSTHANOREQUALTO" || op == "COMPARE_LESSTHAN"
 		a.early, a.late = a.term(s, l), a.term(s, r)
 	}
 	for _, side := range a.sides() {
@@ -125,8 +123,12 @@ func (a *asofJoin) time(s *joinSide) *term {
 
 // timeless refuses a side whose time has no watermark.
 func (a *asofJoin) timeless(c *compiler, t tree, s *joinSide) error {
-	fault := c.errAt(diag.JoinUnsupported, t, "this ASOF JOIN could never tell which row is the latest: what it compares "+
-		"on its %s side (%s) is no time with a watermark", s.name, strings.Join(s.from.main.sources, ", "))
+	which := "latest"
+	if a.next {
+		which = "next"
+	}
+	fault := c.errAt(diag.JoinUnsupported, t, "this ASOF JOIN could never tell which row is the %s: what it compares "+
+		"on its %s side (%s) is no time with a watermark", which, s.name, strings.Join(s.from.main.sources, ", "))
 	if len(s.marked) > 0 {
 		return fault.WithHint("compare %s, which has one", s.marked[0])
 	}
@@ -207,7 +209,7 @@ func wholeNumber(typ string) bool {
 }
 
 // finish writes the sides' inputs.
-func (a *asofJoin) finish(c *compiler, both []tree) error {
+func (a *asofJoin) finish(c *compiler, t tree, both []tree) error {
 	on, err := c.exprSQL(asTree(conjunction(both)))
 	if err != nil {
 		return err
@@ -223,6 +225,9 @@ func (a *asofJoin) finish(c *compiler, both []tree) error {
 			return err
 		}
 		s.entry.Many = many
+	}
+	if a.next {
+		return a.leaveNext(c, t)
 	}
 	for i, f := range a.right.frees { // a left row that waits may still take it
 		a.right.frees[i].wait = max(f.wait, f.mark.lag)
@@ -285,6 +290,9 @@ func (a *asofJoin) outMarks() map[string]mark {
 		}
 		marks[column] = m
 	}
+	if a.next {
+		a.nextMarks(marks)
+	}
 	return marks
 }
 
@@ -333,30 +341,47 @@ func (a *asofJoin) past(variable string) string {
 func (a *asofJoin) operator(bool) *Operator {
 	l, r := a.left, a.right
 	waiting := l.table(a.n)
-	waiting.Waits = "true"
-	op := &Operator{Name: fmt.Sprintf("asof join %d", a.n), Timed: true, Layout: a.layout(), Holds: a.holds(), Notes: a.notes(),
-		Tables: []StateTable{waiting, r.table(a.n)}}
+	op := &Operator{Name: fmt.Sprintf("asof join %d", a.n), Timed: true, Layout: a.layout(), Holds: a.holds(), Notes: a.notes()}
 	for _, s := range a.sides() {
 		op.Steps = append(op.Steps,
 			Step{Title: "the batch's rows of the " + s.name + " side", Table: s.in(a.n), SQL: s.rows, Rows: s.from.main.tables},
 			Step{Title: "which of them are used and late", Effect: Count, Entry: &s.entry, Rows: []string{s.in(a.n)}})
 	}
+	if !a.next || a.kind == "LEFT" {
+		waiting.Waits = "true"
+	}
+	op.Tables = []StateTable{waiting, r.table(a.n)}
+	op.Steps = append(op.Steps, a.keep(r))
+	if a.next {
+		a.takeNext(op)
+		return op
+	}
 	op.Steps = append(op.Steps,
-		Step{Title: "keep the right rows", Effect: Insert, Table: r.state(a.n), Rows: []string{r.in(a.n)},
-			Touch: r.in(a.n) + " WHERE " + r.live(),
-			SQL:   "SELECT " + r.stored() + " FROM " + r.in(a.n) + " WHERE " + r.live()},
 		Step{Title: "left rows up to whose time all right rows are known", Table: a.now(), Time: true,
 			SQL: "SELECT " + l.stored() + " FROM " + l.state(a.n) + " WHERE " + l.closed() + "\nUNION ALL SELECT " +
 				l.stored() + " FROM " + l.in(a.n) + " WHERE " + l.live() + " AND " + l.closed()},
 		a.match())
+	a.alone(op)
+	a.keepLeft(op)
+	a.freeRight(op)
+	return op
+}
+
+// keep keeps the batch's rows of a side.
+func (a *asofJoin) keep(s *joinSide) Step {
+	return Step{Title: "keep the " + s.name + " rows", Effect: Insert, Table: s.state(a.n), Rows: []string{s.in(a.n)},
+		Touch: s.in(a.n) + " WHERE " + s.live(),
+		SQL:   "SELECT " + s.stored() + " FROM " + s.in(a.n) + " WHERE " + s.live()}
+}
+
+// alone adds the left rows that can take none at all.
+func (a *asofJoin) alone(op *Operator) {
+	l := a.left
 	if l.flagged {
 		op.Steps = append(op.Steps, Step{Title: "left rows that can take none", Effect: Append, Table: a.out(),
 			Rows: []string{l.in(a.n)}, SQL: "SELECT " + a.items(false) + "\nFROM " + l.in(a.n) + " " + leftAlias + " WHERE " +
 				l.entry.Live() + " AND NOT " + canColumn})
 	}
-	a.keepLeft(op)
-	a.freeRight(op)
-	return op
 }
 
 // match joins the left rows that come out. Of right rows with one key and time, the last to come is left for DuckDB to
@@ -415,6 +440,9 @@ func (a *asofJoin) freeRight(op *Operator) {
 
 // notes say in words when rows leave.
 func (a *asofJoin) notes() []string {
+	if a.next {
+		return a.nextNotes()
+	}
 	out := []string{"a left row comes out and is freed when " + a.left.closed(),
 		"of right rows with " + a.right.shown(a.past(VarWatermark)) + " the latest of each key stays, the others are freed"}
 	if len(a.right.frees) > 0 {
@@ -434,7 +462,10 @@ func (a *asofJoin) node(c *compiler) *Node {
 	n.Op = "asof " + n.Op
 	var detail []string
 	for _, d := range n.Detail {
-		if strings.HasSuffix(d, "rows are never freed") {
+		switch {
+		case a.next && strings.HasSuffix(d, "rows are never freed"):
+			d = "left rows are freed when the next right row of their key is past"
+		case strings.HasSuffix(d, "rows are never freed"):
 			d = "right rows are freed when a later one of their key is past; one per key stays"
 		}
 		detail = append(detail, d)
@@ -446,5 +477,8 @@ func (a *asofJoin) node(c *compiler) *Node {
 func (a *asofJoin) layout() []string {
 	lines := a.streamJoin.layout()
 	lines[0] = "asof " + lines[0]
+	if a.next {
+		return append(lines, fmt.Sprintf("  a left row takes the next right row by %s when that is %s behind", a.late.sql, duration(a.hold)))
+	}
 	return append(lines, fmt.Sprintf("  one right row per key stays by %s, of those %s behind", a.late.sql, duration(a.hold)))
 }

@@ -41,7 +41,7 @@ func mustRun() map[string]string {
 		"distinct-then-agg": "auc", "agg-then-distinct": "auc", "agg-of-session": "uc", "agg-of-latest": "u", "window-of-latest": "u",
 		"join-agg-top": "au", "enrich-by-agg": "u", "union-rows-groups": "a", "agg-of-union": "uc", "window-of-union": "ac",
 		"union-parts": "uc", "over-groups": "a", "sets-of-groups": "uc", "distinct-on-order": "u",
-		"distinct-on-window": "a", "distinct-on-groups": "uc",
+		"distinct-on-window": "a", "distinct-on-groups": "uc", "join-asof-next": "a", "join-asof-next-window": "a",
 	}
 }
 

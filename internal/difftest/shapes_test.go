@@ -262,6 +262,13 @@ func joins() []shape {
 			g.pick("third bound", "", " AND z.ts BETWEEN y.ts - INTERVAL '5 seconds' AND y.ts + INTERVAL '5 seconds'"))
 	}}, shape{"join-asof", 2, 1, func(g *gen) {
 		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF %sJOIN b y ON x.k = y.k AND x.ts >= y.ts WHERE x.ts IS NOT NULL", g.pick("kind", "", "LEFT "))
+	}}, shape{"join-asof-next", 2, 2, func(g *gen) {
+		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF JOIN {b} y ON x.k = y.k AND %s WHERE x.ts IS NOT NULL",
+			g.pick("next", "x.ts <= y.ts", "x.ts < y.ts", "y.ts >= x.ts + INTERVAL '2 seconds'", "y.ts + INTERVAL '5 seconds' > x.ts"))
+	}}, shape{"join-asof-next-window", 2, 1, func(g *gen) {
+		size := g.pick("size", "5 seconds", "10 seconds")
+		g.set("a", lateRows, "SELECT x.window_start, x.id, y.ts AS at FROM tumble(a, ts, INTERVAL '%s') x ASOF %sJOIN tumble(b, ts, INTERVAL '%s') y ON x.k = y.k AND x.window_start = y.window_start AND x.ts %s y.ts",
+			size, g.pick("kind", "", "LEFT "), size, g.pick("next", "<=", "<"))
 	}})
 }
 
