@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -153,7 +154,7 @@ func Open(ctx context.Context, o Options, meta Meta) (*Checkpoint, *Recovery, er
 		return nil, nil, context.Cause(ctx)
 	}
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
-		return nil, nil, fmt.Errorf("make query directory: %w", err)
+		return nil, nil, Unmakable(o.Dir, err)
 	}
 	c := &Checkpoint{
 		fs: o.FS, dir: o.Dir, clock: o.Clock, opts: o, snapshot: noBatch, staging: map[slot]bool{},
@@ -166,6 +167,21 @@ func Open(ctx context.Context, o Options, meta Meta) (*Checkpoint, *Recovery, er
 		return nil, nil, errors.Join(err, c.release())
 	}
 	return c, r, nil
+}
+
+// Unmakable says why a directory that is to hold a checkpoint can not be made. A full disk keeps its own error.
+func Unmakable(dir string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("make directory %s: %w", dir, err)
+	}
+	reason := err
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		reason = fmt.Errorf("%s: %w", path.Path, path.Err)
+	}
+	return diag.Wrap(diag.DataDirUnusable, reason, "directory %s can not be made", dir).
+		WithHint("point --data-dir or TIDEMILL_DATA_DIR to a directory that this user may write, or to a path that is not " +
+			"there yet")
 }
 
 func (c *Checkpoint) takeLock() error {

@@ -65,7 +65,7 @@ func (s *schedule) due(now time.Time) time.Duration {
 		}
 	}
 	next := s.query.trigger.Next(s.last, now.Add(-delay))
-	if next.IsZero() { // a cron expression that never comes
+	if next.IsZero() { // a cron expression that comes in years
 		return time.Hour
 	}
 	return dueIn(now, next.Add(delay))

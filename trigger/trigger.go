@@ -92,6 +92,11 @@ func New(spec Spec) (Trigger, error) {
 		return t, diag.New(diag.BadCron, "cron expression %q can not be read: %s", spec.Expr, err)
 	}
 	t.zone, t.schedule = zone, schedule
+	// A leap year has all the days there are: what finds none from its beginning on finds none ever.
+	if t.Tick(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return t, diag.New(diag.BadCron, "cron expression %q never comes due: no such day is in any year", spec.Expr).
+			WithHint("a month has 30 or 31 days, February 29 at most; the fields are minute, hour, day, month, weekday")
+	}
 	return t, nil
 }
 
@@ -119,7 +124,8 @@ func (t Trigger) Next(last, now time.Time) time.Time {
 	}
 }
 
-// Tick returns the first cron tick after from, in UTC. The zero time means never (such as 30 February).
+// Tick returns the first cron tick after from, in UTC. The zero time means none within five years, which is as far as
+// the cron library looks: a 29 February may be eight years away.
 func (t Trigger) Tick(from time.Time) time.Time {
 	next := t.schedule.Next(from.In(t.zone))
 	if next.IsZero() {

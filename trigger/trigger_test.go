@@ -171,10 +171,22 @@ func TestStepsCoverTheRangeOnce(t *testing.T) {
 	require.Empty(t, trigger.Steps(at("2026-01-02 00:00:00"), at("2026-01-01 00:00:00"), time.Hour))
 }
 
-func TestNeverIsNever(t *testing.T) {
+func TestADayThatIsInNoYearIsRefused(t *testing.T) {
 	t.Parallel()
-	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 0 30 2 *"})
-	require.True(t, tr.Tick(at("2026-01-01 00:00:00")).IsZero())
-	require.True(t, tr.Prev(at("2026-01-01 00:00:00")).IsZero())
-	require.Empty(t, tr.Missed(trigger.Queue{}, at("2026-01-01 00:00:00")).Runs)
+	for _, expr := range []string{"0 0 30 2 *", "0 0 31 2 *", "*/5 * 31 4,6,9,11 *"} {
+		_, err := trigger.New(trigger.Spec{Kind: trigger.Cron, Expr: expr, Zone: "Asia/Tokyo"})
+		require.Equal(t, diag.BadCron, diag.CodeOf(err), expr)
+		require.ErrorContains(t, err, "never comes due")
+	}
+	// The 29th is rare, and the day of the week is another way to come due.
+	for _, expr := range []string{"0 0 29 2 *", "0 0 31 2 1", "0 0 31 2,3 *", "@every 1h"} {
+		make1(t, trigger.Spec{Kind: trigger.Cron, Expr: expr})
+	}
+}
+
+// TestTooFarAwayIsNever asks for the leap day behind 2100, which is none: the cron library looks five years ahead.
+func TestTooFarAwayIsNever(t *testing.T) {
+	t.Parallel()
+	tr := make1(t, trigger.Spec{Kind: trigger.Cron, Expr: "0 0 29 2 *"})
+	require.True(t, tr.Tick(at("2096-03-01 00:00:00")).IsZero())
 }

@@ -48,7 +48,7 @@ func (e *env) backfillCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.query, "query", "", "the query; needed if the file has several")
 	c.Flags().StringVar(&f.from, "from", "", "start of the first slot")
-	c.Flags().StringVar(&f.to, "to", "", "end of the last slot")
+	c.Flags().StringVar(&f.to, "to", "", "end of the last slot: a whole number of slots after --from")
 	c.Flags().StringVar(&f.every, "every", "", "length of a slot, such as 1d, 6h or '15 minutes'")
 	c.Flags().BoolVar(&f.restart, "restart", false, "begin with the first slot, whatever was done before")
 	c.Flags().BoolVar(&f.takeOver, "take-over", false, "adopt sinks whatever their markers say")
@@ -106,7 +106,22 @@ func (f backfillFlags) slots() ([]trigger.Slot, error) {
 			count(int64(n)), count(slotsMost)).
 			WithHint("choose a longer --every or a shorter range")
 	}
+	if rest := to.Sub(from) % every; rest != 0 {
+		return nil, f.unevenRange(from, to, every, rest)
+	}
 	return trigger.Steps(from, to, every), nil
+}
+
+// unevenRange refuses a range that is not a whole number of slots: its last slot would be a short one, whose rows look
+// like those of a whole slot and stand in the way of it later.
+func (f backfillFlags) unevenRange(from, to time.Time, every, rest time.Duration) error {
+	e := diag.New(diag.BadTime, "--every %s does not cut the range into whole slots: %s are left at its end", f.every, rest)
+	longer := stamp(to.Add(every - rest))
+	if whole := to.Add(-rest); whole.After(from) {
+		return e.WithNote("the last whole slot ends at %s", stamp(whole)).
+			WithHint("use --to %s or --to %s, or run the rest as a slot of its own", stamp(whole), longer)
+	}
+	return e.WithHint("use --to %s, or a shorter --every", longer)
 }
 
 // bars shows a line with a bar per slot on a terminal, one JSON object per slot otherwise.

@@ -15,10 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/httpapi"
 	"github.com/tidemill/tidemill/internal/natsd"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -82,8 +84,7 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 		return diag.New(diag.Usage, "--nats-port is %d, expected 0 to 65535", f.natsPort)
 	}
 	if info, err := os.Stat(f.dataDir); err == nil && !info.IsDir() {
-		return diag.New(diag.Usage, "data dir %q is not a directory", f.dataDir).
-			WithHint("point --data-dir or TIDEMILL_DATA_DIR to a directory, or to a path that is not there yet")
+		return checkpoint.Unmakable(f.dataDir, syscall.ENOTDIR) //nolint:wrapcheck // a coded error
 	}
 	profiled, err := f.profiles.start()
 	if err != nil {
@@ -183,7 +184,11 @@ func (e *env) log(w io.Writer, text string) *slog.Logger {
 
 // embedNATS starts the embedded broker and points NATS_URL at it, unless that is set.
 func (e *env) embedNATS(f runFlags) (stop func(), err error) {
-	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(f.dataDir, "nats"), Port: f.natsPort})
+	dir := filepath.Join(f.dataDir, "nats")
+	if err := (vfs.OS{}).MkdirAll(dir); err != nil {
+		return nil, checkpoint.Unmakable(dir, err) //nolint:wrapcheck // a coded error
+	}
+	server, err := natsd.Start(natsd.Options{Dir: dir, Port: f.natsPort})
 	if err != nil {
 		return nil, diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server").
 			WithHint("is another server on the port? choose one with --nats-port")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/internal/vfs"
 )
 
@@ -25,7 +26,7 @@ func (e *env) scratch(dataDir string) (dir string, done func() error, err error)
 	fresh := !exists(dataDir)
 	base := filepath.Join(dataDir, scratchDir)
 	if err := (vfs.OS{}).MkdirAll(base); err != nil {
-		return "", nil, fmt.Errorf("make a scratch directory: %w", err)
+		return "", nil, checkpoint.Unmakable(base, err) //nolint:wrapcheck // a coded error
 	}
 	if err := e.sweep(base); err != nil {
 		return "", nil, err

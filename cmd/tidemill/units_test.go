@@ -54,6 +54,16 @@ func TestBackfillRefusesTooManySlots(t *testing.T) {
 	require.Len(t, slots, 31)
 }
 
+func TestBackfillRefusesAShortSlot(t *testing.T) {
+	t.Parallel()
+	_, err := backfillFlags{from: "2026-01-01", to: "2026-01-03 12:00", every: "1d"}.slots()
+	require.Equal(t, diag.BadTime, diag.CodeOf(err))
+	require.Contains(t, diag.Render(err), "12h0m0s are left at its end")
+	require.Contains(t, diag.Render(err), "--to 2026-01-03T00:00:00Z or --to 2026-01-04T00:00:00Z")
+	_, err = backfillFlags{from: "2026-01-01", to: "2026-01-01 06:00", every: "1d"}.slots()
+	require.Contains(t, diag.Render(err), "use --to 2026-01-02T00:00:00Z, or a shorter --every")
+}
+
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
 	n, err := memoryLimit("2 GiB")

@@ -34,6 +34,7 @@ const (
 	CheckpointUnusable   Code = "CHECKPOINT_UNUSABLE"
 	CompleteNeedsAgg     Code = "COMPLETE_NEEDS_AGGREGATE"
 	ConservationBroken   Code = "CONSERVATION_BROKEN"
+	DataDirUnusable      Code = "DATA_DIR_UNUSABLE"
 	DataLoss             Code = "DATA_LOSS"
 	DecodeFailed         Code = "DECODE_FAILED"
 	DiskFull             Code = "DISK_FULL"
@@ -88,7 +89,7 @@ func Codes() []Description {
 	return []Description{
 		{AggregateUnsupported, ExitSQL, "an aggregate is used in a way a stream can not compute yet"},
 		{AppendNeedsWatermark, ExitSQL, "append mode would never emit this aggregate, because no watermark closes its groups"},
-		{BadCron, ExitSQL, "a cron expression or its time zone can not be read"},
+		{BadCron, ExitSQL, "a cron expression or its time zone can not be read, or it never comes due"},
 		{BadName, ExitSQL, "a name is reserved or has characters that are not allowed"},
 		{BadOption, ExitSQL, "an option's value has the wrong type or is out of bounds"},
 		{BadTime, ExitUsage, "a time on the command line can not be read"},
@@ -101,6 +102,7 @@ func Codes() []Description {
 		{CheckpointUnusable, ExitState, "the query's directory was written by another version or is incomplete"},
 		{CompleteNeedsAgg, ExitSQL, "complete mode needs an aggregate"},
 		{ConservationBroken, ExitFailed, "rows in do not equal rows used, filtered, late, without time and dead-lettered"},
+		{DataDirUnusable, ExitUsage, "the data directory can not be made"},
 		{DataLoss, ExitState, "the source no longer holds rows that the query has yet to read, or gives other rows than before"},
 		{DecodeFailed, ExitFailed, "a payload does not decode and the source says on_error = 'fail'"},
 		{DiskFull, ExitFailed, "the disk is full"},
