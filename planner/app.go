@@ -82,6 +82,7 @@ type Sink struct {
 	Options   stream.Options
 	Modes     []stream.Mode
 	Slots     bool
+	Place     string // what one sink of one query alone may write to, or ""
 }
 
 // Query is a CREATE QUERY.

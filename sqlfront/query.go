@@ -332,6 +332,9 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 	}
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
 	sink.Options = r.options(p, owner, conn.Spec.Fields, with)
+	if conn.Place != nil {
+		sink.Place = conn.Place(id.name, sink.Options)
+	}
 	if kept {
 		r.app.Sinks = append(r.app.Sinks, sink)
 	}
@@ -341,7 +344,7 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 // of statements does not matter.
 func (r *reader) resolveQueries() {
 	for _, q := range r.app.Queries {
-		if entry := r.names[fold(q.Name)]; entry == nil || entry.span != q.Span || entry.span == (diag.Span{}) {
+		if !r.here(q) {
 			continue // Env.Base has it, and it was checked there.
 		}
 		p := &parser{text: r.text, faults: &r.faults}
@@ -355,6 +358,7 @@ func (r *reader) resolveQueries() {
 			r.checkMode(p, q, entry)
 		}
 	}
+	r.checkShared()
 }
 
 // checkMode records that a sink can not hold results of the query's mode.

@@ -47,7 +47,8 @@ func testRegistry() stream.Registry {
 				{Name: "path", Type: stream.String, Required: true, Summary: "The folder that is written to."},
 				{Name: "partition_by", Type: stream.List, Summary: "Columns that become folders."},
 				{Name: "codec", Type: stream.Enum, Values: []string{"zstd", "snappy", "none"}, Default: "zstd", Summary: "How it is compressed."},
-			}}, Modes: []stream.Mode{stream.Append, stream.Complete}, Slots: true},
+			}}, Modes: []stream.Mode{stream.Append, stream.Complete}, Slots: true,
+				Place: func(_ string, o stream.Options) string { return "the folder " + o.String("path") }},
 		},
 	}
 }

@@ -145,6 +145,10 @@ type SinkConnector struct {
 	Modes []Mode // what it can hold; any other mode is refused with SINK_MODE
 	// Slots says whether Delivery.Replace works, so that cron slots and backfills may write here.
 	Slots bool
+	// Place names, for messages too, what the sink of a name and its options writes to, where the marker there can be
+	// that of one sink of one query only. Nil says that any number of queries may write to one place. It touches
+	// nothing outside.
+	Place func(sink string, options Options) string
 	// Open checks the options against the mode, the keys and the columns of the result, and returns a Sink. It
 	// touches nothing outside before Sink.Open, so lint calls it as run does: what it refuses, both refuse.
 	Open func(ctx context.Context, cfg SinkConfig) (Sink, error)

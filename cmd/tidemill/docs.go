@@ -94,6 +94,9 @@ func connectorsDoc(reg stream.Registry) string {
 		if c.Slots {
 			facts = append(facts, "Takes backfills and cron slots.")
 		}
+		if c.Place != nil {
+			facts = append(facts, "One place takes one sink of one query.")
+		}
 		specDoc(&b, c.Spec, facts)
 	}
 	q := sqlfront.QuerySpec()

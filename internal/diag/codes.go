@@ -60,6 +60,7 @@ const (
 	SinkLoop             Code = "SINK_LOOP"
 	SinkMismatch         Code = "SINK_MISMATCH"
 	SinkMode             Code = "SINK_MODE"
+	SinkShared           Code = "SINK_SHARED"
 	SinkUnreachable      Code = "SINK_UNREACHABLE"
 	SlotOverlap          Code = "SLOT_OVERLAP"
 	SourceReplaced       Code = "SOURCE_REPLACED"
@@ -128,6 +129,7 @@ func Codes() []Description {
 		{SinkLoop, ExitSQL, "a query would read its own output"},
 		{SinkMismatch, ExitState, "the sink does not hold what the log says was delivered"},
 		{SinkMode, ExitSQL, "the sink can not hold results of this output mode"},
+		{SinkShared, ExitSQL, "two sinks or queries would write to a place that takes one sink of one query only"},
 		{SinkUnreachable, ExitUnreachable, "a sink can not be reached"},
 		{SlotOverlap, ExitState, "a slot overlaps other slots of the query whose rows the sinks hold"},
 		{SourceReplaced, ExitState, "the source is not the one the query began with"},

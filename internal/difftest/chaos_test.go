@@ -20,9 +20,9 @@ func chaosOf(t *testing.T, l *lab, body string) difftest.ChaosOptions {
 		CREATE MACRO plus(x) AS x + 1;
 		CREATE TABLE out AS SELECT plus(1) AS one;
 		CREATE VIEW va AS SELECT *, plus(w) AS w1 FROM a;
-		CREATE SINK s1 WITH (connector = 'memory');
+		CREATE SINK s1 WITH (connector = 'memory'); CREATE SINK s2 WITH (connector = 'memory');
 		CREATE QUERY q INTO s1 TRIGGER EVERY '1 hour' WITH (watermark_policy = 'max', idle_timeout = '1 minute') AS ` + body + `;
-		CREATE QUERY other INTO s1 AS SELECT * FROM b;`
+		CREATE QUERY other INTO s2 AS SELECT * FROM b;`
 	app, err := l.parse(t.Context(), &diag.Text{Name: "app.sql", Body: sql}, difftest.Memory())
 	require.NoError(t, err)
 	o := difftest.ChaosOptions{Options: difftest.Options{Parse: l.parse, Dir: l.dir}, App: app, Query: app.Queries[0],

@@ -25,6 +25,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,10 +60,23 @@ func Connector(pool *Pool) stream.SinkConnector {
 		},
 		Modes: []stream.Mode{stream.Append, stream.Update, stream.Complete},
 		Slots: true,
+		Place: tablePlace,
 		Open: func(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 			return newSink(pool, cfg)
 		},
 	}
+}
+
+// tablePlace names the table, which has one marker. Case does not tell tables apart.
+func tablePlace(sink string, o stream.Options) string {
+	path := o.String("path")
+	if path == "" {
+		return ""
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return fmt.Sprintf("the table %q of %s", strings.ToLower(cmp.Or(o.String("table"), sink)), path)
 }
 
 func newSink(pool *Pool, cfg stream.SinkConfig) (stream.Sink, error) {

@@ -73,6 +73,7 @@ func connector(kind, summary, example string, own ...stream.Field) stream.SinkCo
 		},
 		Modes: []stream.Mode{stream.Append, stream.Complete},
 		Slots: true,
+		Place: place,
 		Open: func(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 			opt, err := parse(kind, cfg)
 			if err != nil {
@@ -111,6 +112,18 @@ func parse(kind string, cfg stream.SinkConfig) (options, error) {
 		return opt, err
 	}
 	return opt, tryCodec(cfg, opt)
+}
+
+// place names the folder, which has one log.
+func place(_ string, o stream.Options) string {
+	path := o.String("path")
+	if path == "" {
+		return ""
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return "the folder " + filepath.Clean(path)
 }
 
 func cleanRoot(sink, path string) (string, error) {

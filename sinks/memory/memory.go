@@ -74,6 +74,7 @@ func Connector(hub *Hub) stream.SinkConnector {
 		},
 		Modes: []stream.Mode{stream.Append, stream.Update, stream.Complete},
 		Slots: true,
+		Place: func(sink string, _ stream.Options) string { return fmt.Sprintf("the memory of sink %q", sink) },
 		Open: func(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 			return &sink{hub: hub, name: cfg.Name}, nil
 		},
