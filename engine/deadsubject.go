@@ -24,9 +24,9 @@ import (
 // deadOutputName is what the log calls the JetStream sink of a source's dead letters. A user's sink can not have it.
 func deadOutputName(source string) string { return "dead_letters:" + source }
 
-// openDeadOutputs opens a JetStream sink for every source with a dead_letter_subject. It is a sink like any other,
+// connectDeadOutputs makes a JetStream sink for every source with a dead_letter_subject. It is a sink like any other,
 // with a marker of its own, so dead letters are there exactly once too.
-func (q *Query) openDeadOutputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
+func (q *Query) connectDeadOutputs(ctx context.Context, dir string) error {
 	for _, in := range q.inputs {
 		subject := in.def.Options.String("dead_letter_subject")
 		if subject == "" {
@@ -49,7 +49,19 @@ func (q *Query) openDeadOutputs(ctx context.Context, dir string, r *checkpoint.R
 			return fmt.Errorf("open the dead letter subject of source %q: %w", in.def.Name, err)
 		}
 		in.dead = &output{name: name, sink: sink}
-		if err := sink.Open(ctx, q.owner(name, r)); err != nil {
+		if err := q.checkFed(ctx, sink, q.readsLetters(in.def)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Query) openDeadOutputs(ctx context.Context, r *checkpoint.Recovery) error {
+	for _, in := range q.inputs {
+		if in.dead == nil {
+			continue
+		}
+		if err := in.dead.sink.Open(ctx, q.owner(in.dead.name, r)); err != nil {
 			return fmt.Errorf("open the dead letter subject of source %q: %w", in.def.Name, err)
 		}
 	}

@@ -3,9 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"net/url"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -64,100 +62,6 @@ func openAll(ctx context.Context, opt Options, app *planner.App, names []string)
 		}
 	}
 	return queries, failed
-}
-
-// checkLoop refuses a query whose sink feeds one of its own sources.
-func (q *Query) checkLoop() error {
-	for _, s := range q.plan.Sources {
-		for _, read := range s.Options.List("subject") {
-			if dead := s.Options.String("dead_letter_subject"); dead != "" && subjectsMeet(read, dead) {
-				return diag.New(diag.SinkLoop, "source %q would read its own dead letters: its subject %q takes %q",
-					s.Name, read, dead).At(q.app.Text, s.Span).WithHint("publish dead letters to a subject the source does not read")
-			}
-		}
-	}
-	for i, name := range q.def.Sinks {
-		sink := findSink(q.app, name)
-		if sink == nil {
-			return diag.New(diag.UnknownName, "sink %q is not defined", name).At(q.app.Text, q.def.SinkSpan[i])
-		}
-		for _, s := range q.plan.Sources {
-			if feeds(sink, s) {
-				return diag.New(diag.SinkLoop, "sink %q writes into what source %q reads: query %q would read its own output",
-					name, s.Name, q.def.Name).At(q.app.Text, q.def.SinkSpan[i]).
-					WithHint("write to another stream or folder, or narrow the source's subject")
-			}
-		}
-	}
-	return nil
-}
-
-// feeds reports whether what sink writes is among what source reads.
-func feeds(sink *planner.Sink, source *planner.Source) bool {
-	switch {
-	case sink.Connector == "jetstream" && source.Connector == "jetstream":
-		to, from := sink.Options.String("stream"), source.Options.String("stream")
-		if !sameServer(sink.Options.String("url"), source.Options.String("url")) || to != "" && from != "" && to != from {
-			return false
-		}
-		// A subject belongs to one stream of a server: where subjects meet, so do the streams.
-		subjects := source.Options.List("subject")
-		if len(subjects) == 0 {
-			return to == from
-		}
-		for _, s := range subjects {
-			if subjectsMeet(s, sink.Options.String("subject")) {
-				return true
-			}
-		}
-		return false
-	case source.Connector == "file":
-		return underPath(sink.Options.String("path"), source.Options.String("path"))
-	}
-	return false
-}
-
-// sameServer reports whether two texts name one NATS server: a host may be written in several ways.
-func sameServer(a, b string) bool {
-	plain := func(text string) string {
-		u, err := url.Parse(text)
-		if err != nil || u.Host == "" {
-			return text
-		}
-		host, port := strings.ToLower(u.Hostname()), u.Port()
-		if host == "localhost" || host == "::1" {
-			host = "127.0.0.1"
-		}
-		if port == "" {
-			port = "4222"
-		}
-		return host + ":" + port
-	}
-	return plain(a) == plain(b)
-}
-
-func underPath(sink, source string) bool {
-	if sink == "" || source == "" {
-		return false
-	}
-	dir := source
-	for hasGlob(dir) {
-		dir = filepath.Dir(dir)
-	}
-	rel, err := filepath.Rel(filepath.Clean(dir), filepath.Clean(sink))
-	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return false
-	}
-	return rel == "." || strings.Contains(source, "**") // which takes what lies in folders below
-}
-
-func hasGlob(path string) bool {
-	for _, r := range path {
-		if r == '*' || r == '?' || r == '[' {
-			return true
-		}
-	}
-	return false
 }
 
 // planSchema is the Arrow form of the plan's result.

@@ -204,9 +204,6 @@ func (q *Query) open(ctx context.Context) error {
 	if err := q.openOutputs(ctx, dir, recovery); err != nil {
 		return err
 	}
-	if err := q.openDeadOutputs(ctx, dir, recovery); err != nil {
-		return err
-	}
 	replayed, err := q.resume(ctx, recovery)
 	if err != nil {
 		return err

@@ -137,6 +137,8 @@ func (q *Query) retryStart(ctx context.Context, step func() error) error {
 	return err
 }
 
+// openOutputs opens the sinks, and those of dead letters, once it is known that none feeds the query itself: an Open
+// leaves a marker.
 func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
 	schema, err := planSchema(q.plan)
 	if err != nil {
@@ -148,11 +150,19 @@ func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recov
 			return err
 		}
 		q.outputs = append(q.outputs, &output{name: name, sink: sink})
-		if err := sink.Open(ctx, q.owner(name, r)); err != nil {
-			return fmt.Errorf("open sink %q: %w", name, err)
+		if err := q.checkFed(ctx, sink, q.readsSink(i)); err != nil {
+			return err
 		}
 	}
-	return nil
+	if err := q.connectDeadOutputs(ctx, dir); err != nil {
+		return err
+	}
+	for _, out := range q.outputs {
+		if err := out.sink.Open(ctx, q.owner(out.name, r)); err != nil {
+			return fmt.Errorf("open sink %q: %w", out.name, err)
+		}
+	}
+	return q.openDeadOutputs(ctx, r)
 }
 
 // owner tells a sink who we are and what our log says it holds. A sink that is new to the query begins here.

@@ -5,9 +5,6 @@ import "strings"
 // subjectsMeet reports whether some NATS subject matches both patterns: tokens meet if they are equal or either is a
 // wildcard, and > meets every rest of at least one token. A template's {field} counts as a wildcard.
 func subjectsMeet(a, b string) bool {
-	if a == "" || b == "" {
-		return true
-	}
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := 0; ; i++ {
 		switch {

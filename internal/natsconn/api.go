@@ -141,6 +141,10 @@ type StreamInfo struct {
 	Config  StreamConfig `json:"config"`
 	Created time.Time    `json:"created"`
 	State   StreamState  `json:"state"`
+	Cluster struct {
+		Name   string `json:"name"`   // empty outside of a cluster
+		Leader string `json:"leader"` // the server that answers
+	} `json:"cluster"`
 }
 
 // StreamConfig is a part of a stream's configuration. The field names are NATS's.
@@ -171,6 +175,16 @@ type StreamState struct {
 // Identity names the life of a stream: a stream that is deleted and made again has another.
 func (i *StreamInfo) Identity() string {
 	return i.Config.Name + "@" + i.Created.UTC().Format(time.RFC3339Nano)
+}
+
+// Place names the stream among all streams of all servers, whatever address, domain or import it was reached by: its
+// life, and the cluster or single server that holds it, since a copy that was restored elsewhere has the same life.
+func (i *StreamInfo) Place() string {
+	holder := i.Cluster.Name
+	if holder == "" {
+		holder = i.Cluster.Leader
+	}
+	return i.Identity() + " at " + holder
 }
 
 // StreamInfo asks the stream's leader. A missing stream is an *APIError with ErrStreamNotFound.

@@ -66,6 +66,26 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	return s.fault(err)
 }
 
+// Locate implements stream.Located. A stream that Open is to make is nowhere yet.
+func (s *sink) Locate(ctx context.Context) (stream.Location, error) {
+	name := s.stream
+	if name == "" {
+		var err error
+		if name, err = s.client.StreamOf(ctx, string(s.template.render(nil, nil, 0))); err != nil || name == "" {
+			return stream.Location{}, s.fault(err)
+		}
+	}
+	info, err := s.client.StreamInfo(ctx, name, false)
+	if natsconn.IsAPI(err, natsconn.ErrStreamNotFound) {
+		return stream.Location{}, nil
+	}
+	if err != nil {
+		return stream.Location{}, s.fault(err)
+	}
+	return stream.Location{ID: info.Place(), Name: fmt.Sprintf("stream %q", name),
+		Subjects: []string{s.template.pattern()}}, nil
+}
+
 // takeOver reads the marker, checks it and writes it again under our epoch.
 func (s *sink) takeOver(ctx context.Context) error {
 	found, seq, err := s.readState(ctx)

@@ -112,6 +112,25 @@ func literalPrefix(text string) string {
 	return text[:max(0, dot)]
 }
 
+// pattern matches every subject that render gives: a token with a column in it may be any.
+func (t template) pattern() string {
+	const column = "\x00"
+	var text strings.Builder
+	for _, p := range t.parts {
+		if p.column >= 0 {
+			text.WriteString(column)
+		}
+		text.WriteString(p.text)
+	}
+	tokens := strings.Split(text.String(), ".")
+	for i, token := range tokens {
+		if strings.Contains(token, column) {
+			tokens[i] = "*"
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
 // render appends the subject of a row. Without rows every column is the token x.
 func (t template) render(dst []byte, rows *rowenc.Rows, row int) []byte {
 	for _, p := range t.parts {

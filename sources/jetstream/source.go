@@ -108,6 +108,19 @@ func (s *source) info(ctx context.Context) (*natsconn.StreamInfo, error) {
 	return info, s.admitQueue(info.Config)
 }
 
+// Locate implements stream.Located.
+func (s *source) Locate(ctx context.Context) (stream.Location, error) {
+	info, err := s.client.StreamInfo(ctx, s.stream, false)
+	if err != nil {
+		return stream.Location{}, s.fault(err)
+	}
+	read := s.filters
+	if read == nil {
+		read = []string{">"}
+	}
+	return stream.Location{ID: info.Place(), Name: fmt.Sprintf("stream %q", s.stream), Subjects: read}, nil
+}
+
 // fault gives an error of the server its code.
 func (s *source) fault(err error) error {
 	var api *natsconn.APIError
