@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	duckdb "github.com/marcboeker/go-duckdb"
 )
 
 // Conn is one connection. One goroutine at a time may use it; it holds the temporary tables made through it.
@@ -282,13 +280,4 @@ func (c *Conn) oneString(ctx context.Context, sql, arg string) (string, error) {
 		}
 	}
 	return "", internalFault("%s returned no text", sql)
-}
-
-// arrowOf returns the driver's Arrow interface of the connection.
-func (c *Conn) arrowOf() (*duckdb.Arrow, error) {
-	a, err := duckdb.NewArrowFromConn(c.con)
-	if err != nil {
-		return nil, &Error{Kind: InternalFault, Message: err.Error(), Position: -1, Err: err}
-	}
-	return a, nil
 }

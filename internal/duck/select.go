@@ -102,29 +102,31 @@ func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 	return "SELECT " + strings.Join(exprs, ", ") + " FROM " + from, arrow.NewSchema(fields, nil), nil
 }
 
-// readArrow drains the driver's reader and gathers its records of 2,048 rows into big ones.
+// readArrow runs a short statement and gathers its records of 2,048 rows into big ones.
 func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
-	a, err := c.arrowOf()
-	if err != nil {
-		return nil, err
-	}
-	reader, err := a.QueryContext(ctx, sql)
+	reader, err := openReader(c.raw, sql)
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)
 	}
-	defer reader.Release()
+	defer reader.close()
 	g := gatherer{schema: schema, out: &Table{Schema: schema}}
 	defer g.drop()
-	for reader.Next() {
+	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := g.add(reader.Record()); err != nil {
+		rec, err := reader.next()
+		if err != nil {
+			return nil, fault(ctx, err, sql, 0)
+		}
+		if rec == nil {
+			break
+		}
+		err = g.add(rec)
+		rec.Release()
+		if err != nil {
 			return nil, err
 		}
-	}
-	if err := reader.Err(); err != nil {
-		return nil, fault(ctx, err, sql, 0)
 	}
 	if err := g.flush(); err != nil {
 		return nil, err

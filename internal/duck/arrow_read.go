@@ -1,0 +1,82 @@
+package duck
+
+// #include <stdlib.h>
+// #include "arrow_read.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/cdata"
+)
+
+// recordReader reads the result of one statement, chunk by chunk. The driver's reader would do, but for two things: an
+// exception on the way, such as for strings of more than 2 GiB in a chunk, ends the process, and all chunks are held
+// before the first is seen.
+type recordReader struct {
+	c      *C.tidemill_read
+	schema *arrow.Schema
+}
+
+// openReader runs sql on a connection. The caller closes the reader, and holds what next gives apart from it.
+func openReader(connection uintptr, sql string) (*recordReader, error) {
+	text := C.CString(sql)
+	defer C.free(unsafe.Pointer(text))
+	r := &recordReader{c: (*C.tidemill_read)(C.calloc(1, C.sizeof_tidemill_read))}
+	schema := (*C.struct_ArrowSchema)(C.calloc(1, C.sizeof_struct_ArrowSchema))
+	defer C.free(unsafe.Pointer(schema))
+	err := r.failed(C.tidemill_read_open(C.uintptr_t(connection), text, r.c, schema))
+	if err == nil {
+		r.schema, err = cdata.ImportCArrowSchema((*cdata.CArrowSchema)(unsafe.Pointer(schema)))
+	}
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *recordReader) failed(state C.int) error {
+	switch state {
+	case 0:
+		return nil
+	case 2:
+		return errors.New("the linked DuckDB has no Arrow interface")
+	}
+	return errors.New(C.GoString(r.c.error))
+}
+
+// next returns a chunk, or nil at the end.
+func (r *recordReader) next() (arrow.Record, error) {
+	chunk := (*C.struct_ArrowArray)(C.calloc(1, C.sizeof_struct_ArrowArray))
+	defer C.free(unsafe.Pointer(chunk))
+	if err := r.failed(C.tidemill_read_next(r.c, chunk)); err != nil {
+		return nil, chunkFault(err)
+	}
+	if chunk.release == nil {
+		return nil, nil //nolint:nilnil // the end
+	}
+	rec, err := cdata.ImportCRecordBatchWithSchema((*cdata.CArrowArray)(unsafe.Pointer(chunk)), r.schema)
+	if err != nil {
+		return nil, fmt.Errorf("import a chunk: %w", err)
+	}
+	return rec, nil
+}
+
+// chunkFault tells values that are too large for Arrow, which are their rows' fault, from all else.
+func chunkFault(err error) error {
+	if !strings.Contains(err.Error(), "maximum total string size") && !strings.Contains(err.Error(), "maximum combined list offset") {
+		return internalFault("read a result: %v", err)
+	}
+	return &Error{Kind: OutOfRange, Message: "texts or lists of the result are too large: rows that leave together may hold 2 GiB of a column",
+		Position: -1, Err: err}
+}
+
+func (r *recordReader) close() {
+	C.tidemill_read_close(r.c)
+	C.free(unsafe.Pointer(r.c))
+}
