@@ -226,6 +226,10 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 	}
 	if l.main != nil && r.main != nil {
 		if !l.main.pos && !r.main.pos && c.complete() {
+			if fromSubquery(t.sub("condition")) {
+				return nil, c.errAt(diag.JoinUnsupported, t, "a subquery over results can not test results in output mode COMPLETE").
+					WithHint("write a SEMI JOIN or ANTI JOIN of the two, or use OUTPUT MODE UPDATE")
+			}
 			if (kind == "SEMI" || kind == "ANTI") && !onlyEqualities(t.sub("condition")) {
 				return nil, c.errAt(diag.JoinUnsupported, t, "DuckDB runs a %s JOIN with more than equalities wrongly when the left "+
 					"side is the smaller one", kind).

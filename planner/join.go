@@ -269,6 +269,13 @@ func (j *streamJoin) find(parts []string) tree {
 		return clone(j.left.names.bare(parts[1]))
 	case usingRight:
 		return clone(j.right.names.bare(parts[1]))
+	case outerSide:
+		return j.left.names.resolve(parts[1:])
+	case innerSide:
+		if e := j.right.names.resolve(parts[1:]); e != nil {
+			return e
+		}
+		return j.left.names.resolve(parts[1:])
 	}
 	for _, s := range j.sides() {
 		if len(parts) > 1 && s.names.hasAlias(parts[0]) {

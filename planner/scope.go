@@ -282,7 +282,8 @@ func (c *compiler) referenceName(t tree, e *env) error {
 	case what.source != nil:
 		return c.errAt(diag.JoinUnsupported, t, "a subquery that reads source %q would join two streams here",
 			name).
-			WithHint("read the stream in FROM, or keep what the subquery needs in a reference table")
+			WithHint("[NOT] EXISTS and IN run where each is a condition of WHERE by itself, over a stream in FROM; " +
+				"otherwise join in FROM, or keep what the subquery needs in a reference table")
 	case what.def == nil || what.def.body == nil:
 		return nil
 	}

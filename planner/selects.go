@@ -39,6 +39,9 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, c.sampleFault(node)
 	}
 	e = c.within(node, e)
+	if err := c.existsToSemi(node, e); err != nil {
+		return nil, nil, err
+	}
 	if err := c.semiToExists(node, e); err != nil {
 		return nil, nil, err
 	}
@@ -46,16 +49,16 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if f.main == nil {
+		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
+			"this part of the query reads a stream only in a subquery").
+			WithHint("read the stream in FROM")
+	}
 	for _, part := range []string{"select_list", "where_clause", "group_expressions", "having", "qualify",
 		"modifiers"} {
 		if err := c.subqueries(node[part], e); err != nil {
 			return nil, nil, err
 		}
-	}
-	if f.main == nil {
-		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
-			"this part of the query reads a stream only in a subquery").
-			WithHint("read the stream in FROM")
 	}
 	if f.names != nil {
 		if err := c.rename(node, f.names); err != nil {

@@ -42,6 +42,7 @@ func mustRun() map[string]string {
 		"join-agg-top": "au", "enrich-by-agg": "u", "union-rows-groups": "a", "agg-of-union": "uc", "window-of-union": "ac",
 		"union-parts": "uc", "over-groups": "a", "sets-of-groups": "uc", "distinct-on-order": "u",
 		"distinct-on-window": "a", "distinct-on-groups": "uc", "join-asof-next": "a", "join-asof-next-window": "a",
+		"exists": "au", "exists-of-groups": "u",
 	}
 }
 

@@ -262,6 +262,20 @@ func joins() []shape {
 			g.pick("third bound", "", " AND z.ts BETWEEN y.ts - INTERVAL '5 seconds' AND y.ts + INTERVAL '5 seconds'"))
 	}}, shape{"join-asof", 2, 1, func(g *gen) {
 		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF %sJOIN b y ON x.k = y.k AND x.ts >= y.ts WHERE x.ts IS NOT NULL", g.pick("kind", "", "LEFT "))
+	}}, shape{"exists", 2, 2, func(g *gen) {
+		on := "y.k = x.k" + g.pick("more", "", " AND y.v < x.v", " AND v > 40") + g.between()
+		switch g.pick("form", "exists", "in", "not exists") {
+		case "in":
+			g.set("au", lateRows, "SELECT x.id, x.v FROM a x WHERE k IN (SELECT k FROM {b} y WHERE y.ts BETWEEN x.ts - INTERVAL '5 seconds' AND x.ts)%s", g.pick("and", "", " AND x.v > 20"))
+		case "exists":
+			g.set("au", lateRows, "SELECT x.id, x.v FROM a x WHERE EXISTS (SELECT %s FROM {b} y WHERE %s)%s", g.pick("star", "1", "*"), on, g.pick("and", "", " AND x.v > 20"))
+		default:
+			g.set("au", lateRows, "SELECT x.id, x.v FROM a x WHERE %sNOT EXISTS (SELECT 1 FROM {b} y WHERE %s)", g.pick("and", "", "x.v > 20 AND "), on)
+		}
+	}}, shape{"exists-of-groups", 2, 1, func(g *gen) {
+		g.set("u", neverLate, "SELECT x.k, n FROM (SELECT k, count(*) AS n FROM a%s GROUP BY k) x WHERE %s", g.where(),
+			g.pick("form", "k IN (SELECT k FROM b GROUP BY k HAVING max(v) > 40)", "EXISTS (SELECT 1 FROM (SELECT k, max(v) AS m FROM b GROUP BY k) y WHERE k = x.k AND m > n)",
+				"NOT EXISTS (SELECT 1 FROM b WHERE k = x.k)"))
 	}}, shape{"join-asof-next", 2, 2, func(g *gen) {
 		g.set("a", lateRows, "SELECT x.id, y.ts AS at FROM a x ASOF JOIN {b} y ON x.k = y.k AND %s WHERE x.ts IS NOT NULL",
 			g.pick("next", "x.ts <= y.ts", "x.ts < y.ts", "y.ts >= x.ts + INTERVAL '2 seconds'", "y.ts + INTERVAL '5 seconds' > x.ts"))
