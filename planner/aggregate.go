@@ -467,6 +467,11 @@ func (g *grouping) needsWatermark() error {
 				WithHint("compute the time in a column of the source and give that the watermark, " +
 					"or use OUTPUT MODE UPDATE")
 		}
+		if !w.marked && strings.Contains(w.source, ", ") {
+			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
+				WithLabel("nothing is known of how late %q comes out of what stands below, so no window is ever complete", w.column).
+				WithHint("use a time with a watermark of one side as it is, or OUTPUT MODE UPDATE")
+		}
 		if !w.marked {
 			return g.c.errAt(diag.AppendNeedsWatermark, w.at, message).
 				WithLabel("source %q has no watermark on %q, so no window is ever complete", w.source,

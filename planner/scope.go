@@ -316,7 +316,12 @@ func (c *compiler) shapeFault(t tree) error {
 	what := t.class()
 	switch what {
 	case "PIVOT":
-		what = "PIVOT or UNPIVOT"
+		if len(t.list("unpivot_names")) > 0 {
+			return c.errAt(diag.ShapeUnsupported, t, "UNPIVOT can not be used in a query").
+				WithHint("write  unnest(['a', 'b']) AS name, unnest([a, b]) AS value  in the SELECT list")
+		}
+		return c.errAt(diag.ShapeUnsupported, t, "PIVOT can not be used in a query").
+			WithHint("write  sum(x) FILTER (WHERE key = 'a') AS a  for each column, with GROUP BY")
 	case "SHOW_REF":
 		what = "DESCRIBE, SHOW or SUMMARIZE"
 	}

@@ -19,9 +19,7 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 			return nil, nil, err
 		}
 		if !yes {
-			return nil, nil, c.errAt(diag.ShapeUnsupported, side,
-				"%s of a stream and reference data would repeat the data in every batch", setName(node)).
-				WithHint("union streams with streams only")
+			return nil, nil, c.referenceSide(node, side)
 		}
 	}
 	lt, lr, err := c.query(l, e)
@@ -59,6 +57,22 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 		return node, rel, err
 	}
 	return c.cutUnion(node, lr, rr)
+}
+
+// referenceSide refuses reference data on one side of a set operation.
+func (c *compiler) referenceSide(node, side tree) error {
+	name := setName(node)
+	switch {
+	case strings.HasPrefix(name, "UNION"):
+		return c.errAt(diag.ShapeUnsupported, side, "%s of a stream and reference data would repeat the data in every batch",
+			name).WithHint("union streams with streams only")
+	case strings.HasPrefix(name, "EXCEPT") && firstAt(side) < firstAt(node.sub("right")):
+		return c.errAt(diag.ShapeUnsupported, side, "%s would take rows of reference data back as the stream comes", name).
+			WithHint("put the stream on the left side")
+	}
+	not := map[bool]string{true: "NOT "}[strings.HasPrefix(name, "EXCEPT")]
+	return c.errAt(diag.ShapeUnsupported, side, "%s of a stream and reference data is not supported", name).
+		WithHint("write  SELECT DISTINCT ... WHERE %sEXISTS (SELECT 1 FROM table t WHERE t.key IS NOT DISTINCT FROM key)", not)
 }
 
 // setName is what the text calls a set operation.
