@@ -103,6 +103,9 @@ func (s support) cell() string {
 func stateNote(p *planner.Plan) string {
 	var notes []string
 	for _, op := range p.Ops {
+		if len(op.Tables) == 0 {
+			continue
+		}
 		var sizes []string
 		for _, t := range op.Tables {
 			sizes = append(sizes, fmt.Sprintf("%s %d", t.Name, t.RowBytes()))
