@@ -14,10 +14,10 @@ import (
 
 // Shape is what a query's checkpoint depends on, as meta.json stores it.
 type Shape struct {
-	Layout      []string // what the stored state and the sources' positions fit, one stable line each
-	Fingerprint string   // what a batch does: the plan, and where its result goes
-	rigid []string      // of Layout, what state that is built anew must have too
-	plan  *planner.Plan // nil where the text can not be planned any more
+	Layout      []string      // what the stored state and the sources' positions fit, one stable line each
+	Fingerprint string        // what a batch does: the plan, and where its result goes
+	rigid       []string      // of Layout, what state that is built anew must have too
+	plan        *planner.Plan // nil where the text can not be planned any more
 }
 
 // ShapeOf returns the shape of a planned query of app.

@@ -162,7 +162,7 @@ func (o *overPast) operator(bool) *Operator {
 	now := []string{o.now()}
 	op := &Operator{Name: fmt.Sprintf("over the past %d", o.n), Tables: []StateTable{main, past}, Timed: true,
 		Layout: append(p.layout("over the past"), fmt.Sprintf("  looks back %d rows, %d µs", o.rows, o.micros), "  gives "+o.sql),
-		Holds: append(p.holds(), "  gives "+o.sql),
+		Holds:  append(p.holds(), "  gives "+o.sql),
 		Notes: []string{fmt.Sprintf("emits a row when %s, %s", p.closes(), p.mark.note()),
 			"drops a row as late when " + p.entry.Late, o.note()}}
 	op.Steps = append(p.read(), p.store()...)
