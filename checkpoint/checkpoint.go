@@ -18,6 +18,7 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/state"
+	"github.com/tidemill/tidemill/stream"
 	"github.com/tidemill/tidemill/wal"
 )
 
@@ -44,6 +45,7 @@ type Options struct {
 	Dir     string
 	Clock   clock.Clock
 	Version string // of the engine; logged
+	Life    string // random, of this Open alone, for the sinks' markers; "" keeps none
 	// Lock makes this process the only owner of the directory; nil takes no lock. OSLock is the usual one. If
 	// the closer has a method Check() error it is asked before each Intent whether the lock still holds.
 	Lock func(dir, info string) (io.Closer, error)
@@ -236,13 +238,13 @@ func (c *Checkpoint) create(meta Meta) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.logOpen(0); err != nil {
+	if err := c.logOpen(0, nil); err != nil {
 		return nil, err
 	}
 	if err := c.writeMeta(meta); err != nil {
 		return nil, err
 	}
-	return &Recovery{Meta: meta, New: true, Epoch: c.open.Epoch, Version: noBatch, Torn: torn}, c.sweep()
+	return &Recovery{Meta: meta, New: true, Epoch: c.open.Epoch, Lives: c.open.Lives, Version: noBatch, Torn: torn}, c.sweep()
 }
 
 // clearUnborn removes the log of a creation that was interrupted. A log with batches, or state, without
@@ -287,10 +289,10 @@ func (c *Checkpoint) resume(meta Meta, stored *Meta) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.logOpen(r.Epoch); err != nil {
+	if err := c.logOpen(r.Epoch, r.Lives); err != nil {
 		return nil, err
 	}
-	r.Meta, r.Epoch, r.Torn = c.meta, c.open.Epoch, torn
+	r.Meta, r.Epoch, r.Lives, r.Torn = c.meta, c.open.Epoch, c.open.Lives, torn
 	return r, c.sweep()
 }
 
@@ -320,9 +322,13 @@ func (c *Checkpoint) openLog() (*wal.Torn, error) {
 }
 
 // logOpen begins a new life of the owner.
-func (c *Checkpoint) logOpen(before uint64) error {
+func (c *Checkpoint) logOpen(before uint64, lives []string) error {
 	c.open = Opened{
 		Epoch: before + 1, Host: c.opts.Host, PID: c.opts.PID, Version: c.opts.Version, Time: c.clock.Now(),
+	}
+	if c.opts.Life != "" {
+		lives = append(slices.Clone(lives), c.opts.Life)
+		c.open.Lives = lives[max(0, len(lives)-stream.LivesMax):]
 	}
 	e, err := encode(typeOpen, noBatch, c.open)
 	if err != nil {

@@ -14,7 +14,7 @@
 //
 // Entries, one frame per line (wal gives each frame one CRC and the caller one sync):
 //
-//	Open(epoch)                             a life of an owner begins           synced
+//	Open(epoch, lives)                      a life of an owner begins           synced
 //	[Commit(b-1)] Intent(b)                 one fdatasync per batch             synced
 //	[Exclude(b)] [Staged(b, sink)]          only poison batches, some sinks     synced
 //	Commit(b)                               alone when nothing follows          synced by Flush

@@ -13,6 +13,9 @@ type Opened struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"` // of the engine
 	Time    time.Time `json:"time"`
+	// Lives are the owner's and those of before it in this directory, this one last; stream.LivesMax at most. A copy of
+	// the directory goes on with others.
+	Lives []string `json:"lives,omitempty"`
 }
 
 // Intent says exactly what a batch reads, before the first effect of it that anyone outside can see. A batch

@@ -14,8 +14,9 @@ import (
 // Recovery is what Open found: how far the query had come, and what must be done before it goes on.
 type Recovery struct {
 	Meta  Meta
-	New   bool   // the directory was made by this Open
-	Epoch uint64 // of this life
+	New   bool     // the directory was made by this Open
+	Epoch uint64   // of this life
+	Lives []string // of this directory, as Opened has them, this one last
 
 	Last        *Commit  // of the newest committed batch; nil when there is none
 	LastIntent  *Intent  // of the same batch
@@ -55,7 +56,7 @@ func (c *Checkpoint) readLog() (*Recovery, error) {
 			WithHint("restore the directory from a copy, or start the query anew in another one")
 	}
 	c.marks, c.snapshot, c.rotated = x.marks, x.snapshot, x.newest()+1
-	r := &Recovery{Epoch: x.epoch, Version: noBatch}
+	r := &Recovery{Epoch: x.epoch, Lives: x.opened.Lives, Version: noBatch}
 	if err := c.findVersion(x, r); err != nil {
 		return nil, err
 	}

@@ -263,7 +263,7 @@ func (q *Query) deliver(ctx context.Context, w *work) error {
 
 // marker is what the sinks know the batch by.
 func (q *Query) marker(in checkpoint.Intent) stream.Marker {
-	return stream.Marker{Query: q.uuid, Epoch: q.epoch, Batch: in.Batch, IntentCRC: in.CRC()}
+	return stream.Marker{Query: q.uuid, Epoch: q.epoch, Life: q.lifeID, Batch: in.Batch, IntentCRC: in.CRC()}
 }
 
 // commit notes what the batch was and moves the position. The Commit is buffered: a crash before it is written only

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"time"
@@ -39,6 +41,8 @@ type Options struct {
 	Threads int
 	// Version of the engine, for the log.
 	Version string
+	// NewLife makes an id for one life of one query. Default: random.
+	NewLife func() string
 	// Lock takes a directory's lock. Default: checkpoint.OSLock.
 	Lock func(dir, info string) (io.Closer, error)
 	// TakeOver adopts sinks whatever their markers say.
@@ -48,6 +52,13 @@ type Options struct {
 	// Hook is called at the named points of every batch; an error stops the query there as if the process had
 	// been killed. Tests use it; nil in production.
 	Hook func(point string) error
+}
+
+// randomLife is 64 random bits: enough to tell the lives of one query apart.
+func randomLife() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
 }
 
 // TriggerOverride says how a command line overrules the TRIGGER clause.
@@ -97,6 +108,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Version == "" {
 		o.Version = "dev"
+	}
+	if o.NewLife == nil {
+		o.NewLife = randomLife
 	}
 	if o.Lock == nil {
 		o.Lock = checkpoint.OSLock

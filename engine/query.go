@@ -46,6 +46,7 @@ type life struct {
 	ckpt    *checkpoint.Checkpoint
 	uuid    string
 	epoch   uint64
+	lifeID  string // by which sinks tell this life from one of a copied directory
 	inputs  []*input
 	outputs []*output
 	letters *letters.Box

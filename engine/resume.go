@@ -20,11 +20,14 @@ func (q *Query) openCheckpoint(ctx context.Context, dir string) (*checkpoint.Rec
 	meta := checkpoint.Meta{Name: q.def.Name, Created: q.opt.Clock.Now(), Version: q.opt.Version,
 		SQL: q.app.Text.Body, Plan: shape.Fingerprint, Layout: shape.Layout}
 	ckpt, recovery, err := checkpoint.Open(ctx, checkpoint.Options{FS: q.opt.FS, Dir: dir, Clock: q.opt.Clock,
-		Version: q.opt.Version, Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
+		Version: q.opt.Version, Life: q.opt.NewLife(), Lock: q.opt.Lock, Stateful: q.stateful()}, meta)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // a coded error with its own place
 	}
 	q.ckpt, q.uuid, q.epoch = ckpt, recovery.Meta.UUID, recovery.Epoch
+	if n := len(recovery.Lives); n > 0 {
+		q.lifeID = recovery.Lives[n-1]
+	}
 	if recovery.New {
 		return recovery, nil
 	}
@@ -167,7 +170,8 @@ func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recov
 
 // owner tells a sink who we are and what our log says it holds. A sink that is new to the query begins here.
 func (q *Query) owner(sink string, r *checkpoint.Recovery) stream.Owner {
-	o := stream.Owner{Query: q.uuid, Name: q.def.Name, Epoch: q.epoch, TakeOver: q.opt.TakeOver}
+	o := stream.Owner{Query: q.uuid, Name: q.def.Name, Epoch: q.epoch, Life: q.lifeID, Lives: r.Lives,
+		TakeOver: q.opt.TakeOver}
 	if r.Last != nil {
 		if m, ok := r.Last.Delivered[sink]; ok {
 			o.Last = &m

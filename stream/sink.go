@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/tidemill/tidemill/internal/diag"
 )
@@ -13,21 +14,29 @@ type Marker struct {
 	Epoch     uint64 `json:"epoch"`      // which life of the owner wrote it
 	Batch     int64  `json:"batch"`      // -1 when nothing has been delivered yet
 	IntentCRC uint32 `json:"intent_crc"` // CRC of the batch's Intent: the same number over another range is another batch
+	// Life tells lives of one epoch apart, which two copies of a data dir have. "" in markers of before there was one.
+	Life string `json:"life,omitempty"`
 }
 
 // Owner is who opens a sink, and what its log says it has delivered there.
 type Owner struct {
-	Query    string  // uuid
-	Name     string  // for messages and default names
-	Epoch    uint64  // larger in each life
-	Last     *Marker // the last batch the log says this sink holds; nil for none
-	Pending  *Marker // the batch that has an Intent but no Commit, which the sink may or may not hold; nil for none
-	TakeOver bool    // --take-over: whatever marker is there, it is ours now
+	Query    string   // uuid
+	Name     string   // for messages and default names
+	Epoch    uint64   // larger in each life of a data dir; a copy of the dir counts on by itself
+	Life     string   // random, of this life alone; "" in tests that have no use for it
+	Lives    []string // of this data dir, this one too, as far as its log remembers: LivesMax at most
+	Last     *Marker  // the last batch the log says this sink holds; nil for none
+	Pending  *Marker  // the batch that has an Intent but no Commit, which the sink may or may not hold; nil for none
+	TakeOver bool     // --take-over: whatever marker is there, it is ours now
 }
+
+// LivesMax is how many lives of a data dir its log remembers.
+const LivesMax = 64
 
 // Accept decides whether a sink whose stored marker is found (nil: no marker) may be written by this owner. It
 // returns SINK_MISMATCH when the sink holds another query's batches, or another batch than this log delivered
-// last: a deleted or restored data dir, a second query of one name, a sink that was emptied.
+// last: a deleted or restored data dir, a second query of one name, a sink that was emptied, a copy of the data dir
+// that has run.
 func (o Owner) Accept(sink string, found *Marker) error {
 	switch {
 	case o.TakeOver:
@@ -43,6 +52,10 @@ func (o Owner) Accept(sink string, found *Marker) error {
 	case found.Epoch > o.Epoch:
 		return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
 			sink, o.Name, found.Epoch, o.Epoch)
+	case o.stranger(found):
+		return o.mismatch(sink, fmt.Sprintf("its marker (batch %d, epoch %d) is of a life that this data dir has not had: "+
+			"a copy of it runs, or has run", found.Batch, found.Epoch)).
+			WithNote("two copies of one data dir are two queries that take each other's place")
 	case found.matches(o.Last), found.matches(o.Pending):
 		return nil
 	case found.Batch == -1 && o.Last == nil:
@@ -51,10 +64,42 @@ func (o Owner) Accept(sink string, found *Marker) error {
 	return o.mismatch(sink, fmt.Sprintf("the sink's marker says batch %d, which is not the last batch the log delivered", found.Batch))
 }
 
+// stranger reports that the query's marker was written by a life that is none of this data dir: by one of a copy. An
+// epoch that another life has too is proof; else it takes a log that remembers every life of its dir.
+func (o Owner) stranger(found *Marker) bool {
+	if found.Life == "" || o.Life == "" || slices.Contains(o.Lives, found.Life) || found.Life == o.Life {
+		return false
+	}
+	return found.Epoch == o.Epoch || len(o.Lives) > 0 && len(o.Lives) < LivesMax
+}
+
+// Fenced returns SINK_FENCED unless found, which a sink met after its Open, is a marker of this very life. Whatever else
+// is there was written after ours, so the sink is somebody else's: nothing may be sent again.
+func (o Owner) Fenced(sink string, found Marker) error {
+	if o.wrote(&found) {
+		return nil
+	}
+	e := diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by another owner (query %s, epoch %d; ours is %d)",
+		sink, o.Name, found.Query, found.Epoch, o.Epoch)
+	if found.Query == o.Query && found.Epoch > o.Epoch {
+		e = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
+			sink, o.Name, found.Epoch, o.Epoch)
+	}
+	if found.Query == o.Query && found.Epoch == o.Epoch {
+		e = e.WithNote("both have one epoch: a copy of the data dir runs")
+	}
+	return e.WithHint("only one process may run the query")
+}
+
+// wrote reports that this very life wrote m.
+func (o Owner) wrote(m *Marker) bool {
+	return m.Query == o.Query && m.Epoch == o.Epoch && m.Life == o.Life
+}
+
 // Alone refuses a place whose marker was written in this very life: another sink of the same query writes there.
 // It is for sinks that open once in a life. With TakeOver it refuses nothing, as Accept.
 func (o Owner) Alone(sink string, found *Marker) error {
-	if o.TakeOver || found == nil || found.Query != o.Query || found.Epoch != o.Epoch {
+	if o.TakeOver || found == nil || !o.wrote(found) {
 		return nil
 	}
 	return diag.New(diag.SinkMismatch, "sink %q: another sink of query %q writes to the same place", sink, o.Name).
@@ -64,7 +109,7 @@ func (o Owner) Alone(sink string, found *Marker) error {
 // Adopt returns the marker that a sink rewrites on Open, after Accept has agreed to found: the same batch under
 // our epoch, or after a take-over of another's marker the last batch that our log knows.
 func (o Owner) Adopt(found *Marker) Marker {
-	m := Marker{Query: o.Query, Epoch: o.Epoch, Batch: -1}
+	m := Marker{Query: o.Query, Epoch: o.Epoch, Life: o.Life, Batch: -1}
 	switch {
 	case found.matches(o.Last), found.matches(o.Pending):
 		m.Batch, m.IntentCRC = found.Batch, found.IntentCRC
@@ -99,7 +144,8 @@ type Sink interface {
 	Open(ctx context.Context, o Owner) error
 
 	// Write makes d durable together with its marker, in one atomic step as the readers of the sink see it, or
-	// does nothing if the stored marker matches d.Marker in all but epoch. The engine never calls it with an
+	// does nothing if the stored marker matches d.Marker in all but epoch and life. A marker of another life (see
+	// Owner.Fenced) ends it with SINK_FENCED. The engine never calls it with an
 	// empty result, except in complete mode. The sink borrows the records.
 	Write(ctx context.Context, d Delivery) error
 
@@ -107,7 +153,7 @@ type Sink interface {
 	Close() error
 }
 
-// Already reports whether stored says that d has been written: all but the epoch match.
+// Already reports whether stored says that d has been written: all but epoch and life match.
 func (d Delivery) Already(stored *Marker) bool {
 	return stored != nil && stored.matches(&d.Marker)
 }

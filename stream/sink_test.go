@@ -41,6 +41,44 @@ func TestAcceptKnowsWhatTheLogDelivered(t *testing.T) {
 	}
 }
 
+// TestLives tells an owner from one of a copied data dir, whatever their epochs.
+func TestLives(t *testing.T) {
+	t.Parallel()
+	o := stream.Owner{Query: "me", Name: "q", Epoch: 3, Life: "c", Lives: []string{"a", "b", "c"}}
+	o.Last = &stream.Marker{Query: "me", Epoch: 2, Batch: 7, IntentCRC: 1, Life: "b"}
+	found := func(epoch uint64, life string) *stream.Marker {
+		return &stream.Marker{Query: "me", Epoch: epoch, Batch: 7, IntentCRC: 1, Life: life}
+	}
+	many := o
+	for range stream.LivesMax {
+		many.Lives = append([]string{"z"}, many.Lives...)
+	}
+	for name, c := range map[string]struct {
+		owner stream.Owner
+		found *stream.Marker
+		code  diag.Code
+	}{
+		"ours":                               {o, found(2, "b"), ""},
+		"of before there were lives":         {o, found(2, ""), ""},
+		"a copy in our epoch":                {o, found(3, "x"), diag.SinkMismatch},
+		"a copy in an epoch of before":       {o, found(2, "x"), diag.SinkMismatch},
+		"a copy that was started more often": {o, found(4, "x"), diag.SinkFenced},
+		"perhaps a life that is forgotten":   {many, found(2, "x"), ""},
+		"our epoch, lives forgotten":         {many, found(3, "x"), diag.SinkMismatch},
+	} {
+		require.Equal(t, c.code, diag.CodeOf(c.owner.Accept("out", c.found)), name)
+		c.owner.TakeOver = true
+		require.NoError(t, c.owner.Accept("out", c.found), name)
+		require.Equal(t, "c", c.owner.Adopt(c.found).Life)
+	}
+	require.NoError(t, o.Alone("out", found(3, "x")), "a copy is no other sink of the query")
+	require.ErrorContains(t, o.Alone("out", found(3, "c")), "another sink of query")
+	require.NoError(t, o.Fenced("out", *found(3, "c")))
+	for _, m := range []*stream.Marker{found(3, "x"), found(4, "x"), found(2, "b"), found(3, ""), {Query: "other", Epoch: 3, Life: "c"}} {
+		require.Equal(t, diag.SinkFenced, diag.CodeOf(o.Fenced("out", *m)))
+	}
+}
+
 func TestAlreadyAsksForAllButTheEpoch(t *testing.T) {
 	t.Parallel()
 	d := stream.Delivery{Marker: stream.Marker{Query: "me", Epoch: 2, Batch: 5, IntentCRC: 7}}

@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "consumers": consumers, "answer": answer,
+			"copydir": copydir,
 		},
 	})
 }
@@ -77,6 +78,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code is %d, not %d", got, want)
 	}
+}
+
+// copydir FROM TO copies a folder.
+func copydir(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: copydir FROM TO")
+	}
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
 }
 
 // until PATTERN COMMAND… runs a command again and again until its output matches.

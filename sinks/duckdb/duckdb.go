@@ -1,7 +1,7 @@
 // Package duckdb is the sink "duckdb": a table in a DuckDB file that holds every batch exactly once.
 //
 // The protocol: rows and marker in one transaction. The file has a table _tidemill_markers with one row per
-// table that a sink writes to: whose it is (query uuid and epoch) and the last batch it holds. A batch is
+// table that a sink writes to: whose it is (query uuid, epoch and life) and the last batch it holds. A batch is
 //
 //  1. import the result into a temporary table,
 //  2. BEGIN; move the marker from the batch before to this one, by compare-and-set; change the rows; COMMIT.
@@ -13,7 +13,7 @@
 // What a crash leaves: before COMMIT returns, DuckDB's WAL has the transaction or has it not, so rows and
 // marker agree; after it the marker says that the batch is here, and Write does nothing. Two owners: another
 // process can not open the file at all while this one has it; in one process the compare-and-set fails for
-// the older epoch, which is fenced.
+// the older epoch, or for another life of the same one, which is fenced.
 //
 // A DuckDB file that meets a full disk while it writes a checkpoint, and is then closed politely, loses rows
 // that were committed long before. So the file is opened without a checkpoint at shutdown and with automatic
@@ -142,16 +142,28 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	if err := s.conn.Import(ctx, incoming, "", nil, s.cfg.Schema); err != nil {
 		return file.judge(err, fmt.Sprintf("sink %q: describe the result", s.cfg.Name))
 	}
-	err = s.transact(ctx, func() error { return s.adopt(ctx, o) })
+	if err = s.makeMarkers(ctx); err == nil {
+		err = s.transact(ctx, func() error { return s.adopt(ctx, o) })
+	}
 	return file.judge(err, fmt.Sprintf("sink %q: open table %q", s.cfg.Name, s.table))
+}
+
+// makeMarkers makes the table of markers, or gives one of before there were lives its column. Alone it changes nothing.
+func (s *sink) makeMarkers(ctx context.Context) error {
+	for _, sql := range []string{
+		"CREATE TABLE IF NOT EXISTS " + markers +
+			" (tbl VARCHAR, query VARCHAR, epoch BIGINT, batch BIGINT, intent_crc BIGINT, life VARCHAR)",
+		"ALTER TABLE " + markers + " ADD COLUMN IF NOT EXISTS life VARCHAR",
+	} {
+		if _, err := s.conn.Exec(ctx, sql); err != nil {
+			return err //nolint:wrapcheck // Open judges it
+		}
+	}
+	return nil
 }
 
 // adopt makes the table, checks the stored marker and writes it again under the new epoch.
 func (s *sink) adopt(ctx context.Context, o stream.Owner) error {
-	if _, err := s.conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+markers+
-		" (tbl VARCHAR, query VARCHAR, epoch BIGINT, batch BIGINT, intent_crc BIGINT)"); err != nil {
-		return err //nolint:wrapcheck // Open judges it
-	}
 	found, err := s.stored(ctx)
 	if err != nil {
 		return err
@@ -170,14 +182,14 @@ func (s *sink) adopt(ctx context.Context, o stream.Owner) error {
 		return err //nolint:wrapcheck // Open judges it
 	}
 	m := s.marker
-	_, err = s.conn.Exec(ctx, "INSERT INTO "+markers+" VALUES (?, ?, ?, ?, ?)",
-		s.table, m.Query, int64(m.Epoch), m.Batch, int64(m.IntentCRC)) //nolint:gosec // epochs count lives
+	_, err = s.conn.Exec(ctx, "INSERT INTO "+markers+" (tbl, query, epoch, batch, intent_crc, life) VALUES (?, ?, ?, ?, ?, ?)",
+		s.table, m.Query, int64(m.Epoch), m.Batch, int64(m.IntentCRC), m.Life) //nolint:gosec // epochs count lives
 	return err //nolint:wrapcheck // Open judges it
 }
 
 // stored reads the table's marker; nil for none.
 func (s *sink) stored(ctx context.Context) (*stream.Marker, error) {
-	rows, err := s.conn.Rows(ctx, "SELECT query, epoch, batch, intent_crc FROM "+markers+" WHERE lower(tbl) = lower(?)", s.table)
+	rows, err := s.conn.Rows(ctx, "SELECT query, epoch, batch, intent_crc, coalesce(life, '') FROM "+markers+" WHERE lower(tbl) = lower(?)", s.table)
 	if err != nil || len(rows) == 0 {
 		return nil, err //nolint:wrapcheck // the callers judge it
 	}
@@ -185,12 +197,13 @@ func (s *sink) stored(ctx context.Context) (*stream.Marker, error) {
 	epoch, ok2 := rows[0][1].(int64)
 	batch, ok3 := rows[0][2].(int64)
 	sum, ok4 := rows[0][3].(int64)
-	if !ok1 || !ok2 || !ok3 || !ok4 || len(rows) > 1 {
+	life, ok5 := rows[0][4].(string)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || len(rows) > 1 {
 		return nil, diag.New(diag.SinkMismatch, "sink %q: table %s of %q has been changed by someone else",
 			s.cfg.Name, markers, s.path).
 			WithHint("delete the rows of table %q from it and start once with --take-over", s.table)
 	}
-	m := stream.Marker{Query: query, Batch: batch}
+	m := stream.Marker{Query: query, Batch: batch, Life: life}
 	m.Epoch, m.IntentCRC = uint64(epoch), uint32(sum) //nolint:gosec // written from these types
 	return &m, nil
 }

@@ -159,6 +159,37 @@ func TestBadOptions(t *testing.T) {
 	require.NoError(t, sink.Close())
 }
 
+// TestMarkersOfBefore opens a file whose table of markers has no lives yet.
+func TestMarkersOfBefore(t *testing.T) {
+	t.Parallel()
+	pool, path := testPool(), filepath.Join(t.TempDir(), "o.duckdb")
+	d, err := pool.acquire(t.Context(), path)
+	require.NoError(t, err)
+	conn, err := d.db.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "CREATE TABLE "+markers+` (tbl VARCHAR, query VARCHAR, epoch BIGINT, batch BIGINT, intent_crc BIGINT);
+		CREATE TABLE t (id BIGINT, name VARCHAR, n BIGINT); INSERT INTO t VALUES (1, 'a', 1);
+		INSERT INTO `+markers+" VALUES ('t', '"+sinktest.QueryA+"', 1, 0, 1000)")
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	require.NoError(t, pool.release(context.WithoutCancel(t.Context()), d))
+	for epoch := range uint64(3) {
+		o := sinktest.Owner(sinktest.QueryA, epoch+2, int64(epoch)) //nolint:gosec // small
+		o.Life = string(rune('a' + epoch))                          //nolint:gosec // small
+		o.Lives = []string{"a", "b", "c"}[:epoch+1]
+		sink, err := connect(pool, path, "t", sinktest.Config(stream.Append))
+		require.NoError(t, err)
+		require.NoError(t, sink.Open(t.Context(), o))
+		m := sinktest.Marker(sinktest.QueryA, epoch+2, int64(epoch)+1) //nolint:gosec // small
+		m.Life = o.Life
+		for range 2 {
+			require.NoError(t, sinktest.Deliver(t.Context(), sink, m, stream.Append, sinktest.Row{ID: 2}))
+		}
+		require.NoError(t, sink.Close())
+	}
+	require.Equal(t, [][]any{{int64(4)}}, query(t, pool, path, "SELECT count(*) FROM t"))
+}
+
 // TestCheckpoint sees that the WAL is written into the file at Close, and before that once it is large.
 func TestCheckpoint(t *testing.T) {
 	t.Parallel()

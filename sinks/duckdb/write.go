@@ -54,9 +54,9 @@ var errDone = errors.New("the batch is there")
 func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 	from, to := s.marker, d.Marker
 	moved, err := s.conn.Exec(ctx, "UPDATE "+markers+` SET epoch = ?, batch = ?, intent_crc = ?
-		WHERE lower(tbl) = lower(?) AND query = ? AND epoch = ? AND batch = ? AND intent_crc = ?`,
+		WHERE lower(tbl) = lower(?) AND query = ? AND epoch = ? AND batch = ? AND intent_crc = ? AND coalesce(life, '') = ?`,
 		int64(s.owner.Epoch), to.Batch, int64(to.IntentCRC), //nolint:gosec // epochs count lives
-		s.table, from.Query, int64(s.owner.Epoch), from.Batch, int64(from.IntentCRC)) //nolint:gosec // epochs count lives
+		s.table, from.Query, int64(s.owner.Epoch), from.Batch, int64(from.IntentCRC), s.owner.Life) //nolint:gosec // epochs count lives
 	if err != nil || moved == 1 {
 		return err //nolint:wrapcheck // Write judges it
 	}
@@ -64,16 +64,18 @@ func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 	if err != nil {
 		return err
 	}
-	if d.Already(stored) && stored.Epoch == s.owner.Epoch {
-		return errDone
-	}
 	if stored == nil {
 		return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q is gone",
 			s.cfg.Name, s.owner.Name, s.table)
 	}
-	return diag.New(diag.SinkFenced,
-		"sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
-		s.cfg.Name, s.owner.Name, stored.Query, stored.Epoch, s.owner.Epoch)
+	if err := s.owner.Fenced(s.cfg.Name, *stored); err != nil {
+		return err //nolint:wrapcheck // coded
+	}
+	if d.Already(stored) {
+		return errDone
+	}
+	return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q says batch %d, which this sink did not write",
+		s.cfg.Name, s.owner.Name, s.table, stored.Batch)
 }
 
 // needSlots gives the table its slot column before the first slot. It changes no row, so it may stand alone.

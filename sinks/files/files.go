@@ -31,7 +31,7 @@
 //	in 2          the entry is there, whole (it was synced before its rename), or it is not
 //	after 2       committed, but a glob may see too few files, never too many, until Open has repeated step 3
 //	after 3       the marker says that the batch is here; Write does nothing
-//	two owners    the slower one's rename finds the number taken: SINK_FENCED, and nothing of it is visible
+//	two owners    of whichever epochs: the slower one's rename finds the number taken: SINK_FENCED, and nothing of it is visible
 //	trimmed log   an owner that slept while its next number was used and trimmed away finds, after its rename,
 //	              that the entry before is gone (entries go in ascending order), takes its entry back and is fenced
 //
@@ -180,7 +180,9 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 	case d.Result.Op:
 		return diag.New(diag.SinkMode, "sink %q: files can not hold updates and deletes", s.cfg.Name)
 	}
-	e := s.entry(d.Marker)
+	m := d.Marker
+	m.Epoch, m.Life = s.owner.Epoch, s.owner.Life
+	e := s.entry(m)
 	e.Mode = d.Mode.String()
 	var err error
 	if e.Add, err = s.stage(ctx, d); err != nil {
@@ -290,9 +292,9 @@ func (s *sink) fenced() error {
 	s.broken = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by another owner",
 		s.cfg.Name, s.owner.Name)
 	if c, err := loadChain(s.cfg.FS, s.opt.root); err == nil && c.marker != nil {
-		s.broken = diag.New(diag.SinkFenced,
-			"sink %q of query %q has been taken over by a newer owner (query %s, epoch %d; ours is %d)",
-			s.cfg.Name, s.owner.Name, c.marker.Query, c.marker.Epoch, s.owner.Epoch)
+		if err := s.owner.Fenced(s.cfg.Name, *c.marker); err != nil {
+			s.broken = err
+		}
 	}
 	return s.broken
 }

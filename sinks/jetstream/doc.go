@@ -11,8 +11,11 @@
 // since we looked.
 //
 //	Open   read the marker at the leader (STREAM.MSG.GET last_by_subj), Owner.Accept, and write it again under the
-//	       new epoch with that compare-and-set. From then on an older owner's next batch fails: SINK_FENCED.
+//	       new epoch and life with that compare-and-set. From then on another owner's next batch fails: SINK_FENCED.
 //	Write  encode, send, commit. The stored marker that matches already means: nothing to do.
+//
+// A Write that fails its compare-and-set reads the marker back. One of this very life is our own earlier attempt; any
+// other, of whatever epoch (two copies of a data dir count epochs each by itself), is another owner's: SINK_FENCED.
 //
 // What a crash or a broken connection leaves, by where it happens:
 //
@@ -34,7 +37,8 @@
 // Without atomic batches (an older server, a stream without allow_atomic) every batch is staged, and each
 // message carries its place in the batch (header Tidemill-Pos), a message id, and
 // Nats-Expected-Last-Sequence, so that it is stored only directly behind its predecessor; the marker comes
-// last. After a crash the tail of the stream says which message was the last. That is exact too, but slower,
+// last. Before the first message of a batch the marker is looked at if anything lies behind it, so that an owner which was
+// fenced sends none. After a crash the tail of the stream says which message was the last. That is exact too, but slower,
 // needs a stream that nobody else writes to, and lets readers see half a batch; the sink says so in the log.
 //
 // In update mode each key has a subject of its own. A row is a JSON object; a deleted key is a message

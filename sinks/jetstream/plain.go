@@ -61,6 +61,11 @@ func (s *sink) tail(ctx context.Context, m marker, n int) (done int, last uint64
 		return 0, 0, err //nolint:wrapcheck // coded
 	}
 	last = info.State.LastSeq
+	if last != s.seq { // perhaps a new owner's marker; one that comes from here on breaks the first window
+		if err := s.lookAgain(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
 	if s.checked {
 		return 0, last, nil
 	}

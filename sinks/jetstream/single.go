@@ -173,7 +173,7 @@ func (s *sink) readState(ctx context.Context) (*marker, uint64, error) {
 			return nil, 0, err
 		}
 		if late.newest != nil && late.newest.Batch > found.Batch {
-			late.newest.Epoch = found.Epoch // whoever wrote it, the stream is the new owner's
+			late.newest.Epoch, late.newest.Life = found.Epoch, found.Life // whoever wrote it, the stream is the new owner's
 			found = late.newest
 		}
 	}

@@ -224,3 +224,40 @@ func TestStreamsThatForgetTakeNoSingles(t *testing.T) {
 	f.write(f.open(), 1, 7)
 	require.Equal(t, []int64{1}, rows(t, srv))
 }
+
+// Two processes run copies of one data directory: both are in epoch 2, and each has batches of its own under the same
+// numbers. Whichever way they meet, the one that lost the place sends nothing.
+func TestCopiesOfOneEpoch(t *testing.T) {
+	for name, options := range map[string]stream.Options{
+		"singles": {"rows_per_message": int64(100)}, "batches": {"rows_per_message": int64(1)},
+		"plain": {"stream": "PLAIN", "subject": "plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := testkit.StartNATS(t)
+			srv.CreateStream(jetstream.StreamConfig{Name: "PLAIN", Subjects: []string{"plain", "plain.>"}})
+			f := newFixture(t, srv.URL(), options)
+			f.write(f.open(), 0, 0) // no life: of before there were any
+			f.next(0, -1)
+			f.owner.Life, f.owner.Lives = "one", []string{"one"}
+			one := f.open()
+			f.write(one, 1, 1, 2)
+			copied := *f
+			copied.owner.Life, copied.owner.Lives, copied.stage = "two", []string{"two"}, &stager{data: map[int64][]byte{}}
+			requireCode(t, diag.SinkMismatch, copied.make().Open(t.Context(), copied.owner))
+			f.write(one, 2, 3)
+
+			copied.owner.TakeOver = true
+			two := copied.open()
+			other := copied.batch(1, 11, 12)
+			other.Marker.IntentCRC++
+			requireCode(t, diag.SinkFenced, one.Write(t.Context(), f.batch(3, 4, 5)))
+			require.NoError(t, two.Write(t.Context(), other))
+			requireCode(t, diag.SinkFenced, one.Write(t.Context(), f.batch(3, 4, 5)))
+			name := "OUT"
+			if s, ok := options["stream"].(string); ok {
+				name = s
+			}
+			require.Equal(t, []int64{0, 1, 2, 3, 11, 12}, rowsOf(t, srv, name, 0))
+		})
+	}
+}

@@ -217,7 +217,7 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 		return err
 	}
 	m := marker{Marker: d.Marker, Messages: len(messages), CRC: checksum(messages)}
-	m.Epoch = s.owner.Epoch
+	m.Epoch, m.Life = s.owner.Epoch, s.owner.Life
 	if !s.atomic {
 		return s.fault(s.writePlain(ctx, m, messages))
 	}
@@ -338,15 +338,13 @@ func (s *sink) lookAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case found == nil:
+	if found == nil {
 		return diag.New(diag.SinkMismatch, "sink %q: the marker on subject %q of stream %q is gone", s.cfg.Name,
 			s.subject, s.stream).
 			WithHint("the stream was made anew, purged, or its limits dropped the marker; start once with --take-over to go on")
-	case found.Query != s.owner.Query || found.Epoch > s.owner.Epoch:
-		return diag.New(diag.SinkFenced,
-			"sink %q of query %q has been taken over by a newer owner (epoch %d, ours is %d)",
-			s.cfg.Name, s.owner.Name, found.Epoch, s.owner.Epoch).WithHint("only one process may run the query")
+	}
+	if err := s.owner.Fenced(s.cfg.Name, found.Marker); err != nil {
+		return err //nolint:wrapcheck // coded
 	}
 	s.stored, s.seq, s.unknown = found, seq, false
 	return nil

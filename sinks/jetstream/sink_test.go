@@ -154,8 +154,13 @@ func rows(t testing.TB, s *testkit.Server) []int64 {
 // rowsAfter leaves out what lies up to a sequence.
 func rowsAfter(t testing.TB, s *testkit.Server, after uint64) []int64 {
 	t.Helper()
+	return rowsOf(t, s, "OUT", after)
+}
+
+func rowsOf(t testing.TB, s *testkit.Server, stream string, after uint64) []int64 {
+	t.Helper()
 	var ids []int64
-	for _, m := range s.Messages("OUT") {
+	for _, m := range s.Messages(stream) {
 		if m.Header.Get("Tidemill-Marker") != "" || m.Sequence <= after {
 			continue
 		}

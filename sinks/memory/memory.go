@@ -14,7 +14,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
-	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -233,8 +232,8 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	st := s.hub.store(s.name)
-	if st.marker == nil || st.marker.Query != s.owner.Query || st.marker.Epoch != s.owner.Epoch {
-		return diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by a newer owner", s.name, s.owner.Name)
+	if err := s.owner.Fenced(s.name, *st.marker); err != nil {
+		return err //nolint:wrapcheck // coded for the user
 	}
 	if d.Already(st.marker) {
 		return nil
@@ -244,7 +243,7 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 		return err
 	}
 	m := d.Marker
-	m.Epoch = s.owner.Epoch
+	m.Epoch, m.Life = s.owner.Epoch, s.owner.Life
 	st.marker, st.batches = &m, append(st.batches, got)
 	return err
 }

@@ -2,6 +2,7 @@ package sinktest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,6 +166,60 @@ func (s suite) zombie(t *testing.T) {
 	require.NoError(t, err)
 	defer late.Close() //nolint:errcheck // it never opened
 	requireCode(t, diag.SinkFenced, late.Open(t.Context(), Owner(QueryA, 1, 0)))
+}
+
+// copied is two lives of one epoch: the data directory was copied, and both copies run. Whoever opened last has the
+// place, the other one is fenced at its next Write, and no row is there twice.
+func (s suite) copied(t *testing.T) {
+	p := s.place(t)
+	row := Row{ID: 1, Name: "a", N: 10}
+	before := lived(Owner(QueryA, 1, -1), "before")
+	sink := s.open(t, p, stream.Append, before)
+	require.NoError(t, Deliver(t.Context(), sink, markerOf(before, 0), stream.Append, row))
+	require.NoError(t, sink.Close())
+
+	one := lived(Owner(QueryA, 2, 0), "one", "before")
+	first := s.open(t, p, stream.Append, one)
+	for _, epoch := range []uint64{2, 3} { // the same command given again is another epoch
+		copied, err := p.Connect(Config(stream.Append))
+		require.NoError(t, err)
+		requireCode(t, diag.SinkMismatch, copied.Open(t.Context(), lived(Owner(QueryA, epoch, 0), "two", "before")))
+		require.NoError(t, copied.Close())
+	}
+	row2 := Row{ID: 2, Name: "b", N: 20}
+	require.NoError(t, Deliver(t.Context(), first, markerOf(one, 1), stream.Append, row2), "the refusal changed nothing")
+	See(t, p, row, row2)
+
+	// Both copies stand where the sink does, and the other one is told to take over: in the same epoch, and in an older.
+	for batch, epoch := range []uint64{2, 1} {
+		o := lived(Owner(QueryA, epoch, 0), fmt.Sprintf("three%d", epoch), "before")
+		o.TakeOver = true
+		second := s.open(t, p, stream.Append, o)
+		m := markerOf(o, int64(batch+2))
+		m.IntentCRC += 7 // another range under the same number
+		require.NoError(t, Deliver(t.Context(), second, m, stream.Append, Row{ID: int64(batch + 3), Name: "c", N: 30}))
+		want := []Row{row, row2, {ID: 3, Name: "c", N: 30}, {ID: 4, Name: "c", N: 30}}[:batch+3]
+		for range 2 { // it stays fenced, and its own rows and those of the other are not there twice
+			err := Deliver(t.Context(), first, markerOf(one, int64(batch+2)), stream.Append, Row{ID: 9, Name: "copy", N: 9})
+			requireCode(t, diag.SinkFenced, err)
+			See(t, p, want...)
+		}
+		require.NoError(t, Deliver(t.Context(), second, m, stream.Append, Row{ID: 8, Name: "again", N: 8}))
+		See(t, p, want...)
+		first, one = second, o
+	}
+}
+
+// lived gives an owner a life among those that its log remembers.
+func lived(o stream.Owner, life string, before ...string) stream.Owner {
+	o.Life, o.Lives = life, append(before, life)
+	return o
+}
+
+func markerOf(o stream.Owner, batch int64) stream.Marker {
+	m := Marker(o.Query, o.Epoch, batch)
+	m.Life = o.Life
+	return m
 }
 
 // cancelled is a Write whose context has ended: it says so or has done all of it, and another Write makes it

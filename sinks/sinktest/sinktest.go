@@ -157,6 +157,7 @@ func Run(t *testing.T, features Features, place func(t *testing.T) Place) {
 	t.Run("lost marker", s.lostMarker)
 	t.Run("take over", s.takesOver)
 	t.Run("zombie", s.zombie)
+	t.Run("copied", s.copied)
 	t.Run("cancelled", s.cancelled)
 }
 

@@ -1,0 +1,65 @@
+package jetstream_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/testkit"
+	sink "github.com/tidemill/tidemill/sinks/jetstream"
+	"github.com/tidemill/tidemill/sinks/sinktest"
+	"github.com/tidemill/tidemill/stream"
+)
+
+func TestContract(t *testing.T) {
+	for name, tt := range map[string]struct {
+		atomic bool
+		packed int64
+	}{
+		"singles": {true, 100}, "atomic batches": {true, 1}, "plain": {false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sinktest.Run(t, sinktest.Features{Modes: []stream.Mode{stream.Append}}, func(t *testing.T) sinktest.Place { //nolint:thelper // a factory
+				srv := testkit.StartNATS(t)
+				srv.CreateStream(jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out", "out.>"},
+					AllowAtomicPublish: tt.atomic})
+				return sinktest.Place{
+					Connect: func(cfg stream.SinkConfig) (stream.Sink, error) {
+						cfg.Options = stream.Options{"url": srv.URL(), "stream": "OUT", "connect_timeout": 2 * time.Second,
+							"rows_per_message": tt.packed}
+						cfg.Stage = &stager{data: map[int64][]byte{}}
+						return sink.Connector().Open(t.Context(), cfg) //nolint:wrapcheck // a test
+					},
+					Rows: func() [][]any { return contractRows(t, srv) },
+				}
+			})
+		})
+	}
+}
+
+func contractRows(t *testing.T, srv *testkit.Server) (rows [][]any) {
+	t.Helper()
+	for _, m := range srv.Messages("OUT") {
+		if m.Header.Get("Tidemill-Marker") != "" {
+			continue
+		}
+		for line := range strings.Lines(string(m.Data)) {
+			var row struct {
+				ID   int64
+				Name *string
+				N    int64
+			}
+			require.NoError(t, json.Unmarshal([]byte(line), &row), line)
+			name := any(nil)
+			if row.Name != nil {
+				name = *row.Name
+			}
+			rows = append(rows, []any{row.ID, name, row.N})
+		}
+	}
+	return rows
+}
