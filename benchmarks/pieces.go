@@ -83,7 +83,9 @@ type pieceSource struct {
 	name   string
 }
 
-func (s *pieceSource) Start(context.Context) (stream.Offset, error) { return "0", nil }
+func (s *pieceSource) Start(context.Context) (from stream.Offset, identity string, err error) {
+	return "0", piecesName, nil
+}
 
 func (s *pieceSource) Available(
 	_ context.Context, from stream.Offset, _ string, _ stream.Limit,

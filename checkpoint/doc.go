@@ -5,7 +5,7 @@
 //
 //	<data-dir>/<query>/
 //	  LOCK        flock of the owner: one process per directory
-//	  meta.json   which query this is: uuid, SQL, plan, layout, start offsets; sealed with a CRC32C
+//	  meta.json   which query this is: uuid, SQL, plan, layout, start offsets and identities; sealed
 //	  log/        wal segments with the entries below
 //	  state/      state versions; see package state
 //	  tables/     immutable copies of reference tables

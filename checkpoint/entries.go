@@ -160,6 +160,8 @@ type Meta struct {
 	// keys and state columns, source identities, fixed options. A difference is shown line by line.
 	Layout []string                 `json:"layout"`
 	Start  map[string]stream.Offset `json:"start"` // where each source began, resolved once
+	// Identities name the life of what each source read when its start was resolved, until an Intent says it.
+	Identities map[string]string `json:"identities,omitempty"`
 	// Stateful says that the plan keeps tables from batch to batch, so that batches after the newest state
 	// version must be run again at the next start. It stays as it was when the state was begun.
 	Stateful bool `json:"stateful,omitempty"`

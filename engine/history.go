@@ -166,10 +166,11 @@ func (q *Query) readAll(ctx context.Context, in *input, bo BatchOptions) (*rows,
 	var start stream.Offset
 	var avail stream.Available
 	err := q.retryStart(ctx, func() (err error) {
-		if start, err = in.src.Start(ctx); err != nil {
+		var identity string
+		if start, identity, err = in.src.Start(ctx); err != nil {
 			return err
 		}
-		avail, err = in.src.Available(ctx, start, "", stream.Limit{})
+		avail, err = in.src.Available(ctx, start, identity, stream.Limit{})
 		return err
 	})
 	if err != nil {

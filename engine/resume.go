@@ -99,21 +99,25 @@ func (q *Query) startOffsets(ctx context.Context, meta checkpoint.Meta) error {
 	if meta.Start == nil {
 		meta.Start = map[string]stream.Offset{}
 	}
+	if meta.Identities == nil { // of before they were stored: the first Intent says them
+		meta.Identities = map[string]string{}
+	}
 	changed := false
 	for _, in := range q.inputs {
 		name := in.def.Name
 		if _, known := meta.Start[name]; !known {
 			var start stream.Offset
+			var identity string
 			err := q.retryStart(ctx, func() (err error) {
-				start, err = in.src.Start(ctx)
+				start, identity, err = in.src.Start(ctx)
 				return err
 			})
 			if err != nil {
 				return fmt.Errorf("start source %q: %w", name, err)
 			}
-			meta.Start[name], changed = start, true
+			meta.Start[name], meta.Identities[name], changed = start, identity, true
 		}
-		q.pos.offsets[name] = meta.Start[name]
+		q.pos.offsets[name], q.pos.identities[name] = meta.Start[name], meta.Identities[name]
 	}
 	if !changed {
 		return nil

@@ -82,11 +82,11 @@ func findSource(app *planner.App, name string) (*planner.Source, error) {
 }
 
 func (in *input) scan(ctx context.Context, opt Options, so ScanOptions, use func(Piece) (bool, error)) error {
-	from, err := in.src.Start(ctx)
+	from, identity, err := in.src.Start(ctx)
 	if err != nil {
 		return fmt.Errorf("start source %q: %w", in.def.Name, err)
 	}
-	end, err := in.src.Available(ctx, from, "", stream.Limit{})
+	end, err := in.src.Available(ctx, from, identity, stream.Limit{})
 	if err != nil {
 		return fmt.Errorf("ask source %q: %w", in.def.Name, err)
 	}
@@ -100,7 +100,7 @@ func (in *input) scan(ctx context.Context, opt Options, so ScanOptions, use func
 	if !so.Follow {
 		limit.Until = end.To
 	}
-	identity := end.Identity
+	identity = end.Identity
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err

@@ -42,8 +42,9 @@ type Range struct {
 // retries it with backoff. Everything else stops the query.
 type Source interface {
 	// Start resolves the position before the first row a new query reads ("earliest", "latest", a time, ...).
-	// It is called once in the life of a query; the engine logs the answer and never asks again.
-	Start(ctx context.Context) (Offset, error)
+	// It is called once in the life of a query; the engine stores the answer and never asks again. identity is of what
+	// is there now, as in Available; "" if nothing but the query's own directory can be replaced.
+	Start(ctx context.Context) (from Offset, identity string, err error)
 
 	// Available returns the newest offset that may end a batch which starts after from and keeps to limit.
 	// It asks the outside once and does not wait for data. It fails with DATA_LOSS if rows after from are gone

@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "consumers": consumers, "answer": answer,
-			"copydir": copydir,
+			"copydir": copydir, "remake": remake,
 		},
 	})
 }
@@ -86,6 +86,15 @@ func copydir(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: copydir FROM TO")
 	}
 	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+}
+
+// remake STREAM SUBJECT FILE deletes a stream, makes it again and publishes each line of a file.
+func remake(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: remake STREAM SUBJECT FILE")
+	}
+	server(ts, func(ctx context.Context, js jetstream.JetStream) { ts.Check(js.DeleteStream(ctx, args[0])) })
+	publish(ts, false, args)
 }
 
 // until PATTERN COMMAND… runs a command again and again until its output matches.

@@ -43,7 +43,7 @@ type seen struct {
 
 // live runs a query's life on fsys, a new file before each batch, and returns what it was told.
 func live(ctx context.Context, s *source, put func(i int)) (log []seen, err error) {
-	from, err := s.Start(ctx)
+	from, _, err := s.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func TestCrashThenInputsAreGone(t *testing.T) {
 // was called for.
 func taken(t *testing.T, s *source, mem *vfs.Mem) (named []stream.Range, acked int, err error) {
 	t.Helper()
-	from, err := s.Start(t.Context())
+	from, _, err := s.Start(t.Context())
 	for i := 0; err == nil && i < 6; i++ {
 		for n := range 2 {
 			f, err := mem.Create(fmt.Sprintf("/in/%d.ndjson", 99-2*i-n))

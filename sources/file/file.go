@@ -94,14 +94,15 @@ func (s *source) opened() (*seenLog, error) {
 	return s.log, nil
 }
 
-func (s *source) Start(ctx context.Context) (stream.Offset, error) {
+// Start implements stream.Source. The identity is the seen-file log's, which begins with the first look at the folder.
+func (s *source) Start(ctx context.Context) (from stream.Offset, identity string, err error) {
 	if err := context.Cause(ctx); err != nil {
-		return "", err
+		return "", "", err
 	}
 	if _, err := glob(s.cfg.FS, s.pattern); err != nil {
-		return "", s.noPath(err)
+		return "", "", s.noPath(err)
 	}
-	return "0", nil
+	return "0", "", nil
 }
 
 func (s *source) noPath(err error) error {

@@ -382,6 +382,6 @@ func TestRefusedOptions(t *testing.T) {
 	f.options["path"] = filepath.Join(f.in, "nowhere")
 	s := f.open(t)
 	defer s.Close()
-	_, err := s.Start(t.Context())
+	_, _, err := s.Start(t.Context())
 	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
 }

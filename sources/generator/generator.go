@@ -137,8 +137,8 @@ func (s *source) identity() string {
 	return fmt.Sprintf("generator seed %d", s.cfg.Options.Int("seed"))
 }
 
-func (s *source) Start(context.Context) (stream.Offset, error) {
-	return position{Base: s.cfg.Clock.Now().UnixMicro()}.offset(), nil
+func (s *source) Start(context.Context) (from stream.Offset, identity string, err error) {
+	return position{Base: s.cfg.Clock.Now().UnixMicro()}.offset(), s.identity(), nil
 }
 
 func (p position) offset() stream.Offset {

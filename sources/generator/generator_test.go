@@ -99,7 +99,7 @@ func TestRate(t *testing.T) {
 	c := clock.NewManual(time.Unix(1e9, 0))
 	s, err := open(config(options(100, 10, ""), c))
 	require.NoError(t, err)
-	from, err := s.Start(t.Context())
+	from, _, err := s.Start(t.Context())
 	require.NoError(t, err)
 	rows := func() int64 {
 		a, err := s.Available(t.Context(), from, "", stream.Limit{})
@@ -135,7 +135,7 @@ func TestNoLimit(t *testing.T) {
 		k := clock.NewManual(time.Unix(1_700_000_000, 0))
 		s, err := open(config(options(c.rows, c.rate, ""), k))
 		require.NoError(t, err)
-		from, err := s.Start(t.Context())
+		from, _, err := s.Start(t.Context())
 		require.NoError(t, err)
 		k.Advance(time.Hour)
 		a, err := s.Available(t.Context(), from, "", stream.Limit{})

@@ -121,7 +121,7 @@ func TestBusyProducerAndRestarts(t *testing.T) {
 				cfg.Options["subject"] = tt.filter
 			}
 			src := openQueue(t, cfg)
-			_, err := src.Start(t.Context())
+			_, _, err := src.Start(t.Context())
 			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()

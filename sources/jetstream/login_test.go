@@ -22,7 +22,7 @@ func TestLogins(t *testing.T) {
 			require.Equal(t, counted(1, 3), payloads(read(t, good, 0, 3, "").Messages))
 			for _, wrong := range login.Wrong {
 				began := time.Now()
-				_, err := open(t, s, testkit.Options(wrong)).Start(t.Context())
+				_, _, err := open(t, s, testkit.Options(wrong)).Start(t.Context())
 				requireCode(t, diag.SourceUnreachable, err)
 				require.False(t, diag.Temporary(err))
 				require.NotEmpty(t, diag.All(err)[0].Hint)

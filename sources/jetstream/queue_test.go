@@ -50,7 +50,7 @@ func TestQueueForgetsWhatAStateVersionHolds(t *testing.T) {
 			s.NewStream(name, retention, name+".>")
 			disk := vfs.NewMem()
 			src := openQueue(t, queueConfig(s, name, uuid1, disk))
-			at, err := src.Start(t.Context())
+			at, _, err := src.Start(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, off(0), at)
 			numbered(s, name+".a", 1, 10)
@@ -84,7 +84,7 @@ func TestQueueHasOneReader(t *testing.T) {
 	s := testkit.StartNATS(t)
 	s.NewStream("Q", "workqueue", "q.>")
 	start := func(cfg stream.SourceConfig) error {
-		_, err := openQueue(t, cfg).Start(t.Context())
+		_, _, err := openQueue(t, cfg).Start(t.Context())
 		return err //nolint:wrapcheck // a test
 	}
 	require.NoError(t, start(queueConfig(s, "Q", uuid1, vfs.NewMem())))
@@ -124,7 +124,7 @@ func TestFilteredQueue(t *testing.T) {
 	cfg := queueConfig(s, "Q", uuid1, disk)
 	cfg.Options["subject"] = []string{"q.a"}
 	src := openQueue(t, cfg)
-	_, err := src.Start(t.Context())
+	_, _, err := src.Start(t.Context())
 	require.NoError(t, err)
 	s.Publish(40, func(i int) (string, []byte) { return "q." + string(rune('a'+i%2)), []byte(strconv.Itoa(i)) })
 	require.Equal(t, []string{"0", "2", "4", "6", "8"}, payloads(read(t, src, 0, 10, "").Messages))
@@ -160,7 +160,7 @@ func (b *book) position() stream.Offset {
 func (b *book) live(t *testing.T, src stream.Source, end stream.Offset) error {
 	t.Helper()
 	if !b.begun {
-		at, err := src.Start(t.Context())
+		at, _, err := src.Start(t.Context())
 		if err != nil {
 			return err //nolint:wrapcheck // a test
 		}
@@ -210,7 +210,7 @@ func TestQueueCrashes(t *testing.T) {
 		fault.StopAfter(stop)
 		b := &book{}
 		src := openQueue(t, queueConfig(s, name, uuid1, fault))
-		at, err := src.Start(t.Context()) // the stream has a reader before it has messages
+		at, _, err := src.Start(t.Context()) // the stream has a reader before it has messages
 		require.NoError(t, err)
 		b.start, b.begun = at, true
 		numbered(s, name+".a", 1, n)
@@ -248,7 +248,7 @@ func TestOldMessagesOfAQueue(t *testing.T) {
 	require.NoError(t, st.DeleteMsg(t.Context(), 1))
 	require.NoError(t, st.DeleteMsg(t.Context(), 5))
 	src := openQueue(t, queueConfig(s, "Q", uuid1, vfs.NewMem()))
-	at, err := src.Start(t.Context())
+	at, _, err := src.Start(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, off(1), at)
 	require.Equal(t, []string{"2", "3", "4", "6", "7", "8", "9", "10"}, payloads(read(t, src, 1, 10, "").Messages))

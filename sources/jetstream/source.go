@@ -43,15 +43,20 @@ func (s *source) sequence(o stream.Offset) (uint64, error) {
 }
 
 // Start implements stream.Source.
-func (s *source) Start(ctx context.Context) (stream.Offset, error) {
+func (s *source) Start(ctx context.Context) (from stream.Offset, identity string, err error) {
 	if err := s.prepare(ctx, true); err != nil {
-		return "", err
+		return "", "", err
 	}
 	info, err := s.info(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	state := info.State
+	from, err = s.first(ctx, info.State)
+	return from, info.Identity(), err
+}
+
+// first returns the position before the first message that a new query reads.
+func (s *source) first(ctx context.Context, state natsconn.StreamState) (stream.Offset, error) {
 	switch {
 	case s.begin.word == "earliest":
 		return offset(state.FirstSeq - 1), nil

@@ -136,7 +136,8 @@ func TestStartPositions(t *testing.T) {
 	st, err := s.JetStream().Stream(t.Context(), "S")
 	require.NoError(t, err)
 	start := func(text string) (stream.Offset, error) {
-		return open(t, s, stream.Options{"start": text}).Start(t.Context())
+		at, _, err := open(t, s, stream.Options{"start": text}).Start(t.Context())
+		return at, err //nolint:wrapcheck // a test
 	}
 	for _, text := range []string{"earliest", "latest", "1", "2020-01-01T00:00:00Z"} {
 		at, err := start(text)
@@ -233,7 +234,7 @@ func TestStreamWithOnlyDeletedMessages(t *testing.T) {
 		require.NoError(t, st.DeleteMsg(t.Context(), seq+1))
 	}
 	src := open(t, s, nil)
-	at, err := src.Start(t.Context())
+	at, _, err := src.Start(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, off(3), at)
 	require.Equal(t, off(3), available(t, src, 3, stream.Limit{}).To)
@@ -397,7 +398,7 @@ func TestLargeMessagesAndHeaders(t *testing.T) {
 func TestUnreachableAndRefused(t *testing.T) {
 	s := basic(t, func(o *natsd.Options) { o.User, o.Password = "joe", "secret" })
 	start := func(options stream.Options) error {
-		_, err := open(t, s, options).Start(t.Context())
+		_, _, err := open(t, s, options).Start(t.Context())
 		return err
 	}
 	require.NoError(t, start(stream.Options{"user": "joe", "password": "secret"}))

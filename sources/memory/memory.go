@@ -148,7 +148,9 @@ func open(hub *Hub, cfg stream.SourceConfig) *source {
 
 const identity = "memory"
 
-func (s *source) Start(context.Context) (stream.Offset, error) { return "0", nil }
+func (s *source) Start(context.Context) (from stream.Offset, id string, err error) {
+	return "0", identity, nil
+}
 
 func (s *source) Available(_ context.Context, from stream.Offset, id string, limit stream.Limit) (stream.Available, error) {
 	if id != "" && id != identity {

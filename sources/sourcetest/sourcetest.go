@@ -65,7 +65,7 @@ func open(t *testing.T, h Harness) (stream.Source, stream.Offset) {
 	t.Helper()
 	s := h.Open(t)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	from, err := s.Start(t.Context())
+	from, _, err := s.Start(t.Context())
 	require.NoError(t, err)
 	require.NotEmpty(t, from)
 	return s, from
