@@ -38,8 +38,8 @@ func (e *env) dlqReplayCommand() *cobra.Command {
 		Use:   "replay QUERY --to SUBJECT|FILE",
 		Short: "send the original bytes of letters again, to a JetStream subject or to the end of a file",
 		Long: "Replay is at least once: what it has sent is noted after it is stored, so a replay that was cut short may send a\n" +
-			"letter twice. To JetStream each has a Nats-Msg-Id of its own, by which the stream drops the second within its\n" +
-			"duplicate window. Of a message with many rows only the letter's own row is sent.\n" +
+			"letter twice. To JetStream each has a Nats-Msg-Id for this subject and this attempt, by which the stream drops the\n" +
+			"second within its duplicate window; such letters are counted as already there. Of a message with many rows only the letter's own row is sent.\n" +
 			"What was sent to the same place before is left out, unless --again.",
 		Example: "  tidemill dlq replay orders --kind dead --to orders.retry\n  tidemill dlq replay orders --to ./letters.ndjson",
 		Args:    exactArgs("QUERY"),
@@ -63,6 +63,7 @@ func (e *env) dlqReplayCommand() *cobra.Command {
 type sender interface {
 	send(ctx context.Context, id string, payload []byte) error
 	flush(ctx context.Context) error
+	duplicates() int64 // of what was flushed, payloads that were there under their ids already and are there once
 	close() error
 }
 
@@ -87,7 +88,7 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 	}
 	ctx, done := e.cancelled(ctx)
 	defer done()
-	job := replayJob{uuid: s.Meta.UUID, dir: dir, target: f.to, now: e.clock.Now}
+	job := replayJob{uuid: s.Meta.UUID, dir: dir, target: f.to, notes: replayed, now: e.clock.Now}
 	todo, skipped, err := pickLetters(dir, f, replayed)
 	if err != nil {
 		return err
@@ -105,11 +106,17 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 			return aborted(ctx, err)
 		}
 	}
-	verb := "sent"
+	verb, sent := "sent", int64(len(todo))
 	if f.dryRun {
 		verb = "would send"
 	}
-	fmt.Fprintf(e.stdout, "%s %s to %s (at least once)\n", verb, plural(int64(len(todo)), "letter"), f.to)
+	if job.out != nil {
+		sent -= job.out.duplicates()
+	}
+	fmt.Fprintf(e.stdout, "%s %s to %s (at least once)\n", verb, plural(sent, "letter"), f.to)
+	if there := int64(len(todo)) - sent; there > 0 {
+		fmt.Fprintf(e.stdout, "%s already there: a replay that was cut short had sent them\n", plural(there, "letter"))
+	}
 	if skipped > 0 {
 		fmt.Fprintf(e.stdout, "%s left out: sent there before, or without bytes to send\n",
 			plural(int64(skipped), "letter"))
@@ -124,7 +131,7 @@ func pickLetters(dir string, f replayFlags, replayed replayNotes) (todo []letter
 	err = f.each(dir, func(l letters.Letter) (bool, error) {
 		body := letterBytes(l)
 		key := fmt.Sprintf("%s %d %d %s", l.Source, l.Batch, l.Sequence, body)
-		if body == nil || seen[key] || !f.again && replayed[noteKey{f.to, letterID(l)}] {
+		if body == nil || seen[key] || !f.again && replayed[noteKey{f.to, letterID(l)}] > 0 {
 			skipped++
 			return true, nil
 		}
@@ -153,6 +160,7 @@ type replayJob struct {
 	uuid   string
 	dir    string
 	target string
+	notes  replayNotes
 	now    func() time.Time
 	out    sender
 }
@@ -165,7 +173,7 @@ func (j replayJob) run(ctx context.Context, todo []letters.Letter) error {
 		part := todo[:min(replayChunk, len(todo))]
 		todo = todo[len(part):]
 		for _, l := range part {
-			if err := j.out.send(ctx, "tidemill-dlq-"+j.uuid+"-"+letterID(l), letterBytes(l)); err != nil {
+			if err := j.out.send(ctx, j.messageID(l), letterBytes(l)); err != nil {
 				return err
 			}
 		}
@@ -177,6 +185,13 @@ func (j replayJob) run(ctx context.Context, todo []letters.Letter) error {
 		}
 	}
 	return nil
+}
+
+// messageID is by which a stream knows a letter that comes a second time because its replay was cut short. Another
+// subject, and another replay on purpose, are other messages.
+func (j replayJob) messageID(l letters.Letter) string {
+	id := letterID(l)
+	return fmt.Sprintf("tidemill-dlq-%s-%s-%d-%s", j.uuid, id, j.notes[noteKey{j.target, id}], j.target)
 }
 
 // note makes durable that the letters were sent.
@@ -213,11 +228,11 @@ type replayNote struct {
 
 type noteKey struct{ to, letter string }
 
-// replayNotes are the letters that were sent, by where to.
-type replayNotes map[noteKey]bool
+// replayNotes say how often each letter was sent, by where to.
+type replayNotes map[noteKey]int
 
 func (n replayNotes) anywhere(l letters.Letter) bool {
-	return n[noteKey{"", letterID(l)}]
+	return n[noteKey{"", letterID(l)}] > 0
 }
 
 // readReplayed reads the note. A torn last line is a letter that may be sent again.
@@ -235,8 +250,8 @@ func readReplayed(dir string) (replayNotes, error) {
 		if err := json.Unmarshal([]byte(line), &n); err != nil {
 			continue
 		}
-		notes[noteKey{n.To, n.Letter}] = true
-		notes[noteKey{"", n.Letter}] = true
+		notes[noteKey{n.To, n.Letter}]++
+		notes[noteKey{"", n.Letter}]++
 	}
 	return notes, nil
 }

@@ -176,6 +176,8 @@ func (s *fileSender) fault(err error) error {
 	return nil
 }
 
+func (s *fileSender) duplicates() int64 { return 0 }
+
 func (s *fileSender) close() error { return s.fault(s.file.Close()) }
 
 // subjectSender publishes to JetStream and waits for the stream's acknowledgements in flush.
@@ -184,6 +186,7 @@ type subjectSender struct {
 	js      jetstream.JetStream
 	subject string
 	futures []jetstream.PubAckFuture
+	there   int64 // messages that the stream had under their ids already
 }
 
 func (s *subjectSender) send(ctx context.Context, id string, payload []byte) error {
@@ -206,7 +209,10 @@ func (s *subjectSender) flush(ctx context.Context) error {
 	defer cancel()
 	for _, f := range s.futures {
 		select {
-		case <-f.Ok():
+		case ack := <-f.Ok():
+			if ack.Duplicate {
+				s.there++
+			}
 		case err := <-f.Err():
 			return s.fault(err)
 		case <-ctx.Done():
@@ -232,6 +238,8 @@ func (s *subjectSender) fault(err error) error {
 	}
 	return diag.Wrap(diag.SinkFailed, err, "publish to %q at %s", s.subject, s.client.Address())
 }
+
+func (s *subjectSender) duplicates() int64 { return s.there }
 
 func (s *subjectSender) close() error {
 	s.client.Close()
