@@ -157,7 +157,7 @@ func openInput(ctx context.Context, opt Options, s *planner.Source, h home) (*in
 		return nil, fmt.Errorf("open source %q: %w", s.Name, err)
 	}
 	in := &input{def: s, src: src, limit: limitOf(s), lastNew: opt.Clock.Now(), behind: -1}
-	if s.Typed || s.Options.String("format") == "parquet" {
+	if s.Typed || connector.Files && s.Options.String("format") == "parquet" {
 		return in, nil
 	}
 	in.decoder, err = decode.New(decode.Options{Columns: cols, Format: s.Options.String("format"),

@@ -75,10 +75,20 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 	fields := slices.Concat(conn.Spec.Fields, stream.SourceFields(conn.Typed))
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
 	src.Options = r.options(p, owner, fields, with)
+	p.checkFormat(conn, with, src.Options)
 	if kept {
 		r.app.Sources = append(r.app.Sources, src)
 	}
 	return nil
+}
+
+// checkFormat refuses a format that needs whole files where there are messages.
+func (p *parser) checkFormat(conn stream.SourceConnector, with withClause, options stream.Options) {
+	if conn.Typed || conn.Files || options.String("format") != "parquet" {
+		return
+	}
+	p.fault(diag.BadOption, with.find("format").span, `connector "%s" has no format 'parquet': it gives messages, not files`,
+		conn.Spec.Name).WithHint("use json, ndjson, csv, arrow or text; connector = 'file' reads parquet")
 }
 
 // sourceItem reads a column or a WATERMARK FOR.

@@ -111,6 +111,8 @@ type SourceConnector struct {
 	Spec Spec
 	// Typed connectors give Rows and have no format option.
 	Typed bool
+	// Files says that a payload is a whole file, so that format = 'parquet' can be read.
+	Files bool
 	// Open checks what can be checked without the network and returns a Source. It does not block on the outside.
 	Open func(ctx context.Context, cfg SourceConfig) (Source, error)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func (e *env) main(ctx context.Context, args []string) diag.Exit {
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	err := out.fault(root.ExecuteContext(ctx))
+	err := out.fault(execute(ctx, root))
 	if err == nil {
 		return diag.ExitOK
 	}
@@ -33,6 +34,17 @@ func (e *env) main(ctx context.Context, args []string) diag.Exit {
 		return code.exit
 	}
 	return diag.ExitOf(err)
+}
+
+// execute runs a command line. A panic is a fault with a code, whichever command it strikes.
+func execute(ctx context.Context, root *cobra.Command) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = diag.New(diag.Internal, "%v", r).WithNote("%s", debug.Stack()).
+				WithHint("this is a fault of Tidemill; a command that reads changes nothing")
+		}
+	}()
+	return root.ExecuteContext(ctx) //nolint:wrapcheck // main prints it
 }
 
 // exitError ends a command that has said all there is to say.

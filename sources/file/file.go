@@ -19,6 +19,7 @@ import (
 // Connector returns the file connector.
 func Connector() stream.SourceConnector {
 	return stream.SourceConnector{
+		Files: true,
 		Spec: stream.Spec{
 			Name:    "file",
 			Summary: "Files that appear in a folder: ndjson, json, csv, text and arrow, also as .gz, and parquet.",
