@@ -252,7 +252,7 @@ func (r *reader) optionValue(p *parser, f stream.Field, o optionDecl) (any, bool
 	if reason == "" {
 		return v, true
 	}
-	e := p.fault(diag.BadOption, o.span, `option "%s" is '%s', which %s`, f.Name, clip(Redact(o.value)), reason)
+	e := p.fault(diag.BadOption, o.span, `option "%s" is '%s', which %s`, f.Name, clip(diag.Redact(o.value)), reason)
 	if f.Type == stream.Enum {
 		nearHint(e, o.value, f.Values)
 	}

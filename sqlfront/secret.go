@@ -2,7 +2,6 @@ package sqlfront
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -131,28 +130,22 @@ func rootCause(err error) string {
 	return text
 }
 
-// userinfo is the name and password in a URL.
-var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s,']*)@`)
-
 // hideUserinfo has the users and passwords of URLs in an option blotted.
 func (r *reader) hideUserinfo(o optionDecl) {
-	for _, m := range userinfo.FindAllStringSubmatchIndex(r.text.Body[o.span.Start:o.span.End], -1) {
-		r.secrets = append(r.secrets, diag.Span{Start: o.span.Start + m[4], End: o.span.Start + m[5]})
+	for _, m := range diag.Userinfo(r.text.Body[o.span.Start:o.span.End]) {
+		r.secrets = append(r.secrets, diag.Span{Start: o.span.Start + m.Start, End: o.span.Start + m.End})
 	}
 }
 
-// Redact covers what a URL in text says of user and password.
-func Redact(text string) string { return userinfo.ReplaceAllString(text, "${1}***@") }
-
 // OptionText returns each option as it may be shown: secrets as their reference, URLs without user and
-// password.
+// password. Every command that shows options takes them from here.
 func OptionText(options stream.Options) map[string]string {
 	shown := make(map[string]string, len(options))
 	for name, v := range options {
 		if list, ok := v.([]string); ok {
 			v = strings.Join(list, ", ")
 		}
-		shown[name] = Redact(fmt.Sprint(v))
+		shown[name] = diag.Redact(fmt.Sprint(v))
 	}
 	return shown
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -50,23 +52,13 @@ func orNone(s string) string {
 	return s
 }
 
-// options compares options as they are in force; secrets show as their reference.
+// options compares options as they are in force and as they may be shown: a stored text has no passwords to compare.
 func (c *changes) options(of string, was, is stream.Options) {
-	both := map[string]bool{}
-	for name := range was {
-		both[name] = true
-	}
-	for name := range is {
-		both[name] = true
-	}
-	show := func(o stream.Options, name string) string {
-		if !o.Has(name) {
-			return ""
-		}
-		return fmt.Sprint(o[name])
-	}
+	before, now := sqlfront.OptionText(was), sqlfront.OptionText(is)
+	both := maps.Clone(before)
+	maps.Copy(both, now)
 	for _, name := range sortedNames(both) {
-		c.compare(of+name, show(was, name), show(is, name))
+		c.compare(of+name, before[name], now[name])
 	}
 }
 

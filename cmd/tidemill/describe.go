@@ -66,10 +66,11 @@ func columnDetail(src *planner.Source, c planner.Column) string {
 	return ""
 }
 
-// addOptions lists options as they are in force; secrets print as their reference.
+// addOptions lists options as they are in force, as they may be shown.
 func addOptions(l *listing, o stream.Options) {
-	for _, name := range sortedNames(o) {
-		l.add(name, "option", fmt.Sprint(o[name]))
+	shown := sqlfront.OptionText(o)
+	for _, name := range sortedNames(shown) {
+		l.add(name, "option", shown[name])
 	}
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,11 +53,12 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(server.Stop)
 			env.Setenv("NATS_URL", server.URL())
+			env.Setenv("NATS_HOST", strings.TrimPrefix(server.URL(), "nats://"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "consumers": consumers, "answer": answer,
-			"copydir": copydir, "remake": remake,
+			"hides": hides, "nowhere": nowhere, "copydir": copydir, "remake": remake,
 		},
 	})
 }
@@ -77,6 +80,47 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code is %d, not %d", got, want)
+	}
+}
+
+// hides TEXT COMMAND… runs a command, however it ends, and sees that it prints nothing of the text.
+func hides(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: hides TEXT COMMAND…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("run %s: %v", args[1], err)
+	}
+	for _, name := range []string{"stdout", "stderr"} {
+		text := ts.ReadFile(name)
+		if strings.Contains(text, args[0]) {
+			ts.Fatalf("%s shows %q", name, args[0])
+		}
+		if strings.Contains(text, "[USAGE]") || strings.Contains(text, "goroutine ") {
+			ts.Fatalf("%q did not run", args[1:])
+		}
+	}
+}
+
+// nowhere TEXT DIR sees that no file in a folder has the text.
+func nowhere(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nowhere TEXT DIR")
+	}
+	files := 0
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[1]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if files++; bytes.Contains(data, []byte(args[0])) {
+			ts.Fatalf("%s has %q", path, args[0])
+		}
+		return err
+	}))
+	if files == 0 {
+		ts.Fatalf("%s is empty", args[1])
 	}
 }
 

@@ -33,6 +33,7 @@ func (f *natsFlags) flags(c *cobra.Command, e *env) {
 		url = v
 	}
 	c.Flags().StringVar(&f.url, "url", url, "address of the NATS server (or NATS_URL)")
+	c.Flags().Lookup("url").DefValue = diag.Redact(url) // help prints it
 	c.Flags().StringVar(&f.credentials, "credentials", "", "path of a .creds file")
 	c.Flags().StringVar(&f.user, "user", "", "user name")
 	c.Flags().StringVar(&f.password, "password", "", "password of the user: env:NAME or file:PATH")

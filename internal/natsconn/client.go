@@ -297,14 +297,11 @@ func (c *Client) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	c.cfg.Log.Warn("server complains", "to", c.Address(), "for", c.cfg.What, "err", err)
 }
 
-// Address returns the configured addresses without passwords.
+// Address returns the configured addresses without users and passwords.
 func (c *Client) Address() string {
 	list := strings.Split(c.urls, ",")
 	for i, u := range list {
-		list[i] = strings.TrimSpace(u)
-		if parsed, err := url.Parse(list[i]); err == nil && parsed.User != nil {
-			list[i] = parsed.Redacted()
-		}
+		list[i] = diag.Redact(strings.TrimSpace(u))
 	}
 	return strings.Join(list, ",")
 }
