@@ -311,6 +311,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 			p.Tables = append(p.Tables, t)
 		}
 	}
+	p.hash = p.fingerprint()
 	return p, nil
 }
 

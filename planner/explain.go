@@ -73,70 +73,32 @@ func (p *Plan) explainState(b *strings.Builder) {
 	}
 }
 
-// explainSQL prints every statement that a batch may run, in order.
+// explainSQL prints every statement, word for word and in order; what may stand in the place of one follows at the end.
 func (p *Plan) explainSQL(b *strings.Builder) {
-	section := func(title, sql string) {
-		if title != "" {
-			fmt.Fprintf(b, "-- %s\n", title)
+	list := p.Statements()
+	fmt.Fprintf(b, "-- what runs, in order: $name stands for what varies, %s for the view over a table's Arrow records\n", passingView)
+	title := ""
+	for _, s := range list {
+		switch {
+		case s.Title != "" && s.When != "":
+			fmt.Fprintf(b, "-- %s, when %s\n", s.Title, s.When)
+		case s.Title != "":
+			fmt.Fprintf(b, "-- %s\n", s.Title)
 		}
-		if sql != "" {
-			fmt.Fprintf(b, "%s;\n", sql)
-		}
-	}
-	for i := range p.Inputs {
-		p.Inputs[i].explain(i, section)
-	}
-	if p.Shared {
-		section("what becomes of each row", ShareTableSQL)
-	}
-	for _, op := range p.Ops {
-		fmt.Fprintf(b, "-- %s:\n", op.Name)
-		for _, s := range op.Steps {
-			p.explainStep(op, s, section)
+		if s.SQL != "" {
+			fmt.Fprintf(b, "%s;\n", s.SQL)
 		}
 	}
-	p.explainOutput(section)
-}
-
-func (p *Plan) explainStep(op *Operator, s Step, section func(title, sql string)) {
-	if s.Effect == Count {
-		if s.Entry.Raw {
-			section(s.Title, s.Entry.CountSQL(len(p.Inputs)))
-			if p.Shared {
-				section("note them", s.Entry.ShareSQL())
-			} else if s.Entry.Late != "" {
-				section("the late rows, if there are any", s.Entry.LateSQL())
+	for _, s := range list {
+		if s.Title != "" {
+			title = s.Title
+		}
+		for _, o := range s.Instead {
+			fmt.Fprintf(b, "-- in the place of %q, when %s\n", title, o.When)
+			for _, sql := range o.SQL {
+				fmt.Fprintf(b, "%s;\n", sql)
 			}
 		}
-		return
-	}
-	t := op.table(s.Table)
-	touch := t != nil && s.Touch != "" && len(t.Keys) > 0
-	if touch && s.Effect == Delete {
-		section("remember the changed keys for the next state version", t.TouchSQL(s.Touch))
-	}
-	section(s.Title, s.Statement())
-	if touch && s.Effect == Insert {
-		section("remember the changed keys for the next state version", t.TouchSQL(s.Touch))
-	}
-}
-
-func (p *Plan) explainOutput(section func(title, sql string)) {
-	if p.Shared {
-		section("count them", SharedSQL)
-	}
-	if len(p.Ops) == 0 && p.Counted {
-		section("result", "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS\n"+p.Input)
-	}
-	if p.Retracts {
-		section("the result as it was", "CREATE OR REPLACE TEMP TABLE __before AS\n"+p.Before)
-		section("the result as it is", "CREATE OR REPLACE TEMP TABLE __after AS\n"+p.Result)
-		section("output", p.RetractSQL())
-	} else {
-		section("output", p.Result)
-	}
-	if len(p.Ops) == 0 && p.Counted {
-		section("rows used", p.UsedSQL())
 	}
 }
 
@@ -167,9 +129,9 @@ func (p *Plan) RetractSQL() string {
 			match = append(match, "b."+n+" IS NOT DISTINCT FROM a."+n)
 		}
 	}
-	after := "__after"
+	after := AfterTable
 	if p.Changed {
-		after = "(FROM __after EXCEPT ALL FROM __before)"
+		after = "(FROM " + AfterTable + " EXCEPT ALL FROM " + BeforeTable + ")"
 	}
 	on := "true"
 	if len(match) > 0 {
@@ -177,5 +139,5 @@ func (p *Plan) RetractSQL() string {
 	}
 	return "SELECT " + strings.Join(cols, ", ") + ", '" + stream.OpUpsert + "' AS " + stream.OpColumn +
 		" FROM " + after + " UNION ALL SELECT " +
-		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM __before b ANTI JOIN __after a ON " + on
+		strings.Join(gone, ", ") + ", '" + stream.OpDelete + "' FROM " + BeforeTable + " b ANTI JOIN " + AfterTable + " a ON " + on
 }

@@ -19,9 +19,6 @@ type Input struct {
 	Columns   map[string]string // every column's DuckDB type
 }
 
-// VarLatest names the session variable with the greatest event time, in microseconds, that source number i may have.
-func VarLatest(i int) string { return fmt.Sprintf("latest_time_%d", i+1) }
-
 // EarliestTime is the least event time that windows can be computed for, in microseconds; its negative is the
 // greatest. It is about 146,000 years before 1970.
 const EarliestTime = -(int64(1) << 62)
@@ -61,15 +58,13 @@ func (in *Input) computedTime() bool {
 	return in.EventTime != ""
 }
 
-func (in *Input) explain(i int, section func(title, sql string)) {
-	section("rows of "+in.Table+", whose Arrow records stand as the view __arrow_1",
-		"CREATE OR REPLACE TEMP TABLE "+duck.QuoteIdent(in.Table)+" AS\nWITH src AS MATERIALIZED (FROM __arrow_1)\nSELECT "+
-			in.Select+"\nFROM src")
-	if in.computedTime() {
-		section("their event times", in.TimesSQL(i))
-	}
-	if in.EventTime != "" {
-		section("rows with impossible event times, if there are any", in.ImpossibleSQL(i))
-		section("", in.RemoveImpossibleSQL(i))
-	}
+// BeforeSQL takes rows before a time out, which a run over a stretch of time does not want.
+func (in *Input) BeforeSQL(micros string) string { return in.boundSQL("<", micros) }
+
+// NotBeforeSQL takes rows at and after a time out.
+func (in *Input) NotBeforeSQL(micros string) string { return in.boundSQL(">=", micros) }
+
+func (in *Input) boundSQL(op, micros string) string {
+	return fmt.Sprintf("DELETE FROM %s WHERE %s %s make_timestamp(%s)", duck.QuoteIdent(in.Table),
+		duck.QuoteIdent(in.EventTime), op, micros)
 }

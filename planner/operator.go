@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
 )
 
 // Operator is one operator that keeps state between batches: its tables, and the statements that each batch runs
@@ -50,6 +51,33 @@ func (t StateTable) Definition() string {
 		parts[i] = duck.QuoteIdent(c.Name) + " " + c.Type
 	}
 	return strings.Join(parts, ", ")
+}
+
+// CreateSQL makes the table, empty.
+func (t StateTable) CreateSQL() string { return t.EmptySQL(t.Name) }
+
+// EmptySQL makes another table of the same columns, empty.
+func (t StateTable) EmptySQL(name string) string {
+	return "CREATE OR REPLACE TEMP TABLE " + name + " (" + t.Definition() + ")"
+}
+
+// RewriteSQL makes the table anew of its living rows: DuckDB never reclaims deleted ones in memory.
+func (t StateTable) RewriteSQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + t.Name + " AS SELECT * FROM " + t.Name
+}
+
+// ForgetSQL makes the table of changed keys, empty.
+func (t StateTable) ForgetSQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + t.Touched() + " AS SELECT " + t.KeyList() + " FROM " + t.Name + " LIMIT 0"
+}
+
+// CastList selects the columns out of Arrow records.
+func (t StateTable) CastList() string {
+	cols := make([]stream.Column, len(t.Columns))
+	for i, c := range t.Columns {
+		cols[i] = c.Column
+	}
+	return CastList(cols)
 }
 
 // Touched names the table of the keys that changed since the last state version.
@@ -142,7 +170,7 @@ type Step struct {
 	Entry *Entry // of Count
 }
 
-// Statement returns the step's SQL as it runs.
+// Statement returns the SQL, as it runs, of a step that is one statement of DuckDB.
 func (s Step) Statement() string {
 	switch s.Effect {
 	case Create:
@@ -151,17 +179,14 @@ func (s Step) Statement() string {
 		return "INSERT INTO " + s.Table + "\n" + s.SQL
 	case Delete:
 		return "DELETE FROM " + s.Table + " " + s.SQL
-	case Lookup:
-		return "-- " + s.Table + " is made of the rows of " + s.State + " with the keys\n" + s.SQL
-	case Put:
-		return "-- " + s.State + " takes the rows of\nFROM " + s.SQL
-	case Expire:
-		if s.Table == "" {
-			return "-- " + s.State + " lets the rows go " + s.SQL
-		}
-		return "-- " + s.Table + " is made of the rows that " + s.State + " lets go\n" + s.SQL
+	case Count, Lookup, Put, Expire:
 	}
 	return s.SQL
+}
+
+// EmptySQL leaves the table of a Create that has nothing to do empty.
+func (s Step) EmptySQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS SELECT * FROM (\n" + s.SQL + "\n) LIMIT 0"
 }
 
 // Entry is where rows of sources enter an operator. A row may be there several times.
@@ -180,9 +205,6 @@ func (e Entry) Live() string {
 	}
 	return "NOT (" + e.Late + ")"
 }
-
-// VarFirst names the session variable with the first position of source number i of the plan in this batch.
-func VarFirst(i int) string { return fmt.Sprintf("first_position_%d", i+1) }
 
 // CountSQL counts an entry's rows: how many are live, and for each of n sources the used and the late ones. A row in
 // several windows is used if any of them is open, and late if none is. With Each, the late rows of the entry follow.

@@ -73,6 +73,8 @@ type Plan struct {
 
 	Warnings []string // what users should know, such as state that nothing frees
 	Root     *Node
+
+	hash string // of Explain, which every batch is logged with
 }
 
 // Node is one operator of a plan, for reading.
@@ -113,6 +115,13 @@ func (p *Plan) Layout() []string {
 
 // Hash returns a fingerprint of everything the plan runs.
 func (p *Plan) Hash() string {
+	if p.hash != "" {
+		return p.hash
+	}
+	return p.fingerprint()
+}
+
+func (p *Plan) fingerprint() string {
 	sum := sha256.Sum256([]byte(p.Explain()))
 	return hex.EncodeToString(sum[:16])
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
-	"github.com/tidemill/tidemill/stream"
 )
 
 // newStore makes the store of a keyed state table.
@@ -82,16 +81,12 @@ func (r *run) give(ctx context.Context, st *planner.Step, t *stateTable, rows []
 	if len(rows) == 0 {
 		return r.clear(ctx, st)
 	}
-	cols := make([]stream.Column, len(t.Columns))
-	for i, c := range t.Columns {
-		cols[i] = c.Column
-	}
 	var n int64
 	for _, rec := range rows {
 		n += rec.NumRows()
 	}
 	r.made[st.Table], r.s.empty[st.Table] = n, false
-	return r.s.conn.Import(ctx, st.Table, casts(cols), rows, t.store.Schema())
+	return r.s.conn.Import(ctx, st.Table, t.CastList(), rows, t.store.Schema())
 }
 
 // put puts the rows of a table into the store.

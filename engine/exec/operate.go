@@ -13,7 +13,7 @@ func (r *run) operate(ctx context.Context) error {
 		if !plan.Counted {
 			return nil
 		}
-		_, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE __result AS\n"+plan.Input)
+		_, err := r.s.conn.Exec(ctx, plan.InputSQL())
 		return err
 	}
 	if plan.Shared {
@@ -88,9 +88,9 @@ func (r *run) clear(ctx context.Context, st *planner.Step) error {
 	if r.s.empty[st.Table] {
 		return nil
 	}
-	sql := "CREATE OR REPLACE TEMP TABLE " + st.Table + " AS SELECT * FROM (\n" + st.SQL + "\n) LIMIT 0"
+	sql := st.EmptySQL()
 	if st.State != "" {
-		sql = "CREATE OR REPLACE TEMP TABLE " + st.Table + " (" + r.s.table(st.State).Definition() + ")"
+		sql = r.s.table(st.State).EmptySQL(st.Table)
 	}
 	_, err := r.s.conn.Exec(ctx, sql)
 	r.s.empty[st.Table] = err == nil

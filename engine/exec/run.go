@@ -98,7 +98,7 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	if err := r.setVariables(ctx); err != nil {
 		return err
 	}
-	if _, err := r.s.conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
+	if _, err := r.s.conn.Exec(ctx, planner.BeginSQL); err != nil {
 		return err
 	}
 	r.s.begin()
@@ -108,7 +108,7 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 			return
 		}
 		// The transaction must end even if the caller's context has.
-		_, rollbackErr := r.s.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+		_, rollbackErr := r.s.conn.Exec(context.WithoutCancel(ctx), planner.RollbackSQL)
 		for i, t := range r.s.tables {
 			*t = r.saved[i]
 		}
@@ -126,7 +126,7 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 		return nil
 	}
 	defer r.phase(PhaseCommit, r.s.clock.Now())
-	_, err = r.s.conn.Exec(ctx, "COMMIT")
+	_, err = r.s.conn.Exec(ctx, planner.CommitSQL)
 	return err
 }
 
@@ -156,65 +156,50 @@ func (r *run) steps(ctx context.Context) error {
 
 // setVariables gives the batch's constants to the SQL.
 func (r *run) setVariables(ctx context.Context) error {
-	watermark, late := timestampSQL(r.c.Watermark), timestampSQL(r.c.Late)
-	if r.c.Final {
-		watermark = "CAST('infinity' AS TIMESTAMP)"
+	if r.s.plan.SlotBound && r.c.Slot == nil {
+		return errors.New("the query is bound to a slot, but the batch has none")
 	}
-	var sets []string
-	for _, v := range []struct{ name, value string }{
-		{planner.VarBatch, fmt.Sprintf("CAST(%d AS BIGINT)", r.c.Batch)},
-		{planner.VarWatermark, watermark}, {planner.VarLate, late},
-	} {
-		if r.s.reads(v.name) {
-			sets = append(sets, "SET VARIABLE "+v.name+" = "+v.value)
-		}
-	}
-	sets = append(sets, r.sourceVariables()...)
-	if r.s.plan.UsesNow {
-		now := r.c.Time.UTC()
-		sets = append(sets,
-			fmt.Sprintf("SET VARIABLE %s = CAST('%s+00' AS TIMESTAMPTZ)", planner.VarNow,
-				now.Format("2006-01-02 15:04:05.000000")),
-			fmt.Sprintf("SET VARIABLE %s = DATE '%s'", planner.VarToday, now.Format("2006-01-02")))
-	}
-	if r.s.plan.SlotBound {
-		if r.c.Slot == nil {
-			return errors.New("the query is bound to a slot, but the batch has none")
-		}
-		for i, name := range []string{planner.VarSlotStart, planner.VarSlotEnd} {
-			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = make_timestamp(%d)", name,
-				r.c.Slot[i].UnixMicro()))
-		}
-	}
-	if len(sets) == 0 {
+	if len(r.s.variables) == 0 {
 		return nil
 	}
-	_, err := r.s.conn.Exec(ctx, strings.Join(sets, "; "))
+	values := r.values()
+	sets := make([]string, len(r.s.variables))
+	for i, name := range r.s.variables {
+		sets[i] = planner.SetSQL(name, values[name])
+	}
+	_, err := r.s.conn.Exec(ctx, strings.Join(sets, ";\n"))
 	return err
 }
 
-// sourceVariables are the constants of each source: where its positions begin, and the greatest event time.
-func (r *run) sourceVariables() []string {
-	var sets []string
+// values are what the session variables are in this batch: its constants, and those of each source, where its positions
+// begin and the greatest event time.
+func (r *run) values() map[string]string {
+	bigint := func(n int64) string { return fmt.Sprintf("CAST(%d AS BIGINT)", n) }
+	now := r.c.Time.UTC()
+	all := map[string]string{
+		planner.VarBatch: bigint(r.c.Batch), planner.VarWatermark: timestampSQL(r.c.Watermark),
+		planner.VarLate:  timestampSQL(r.c.Late),
+		planner.VarNow:   fmt.Sprintf("CAST('%s+00' AS TIMESTAMPTZ)", now.Format("2006-01-02 15:04:05.000000")),
+		planner.VarToday: fmt.Sprintf("DATE '%s'", now.Format("2006-01-02")),
+	}
+	if r.c.Final {
+		all[planner.VarWatermark] = "CAST('infinity' AS TIMESTAMP)"
+	}
+	if r.c.Slot != nil {
+		all[planner.VarSlotStart] = fmt.Sprintf("make_timestamp(%d)", r.c.Slot[0].UnixMicro())
+		all[planner.VarSlotEnd] = fmt.Sprintf("make_timestamp(%d)", r.c.Slot[1].UnixMicro())
+	}
 	first := r.c.Batch << positionBits
 	for i, src := range r.sources {
-		if len(r.sources) > 1 {
-			sets = append(sets, fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarFirst(i), first+src.base))
-		}
-		if src.in.EventTime != "" && !src.declaredTime() {
-			sets = append(sets, r.latestTime(i, src))
-		}
+		all[planner.VarFirst(i)] = bigint(first + src.base)
+		all[planner.VarFirst(i+1)] = bigint(first + src.base + src.rows)
+		all[planner.VarLatest(i)] = bigint(r.latest(src))
 	}
-	if n := len(r.sources); n > 1 {
-		last := r.sources[n-1]
-		sets = append(sets, fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarFirst(n),
-			first+last.base+last.rows))
-	}
-	return sets
+	return all
 }
 
 func (r *run) latestTime(i int, src *sourceRun) string {
-	return fmt.Sprintf("SET VARIABLE %s = CAST(%d AS BIGINT)", planner.VarLatest(i), r.latest(src))
+	return planner.SetSQL(planner.VarLatest(i), fmt.Sprintf("CAST(%d AS BIGINT)", r.latest(src)))
 }
 
 func timestampSQL(micros *int64) string {
@@ -250,8 +235,8 @@ func (r *run) result(ctx context.Context) error {
 	}
 	sql := plan.Result
 	if plan.Retracts {
-		for _, t := range [][2]string{{"__before", plan.Before}, {"__after", plan.Result}} {
-			if _, err := r.s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+t[0]+" AS\n"+t[1]); err != nil {
+		for _, keep := range []string{plan.BeforeSQL(), plan.AfterSQL()} {
+			if _, err := r.s.conn.Exec(ctx, keep); err != nil {
 				return err
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -41,33 +40,7 @@ type Session struct {
 	macros   bool            // they have been defined
 	empty    map[string]bool // tables of the batch that are known to have no rows
 
-	named         map[string]bool // variables that a plan without state names
-	computesNames bool            // it may read others too
-}
-
-// reads reports whether the plan's SQL may read a variable. Setting one costs a tenth of a millisecond, which counts
-// when batches are tiny; a plan with state needs them all.
-func (s *Session) reads(variable string) bool {
-	return s.plan.Stateful() || s.computesNames || s.named[variable]
-}
-
-// findVariables notes which variables a plan without state names.
-func (s *Session) findVariables() {
-	const call = "getvariable("
-	texts := []string{s.plan.Input, s.plan.Result}
-	for _, in := range s.plan.Inputs {
-		texts = append(texts, in.Select)
-	}
-	for _, m := range s.plan.Macros {
-		texts = append(texts, m.Text)
-	}
-	sql := strings.ToLower(strings.Join(texts, "\n"))
-	for _, name := range []string{planner.VarBatch, planner.VarWatermark, planner.VarLate} {
-		s.named[name] = strings.Contains(sql, call+"'"+name+"')")
-	}
-	// Written in any other way, such as with a space or a computed name, it may mean any variable.
-	literal := regexp.MustCompile(`getvariable\('[a-z_]*'\)`)
-	s.computesNames = strings.Count(sql, "getvariable") != len(literal.FindAllString(sql, -1))
+	variables []string // that each batch sets
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -106,8 +79,8 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
-		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{}, named: map[string]bool{}}
-	s.findVariables()
+		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{},
+		variables: o.Plan.Variables()}
 	if s.clock == nil {
 		s.clock = clock.System{}
 	}
@@ -128,8 +101,7 @@ func (s *Session) setUp(ctx context.Context) error {
 			}
 			continue
 		}
-		if _, err := s.conn.Exec(ctx,
-			"CREATE OR REPLACE TEMP TABLE "+t.Name+" ("+t.Definition()+")"); err != nil {
+		if _, err := s.conn.Exec(ctx, t.CreateSQL()); err != nil {
 			return err
 		}
 		if err := s.forgetTouched(ctx, table); err != nil {
@@ -158,8 +130,7 @@ func (s *Session) forgetTouched(ctx context.Context, t *stateTable) error {
 		return nil
 	}
 	t.changes = 0
-	_, err := s.conn.Exec(ctx,
-		"CREATE OR REPLACE TEMP TABLE "+t.Touched()+" AS SELECT "+t.KeyList()+" FROM "+t.Name+" LIMIT 0")
+	_, err := s.conn.Exec(ctx, t.ForgetSQL())
 	return err
 }
 
@@ -190,7 +161,7 @@ func (s *Session) LoadTable(ctx context.Context, name string, t *duck.Table) err
 	for _, ref := range s.plan.Tables {
 		if strings.EqualFold(ref.Name, name) {
 			name = ref.Name
-			selection = casts(ref.Columns)
+			selection = planner.CastList(ref.Columns)
 		}
 	}
 	if err := s.conn.Import(ctx, name, selection, t.Records, t.Schema); err != nil {
@@ -198,16 +169,6 @@ func (s *Session) LoadTable(ctx context.Context, name string, t *duck.Table) err
 	}
 	s.loaded[name] = true
 	return nil
-}
-
-// casts selects columns in their declared types, since Arrow has fewer types than DuckDB.
-func casts(cols []stream.Column) string {
-	items := make([]string, len(cols))
-	for i, c := range cols {
-		n := duck.QuoteIdent(c.Name)
-		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
-	}
-	return strings.Join(items, ", ")
 }
 
 // Input is what a batch brings of one source: the declared, not computed columns in order, in as many records

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -168,7 +169,7 @@ func (s *Session) restoreInto(ctx context.Context, table string, cols []stream.C
 	if len(recs) > 0 {
 		schema = recs[0].Schema()
 	}
-	return s.conn.Import(ctx, table, casts(cols), recs, schema)
+	return s.conn.Import(ctx, table, planner.CastList(cols), recs, schema)
 }
 
 func (s *Session) restored(ctx context.Context, t *stateTable) error {
@@ -200,8 +201,7 @@ func (s *Session) compact(ctx context.Context) error {
 		if t.dead < compactLeast || t.dead < t.rows {
 			continue
 		}
-		if _, err := s.conn.Exec(ctx,
-			"CREATE OR REPLACE TEMP TABLE "+t.Name+" AS SELECT * FROM "+t.Name); err != nil {
+		if _, err := s.conn.Exec(ctx, t.RewriteSQL()); err != nil {
 			return fmt.Errorf("rewrite %s: %w", t.Name, err)
 		}
 		t.dead = 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,7 +12,6 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
-	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/invariant"
 	"github.com/tidemill/tidemill/planner"
 )
@@ -188,16 +188,14 @@ func (r *run) boundTime(ctx context.Context, src *sourceRun) error {
 	if r.c.Inputs[src.name].Bounded {
 		return nil
 	}
-	col := duck.QuoteIdent(src.in.EventTime)
 	for _, out := range []struct {
-		op string
-		at *int64
-	}{{"<", r.c.From}, {">=", r.c.To}} {
+		sql func(micros string) string
+		at  *int64
+	}{{src.in.BeforeSQL, r.c.From}, {src.in.NotBeforeSQL, r.c.To}} {
 		if out.at == nil {
 			continue
 		}
-		n, err := r.s.conn.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s %s make_timestamp(%d)",
-			duck.QuoteIdent(src.name), col, out.op, *out.at))
+		n, err := r.s.conn.Exec(ctx, out.sql(strconv.FormatInt(*out.at, 10)))
 		if err != nil {
 			return err
 		}

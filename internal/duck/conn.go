@@ -61,6 +61,7 @@ func (c *Conn) execAfter(ctx context.Context, prefix, sql string, args []any) (i
 	if err != nil {
 		return 0, err
 	}
+	c.db.trace(prefix + sql)
 	res, err := c.exec.ExecContext(ctx, prefix+sql, named)
 	if err != nil {
 		return 0, fault(ctx, err, prefix+sql, len(prefix))
@@ -109,6 +110,7 @@ func (c *Conn) rowsAfter(ctx context.Context, prefix, sql string, args []any) (o
 	if err != nil {
 		return nil, err
 	}
+	c.db.trace(prefix + sql)
 	rows, err := c.query.QueryContext(ctx, prefix+sql, named)
 	if err != nil {
 		return nil, fault(ctx, err, prefix+sql, len(prefix))

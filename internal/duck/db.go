@@ -38,6 +38,8 @@ type Options struct {
 	TempDir string
 	// TempMax bounds what is spilled, in bytes; 0 means 16 GiB.
 	TempMax int64
+	// Trace hears every statement before it runs, on the goroutine that runs it. For tests; nil for nobody.
+	Trace func(sql string)
 }
 
 func (o Options) withDefaults() Options {
@@ -104,6 +106,7 @@ func (o Options) settings() []string {
 type DB struct {
 	connector *duckdb.Connector
 	file      bool
+	trace     func(sql string)
 	views     atomic.Uint64
 	closing   sync.Once
 	closeErr  error
@@ -129,7 +132,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", o.Path, openFault(ctx, err))
 	}
-	db := &DB{connector: connector, file: o.Path != ""}
+	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace}
+	if db.trace == nil {
+		db.trace = func(string) {}
+	}
 	if err := db.setUp(ctx, o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

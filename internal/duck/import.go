@@ -85,7 +85,7 @@ func (c *Conn) importStream(ctx context.Context, table, selection string, stream
 	// The view goes first, then the memory it points to; and it goes even when ctx has ended. Where it can
 	// not go (in an aborted transaction) the stream stays behind as an empty shell that answers with an
 	// error.
-	_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP VIEW "+view)
+	_, dropErr := c.Exec(context.WithoutCancel(ctx), dropView+view)
 	stream.close()
 	if dropErr == nil {
 		stream.free()
@@ -96,26 +96,54 @@ func (c *Conn) importStream(ctx context.Context, table, selection string, stream
 	return dropErr
 }
 
-// copyView is the only reader of a view over a stream. DuckDB pushes projections and filters into the stream,
-// which knows neither, so the view is read whole: as a table, or through a materialised CTE. The CTE is the
-// faster one, yet it keeps the order of rows only while one thread fills it, which is so for a single record
-// (measured: 3 M rows in 25 records on 4 threads came out in another order).
+// importing is what Import runs over the view of its records.
+type importing struct {
+	before, prefix, selection, after string
+}
+
+// importSQL reads a view over a stream. DuckDB pushes projections and filters into the stream, which knows neither, so
+// the view is read whole: as a table, or through a materialised CTE. The CTE is the faster one, yet it keeps the order
+// of rows only while one thread fills it, which is so for a single record (measured: 3 M rows in 25 records on 4
+// threads came out in another order).
+func importSQL(view, table, selection string, records int) importing {
+	create := "CREATE OR REPLACE TEMP TABLE " + QuoteIdent(table) + " AS\n"
+	switch {
+	case selection == "":
+		return importing{prefix: create, selection: "FROM " + view}
+	case records <= 1:
+		return importing{prefix: create + "WITH src AS MATERIALIZED (FROM " + view + ")\nSELECT ",
+			selection: selection + "\nFROM src"}
+	}
+	return importing{before: "CREATE OR REPLACE TEMP TABLE " + wholeTable + " AS FROM " + view,
+		prefix: create + "SELECT ", selection: selection + "\nFROM " + wholeTable + " AS src",
+		after: "DROP TABLE " + wholeTable}
+}
+
+// ImportSQL returns the statements that Import runs over the view of so many records, in order.
+func ImportSQL(view, table, selection string, records int) []string {
+	sql := importSQL(view, table, selection, records)
+	list := []string{sql.prefix + sql.selection, dropView + view}
+	if sql.before != "" {
+		list = []string{sql.before, sql.prefix + sql.selection, sql.after, dropView + view}
+	}
+	return list
+}
+
+const dropView = "DROP VIEW "
+
+// copyView is the only reader of a view over a stream.
 func (c *Conn) copyView(ctx context.Context, view, table, selection string, records int) error {
-	create := "CREATE OR REPLACE TEMP TABLE " + QuoteIdent(table) + " AS "
-	if selection == "" {
-		_, err := c.execAfter(ctx, create, "FROM "+view, nil)
+	sql := importSQL(view, table, selection, records)
+	if sql.before != "" {
+		if _, err := c.Exec(ctx, sql.before); err != nil {
+			return err
+		}
+	}
+	_, err := c.execAfter(ctx, sql.prefix, sql.selection, nil)
+	if sql.after == "" {
 		return err
 	}
-	if records <= 1 {
-		_, err := c.execAfter(ctx, create+"WITH src AS MATERIALIZED (FROM "+view+") SELECT ",
-			selection+"\nFROM src", nil)
-		return err
-	}
-	if _, err := c.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+wholeTable+" AS FROM "+view); err != nil {
-		return err
-	}
-	_, err := c.execAfter(ctx, create+"SELECT ", selection+"\nFROM "+wholeTable+" AS src", nil)
-	_, dropErr := c.Exec(context.WithoutCancel(ctx), "DROP TABLE "+wholeTable)
+	_, dropErr := c.Exec(context.WithoutCancel(ctx), sql.after)
 	if err != nil {
 		return err
 	}

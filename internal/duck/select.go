@@ -12,8 +12,10 @@ import (
 
 const (
 	// resultTable holds the rows between the heavy statement and the reading of it.
-	resultTable  = "__r"
-	selectPrefix = "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n"
+	resultTable    = "__r"
+	selectPrefix   = "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n"
+	describeResult = "FROM " + resultTable
+	dropResult     = "DROP TABLE " + resultTable
 	// recordRowsMax is 60 vectors of DuckDB: Arrow records of 64k to 128k rows are the fastest to work on.
 	recordRowsMax = 60 * 2048
 	// recordBytesMax keeps the 32-bit offsets of text columns far from their end.
@@ -51,7 +53,7 @@ func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
 	if _, err := c.execAfter(ctx, selectPrefix, sql, nil); err != nil {
 		return nil, c.locate(ctx, err, sql)
 	}
-	cols, err := c.Describe(ctx, "FROM "+resultTable)
+	cols, err := c.Describe(ctx, describeResult)
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +65,23 @@ func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Exec(ctx, "DROP TABLE "+resultTable); err != nil {
+	if _, err := c.Exec(ctx, dropResult); err != nil {
 		t.Release()
 		return nil, err
 	}
 	return t, nil
+}
+
+// SelectSQL returns the statements that Select runs, in order. cols are those of the result.
+func SelectSQL(sql string, cols []Column) ([]string, error) {
+	read, err := ReadSQL(resultTable, cols)
+	return []string{selectPrefix + sql, describePrefix + describeResult, read, dropResult}, err
+}
+
+// ReadSQL returns the statement that Read runs.
+func ReadSQL(from string, cols []Column) (string, error) {
+	sql, _, err := readStatement(cols, from)
+	return sql, err
 }
 
 // Read returns the columns of a table of the caller's, as Select does but without the passing table, which saves a
@@ -104,6 +118,7 @@ func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 
 // readArrow runs a short statement and gathers its records of 2,048 rows into big ones.
 func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
+	c.db.trace(sql)
 	reader, err := openReader(c.raw, sql)
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)

@@ -1,0 +1,297 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// Statement is one SQL statement of a batch, word for word as it runs. What varies by batch stands as $name.
+type Statement struct {
+	Title   string // what it is for; "" where it belongs to the one before
+	SQL     string // "" for a step outside of DuckDB, which Title tells
+	When    string // the occasion for it; "": every batch that has something to do there
+	Instead []Occasion
+}
+
+// Occasion is what runs in the place of a statement in some batches.
+type Occasion struct {
+	When string
+	SQL  []string
+}
+
+// passingView stands for the view over the Arrow records that an import reads, which has a number of its own each time.
+const passingView = "__arrow_$n"
+
+// The statements around a batch.
+const (
+	BeginSQL    = "BEGIN TRANSACTION"
+	CommitSQL   = "COMMIT"
+	RollbackSQL = "ROLLBACK"
+)
+
+// statements collects them.
+type statements struct {
+	plan *Plan
+	list []Statement
+}
+
+func (s *statements) add(title, sql string) *Statement {
+	s.list = append(s.list, Statement{Title: title, SQL: sql})
+	return &s.list[len(s.list)-1]
+}
+
+func (st *Statement) instead(when string, sql ...string) {
+	st.Instead = append(st.Instead, Occasion{When: when, SQL: sql})
+}
+
+// when adds statements that run on an occasion only.
+func (s *statements) when(occasion, title string, sql ...string) {
+	for _, text := range sql {
+		s.add(title, text).When = occasion
+		title = ""
+	}
+}
+
+// Statements returns every statement that a session of the plan may run for its batches, in order: those that begin it,
+// then those of each batch. State versions are read by other ones.
+func (p *Plan) Statements() []Statement {
+	s := &statements{plan: p}
+	s.session()
+	if v := p.Variables(); len(v) > 0 {
+		sets := make([]string, len(v))
+		for i, name := range v {
+			sets[i] = SetSQL(name, "$"+name)
+		}
+		s.add("what varies by batch", strings.Join(sets, ";\n"))
+	}
+	s.add("the batch", BeginSQL)
+	for i := range p.Inputs {
+		s.input(i)
+	}
+	s.operators()
+	s.output()
+	s.settle()
+	s.add("all or nothing", CommitSQL).instead("the batch fails, or is tried to find the rows that make it fail", RollbackSQL)
+	s.rewrites()
+	return s.list
+}
+
+// session is what runs once: state tables, reference tables and macros.
+func (s *statements) session() {
+	for _, t := range s.plan.StateTables() {
+		if t.Keyed {
+			s.add(fmt.Sprintf("state table %s is kept by key outside of DuckDB", t.Name), "")
+			continue
+		}
+		s.add("once: state table "+t.Name, t.CreateSQL())
+		if len(t.Keys) > 0 {
+			s.add("", t.ForgetSQL())
+		}
+	}
+	for _, t := range s.plan.Tables {
+		title := "once: reference table " + t.Name
+		if t.Refresh > 0 {
+			title = fmt.Sprintf("first and every %s: reference table %s", t.Refresh, t.Name)
+		}
+		s.imports(title, t.Name, CastList(t.Columns))
+	}
+	for _, m := range s.plan.Macros {
+		s.add("once: macro "+m.Name, m.Text)
+	}
+}
+
+// imports makes a table of Arrow records.
+func (s *statements) imports(title, table, selection string) {
+	one := duck.ImportSQL(passingView, table, selection, 1)
+	st := s.add(title, one[0])
+	if several := duck.ImportSQL(passingView, table, selection, 2); len(several) > len(one) {
+		st.instead("the rows come in several records", several[:len(several)-1]...)
+	}
+	s.add("", one[1])
+}
+
+// input is how the rows of source number i enter.
+func (s *statements) input(i int) {
+	in := &s.plan.Inputs[i]
+	s.imports("rows of "+in.Table, in.Table, in.Select)
+	if in.EventTime == "" {
+		return
+	}
+	if in.computedTime() {
+		s.add("their event times", in.TimesSQL(i))
+	}
+	s.when("the run is over a stretch of event time", "other times", in.BeforeSQL("$from"), in.NotBeforeSQL("$to"))
+	s.when("there are any", "impossible times", SetSQL(VarLatest(i), "$"+VarLatest(i)), in.ImpossibleSQL(i),
+		in.RemoveImpossibleSQL(i))
+}
+
+// operators are their steps.
+func (s *statements) operators() {
+	if s.plan.Shared {
+		s.add("what becomes of each row", ShareTableSQL)
+	}
+	for _, op := range s.plan.Ops {
+		s.add(op.Name+":", "")
+		for i := range op.Steps {
+			s.step(op, &op.Steps[i])
+		}
+	}
+	if len(s.plan.Ops) == 0 && s.plan.Counted {
+		s.add("result", s.plan.InputSQL())
+	}
+}
+
+func (s *statements) step(op *Operator, st *Step) {
+	switch st.Effect {
+	case Count:
+		s.count(st)
+	case Create:
+		s.add(st.Title, st.Statement()).instead("there is nothing for it", st.EmptySQL())
+	case Lookup:
+		t := op.table(st.State)
+		s.when("it has any", st.Title+": the keys that "+t.Name+" is asked for",
+			must(duck.ReadSQL("("+st.SQL+")", t.Described()[:len(t.Keys)])))
+		s.given(st, t, "what it has of them")
+	case Put:
+		t := op.table(st.State)
+		s.add(st.Title+": what "+t.Name+" takes", must(duck.ReadSQL(st.SQL, t.Described())))
+	case Expire:
+		t := op.table(st.State)
+		s.add(fmt.Sprintf("%s: those that %s lets go %s", st.Title, t.Name, st.SQL), "")
+		if st.Table != "" {
+			s.given(st, t, "what they were")
+		}
+	case Append:
+		s.add(st.Title, st.Statement())
+	case Insert, Delete:
+		s.change(op.table(st.Table), st)
+	}
+}
+
+// given makes a step's table of rows of a keyed state.
+func (s *statements) given(st *Step, t *StateTable, title string) {
+	from := len(s.list)
+	s.imports(title, st.Table, t.CastList())
+	for i := from; i < len(s.list); i++ {
+		s.list[i].When = "there are any"
+	}
+	s.list[from].instead("there are none", t.EmptySQL(st.Table))
+}
+
+func (s *statements) count(st *Step) {
+	if !st.Entry.Raw {
+		return
+	}
+	s.add(st.Title, st.Entry.CountSQL(len(s.plan.Inputs)))
+	switch {
+	case s.plan.Shared:
+		s.add("note them", st.Entry.ShareSQL())
+	case st.Entry.Late != "":
+		s.when("there are any", "the late rows", st.Entry.LateSQL())
+	}
+}
+
+// change moves a state table in DuckDB.
+func (s *statements) change(t *StateTable, st *Step) {
+	touch := func(effect Effect) {
+		if st.Touch != "" && len(t.Keys) > 0 && st.Effect == effect {
+			s.when("there has been a state version", "the changed keys, for the next one", t.TouchSQL(st.Touch))
+		}
+	}
+	touch(Delete)
+	s.add(st.Title, st.Statement())
+	if st.Effect == Delete {
+		s.list[len(s.list)-1].When = "it has rows"
+	}
+	touch(Insert)
+}
+
+// The tables that a result which may take rows back is made of.
+const (
+	BeforeTable = "__before"
+	AfterTable  = "__after"
+)
+
+// output reads the result.
+func (s *statements) output() {
+	p := s.plan
+	sql, cols := p.Result, p.Schema
+	if p.Retracts {
+		s.add("the result as it was", p.BeforeSQL())
+		s.add("the result as it is", p.AfterSQL())
+		sql = p.RetractSQL()
+		cols = append(cols[:len(cols):len(cols)], stream.Column{Name: stream.OpColumn, Type: "VARCHAR"})
+	}
+	described := make([]duck.Column, len(cols))
+	for i, c := range cols {
+		described[i] = duck.Column{Name: c.Name, Type: c.Type}
+	}
+	list, err := duck.SelectSQL(sql, described)
+	title := "output"
+	for i, sql := range list {
+		if err != nil && i == 2 {
+			sql = "" // a type that can not leave, which the sinks refuse
+		}
+		s.add(title, sql)
+		title = ""
+	}
+}
+
+// settle counts what is left to count.
+func (s *statements) settle() {
+	switch {
+	case s.plan.Shared:
+		s.add("what became of each row", SharedSQL)
+	case len(s.plan.Ops) == 0 && s.plan.Counted:
+		s.add("rows used", s.plan.UsedSQL())
+	}
+}
+
+// rewrites are what a batch is followed by now and then.
+func (s *statements) rewrites() {
+	for _, t := range s.plan.StateTables() {
+		if t.Keyed {
+			continue
+		}
+		if len(t.Keys) > 0 {
+			s.when("they are many more than its rows", "forget the changed keys of "+t.Name, t.ForgetSQL())
+		}
+		s.when("more of it is dead than alive", "rewrite "+t.Name, t.RewriteSQL())
+	}
+}
+
+// must returns the SQL of columns whose types are known to leave DuckDB, since they are kept in Arrow.
+func must(sql string, err error) string {
+	if err != nil {
+		return "-- " + err.Error()
+	}
+	return sql
+}
+
+// InputSQL keeps the result's rows with their positions, of a plan without operators.
+func (p *Plan) InputSQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n" + p.Input
+}
+
+// BeforeSQL keeps the result as it was before the batch.
+func (p *Plan) BeforeSQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + BeforeTable + " AS\n" + p.Before
+}
+
+// AfterSQL keeps the result as it is after the batch.
+func (p *Plan) AfterSQL() string {
+	return "CREATE OR REPLACE TEMP TABLE " + AfterTable + " AS\n" + p.Result
+}
+
+// CastList selects columns in their declared types, since Arrow has fewer types than DuckDB.
+func CastList(cols []stream.Column) string {
+	items := make([]string, len(cols))
+	for i, c := range cols {
+		n := duck.QuoteIdent(c.Name)
+		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
+	}
+	return strings.Join(items, ", ")
+}
