@@ -21,32 +21,36 @@ func Check(ctx context.Context, opt Options, app *planner.App, plan *planner.Pla
 		return err
 	}
 	q.plan = plan
-	if err := q.checkLoop(); err != nil {
-		return err
+	var faults diag.List
+	note := func(err error, span diag.Span) error {
+		coded := diag.All(placed(err, app.Text, span))
+		faults = append(faults, coded...)
+		if coded == nil {
+			return err
+		}
+		return nil
 	}
-	if err := q.checkOverlapOption(); err != nil {
-		return err
-	}
+	first := []error{q.checkLoop(), q.checkOverlapOption()}
 	if plan.SlotBound {
-		if err := q.checkSlots(); err != nil {
+		first = append(first, q.checkSlots())
+	}
+	schema, err := planSchema(plan)
+	for _, err := range append(first, err) {
+		if err := note(err, q.def.Span); err != nil {
 			return err
 		}
 	}
-	schema, err := planSchema(plan)
-	if err != nil {
-		return placed(err, app.Text, q.def.Span)
+	if schema == nil {
+		return faults.Err()
 	}
-	var faults diag.List
 	for i := range q.def.Sinks {
 		sink, err := q.connectSink(ctx, i, "", schema, nil)
 		if err == nil {
 			err = sink.Close()
 		}
-		coded := diag.All(placed(err, app.Text, q.def.SinkSpan[i]))
-		if err != nil && coded == nil {
+		if err := note(err, q.def.SinkSpan[i]); err != nil {
 			return err
 		}
-		faults = append(faults, coded...)
 	}
 	return faults.Err()
 }

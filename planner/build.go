@@ -251,7 +251,7 @@ func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 		}
 	}
 	if err != nil {
-		return nil, c.bodyFault(err, c.q.Body, c.q.At)
+		return nil, c.bindFaults(err)
 	}
 	seen := map[string]bool{}
 	for _, col := range cols {

@@ -47,9 +47,12 @@ func (r *reader) statement(ctx context.Context, p *parser) error {
 	return nil
 }
 
-func startsSelect(p *parser) bool {
-	return p.word(0, "SELECT") || p.word(0, "FROM") || p.word(0, "WITH") || p.word(0, "VALUES") ||
-		p.word(0, "TABLE") || p.punct(0, '(')
+func startsSelect(p *parser) bool { return selectAt(p, 0) }
+
+// selectAt reports whether a SELECT may begin n tokens ahead.
+func selectAt(p *parser, n int) bool {
+	return p.word(n, "SELECT") || p.word(n, "FROM") || p.word(n, "WITH") || p.word(n, "VALUES") ||
+		p.word(n, "TABLE") || p.punct(n, '(')
 }
 
 // create reads a CREATE statement behind its first word.
@@ -92,8 +95,8 @@ func (r *reader) create(ctx context.Context, p *parser, span diag.Span) error {
 	case QueryObject:
 		st.Body, err = r.createQuery(ctx, p, queryHead{id: id, start: head.start}, kept)
 	}
-	if kept && p.quiet > before {
-		entry.broken = true
+	if kept {
+		entry.faulty, entry.tokens = p.quiet > before, p.toks
 	}
 	r.statements = append(r.statements, st)
 	return err

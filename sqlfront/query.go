@@ -95,10 +95,14 @@ type queryHead struct {
 // createQuery reads a CREATE QUERY behind its name.
 func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept bool) (diag.Span, error) {
 	p.directoryName("query", h.id)
-	if !p.queryClauses(&h) {
-		return diag.Span{}, nil
+	read := p.queryClauses(&h)
+	if !read {
+		if !p.skipToBody() {
+			return diag.Span{}, nil
+		}
+		kept = false // the body may have faults of its own, but what it runs as is not known
 	}
-	if len(h.sinks) == 0 {
+	if read && len(h.sinks) == 0 {
 		p.fault(diag.UnexpectedToken, h.id.span, `query "%s" has no sink`, h.id.name).
 			WithHint("add  INTO sink  behind the name")
 	}
@@ -107,7 +111,9 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 	}
 	spec := QuerySpec()
 	options := r.options(p, optionOwner{what: "a query", at: h.id.span}, spec.Fields, h.with)
-	p.checkTrigger(&h, options)
+	if read {
+		p.checkTrigger(&h, options)
+	}
 	body, ok := p.asBody("the query itself is a SELECT behind AS")
 	if !ok {
 		return body, nil
@@ -165,6 +171,12 @@ func (p *parser) queryClauses(h *queryHead) bool {
 			return false
 		}
 	}
+}
+
+// skipToBody moves behind a clause that can not be read, to the AS of the body.
+func (p *parser) skipToBody() bool {
+	p.until(func() bool { return p.word(0, "AS") && selectAt(p, 1) })
+	return p.word(0, "AS")
 }
 
 // into reads the sinks.
@@ -348,6 +360,7 @@ func (r *reader) resolveQueries() {
 			continue // Env.Base has it, and it was checked there.
 		}
 		p := &parser{text: r.text, faults: &r.faults}
+		defer func() { r.names[fold(q.Name)].faulty = r.names[fold(q.Name)].faulty || p.quiet > 0 }()
 		for i, name := range q.Sinks {
 			entry := r.names[fold(name)]
 			if entry == nil || entry.object != SinkObject {

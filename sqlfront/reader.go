@@ -24,6 +24,7 @@ type reader struct {
 	types      map[string]string // DuckDB's spelling of a type by its text
 	volatile   map[string]bool   // folded names of macros whose result may differ from call to call
 	dropped    []string          // statements that undo what was made on the Typer
+	lost       map[string]bool   // folded names that statements which can not be read may have defined
 }
 
 // named is what a name stands for.
@@ -31,7 +32,9 @@ type named struct {
 	object Object
 	name   string    // as it was declared
 	span   diag.Span // zero if it is of Env.Base
-	broken bool      // its definition has a fault, so nothing more is known about it
+	faulty bool      // its definition has a fault
+	shaped bool      // though faulty, its columns are known
+	tokens []token   // of its definition
 }
 
 func newReader(text *diag.Text, env Env) *reader {
@@ -41,6 +44,7 @@ func newReader(text *diag.Text, env Env) *reader {
 		names:    map[string]*named{},
 		types:    map[string]string{},
 		volatile: map[string]bool{},
+		lost:     map[string]bool{},
 	}
 	r.app = &planner.App{}
 	if env.Base != nil {
@@ -140,10 +144,14 @@ func (r *reader) read(ctx context.Context) (err error) {
 		}
 		if last := toks[len(toks)-1]; last.kind == tokenBroken {
 			p.broken(last)
+			r.lose(p)
 			continue
 		}
 		if err := r.statement(ctx, p); err != nil {
 			return err
+		}
+		if p.quiet > 0 && !r.declares(p) {
+			r.lose(p)
 		}
 	}
 	r.resolveQueries()

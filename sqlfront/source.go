@@ -60,12 +60,16 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 		src.Columns = append(src.Columns, c.column)
 	}
 	src.Watermark = p.checkWatermarks(&list)
+	if len(list.columns) == 0 && list.complete {
+		p.fault(diag.UnexpectedToken, id.span, `source "%s" has no columns`, id.name)
+	}
+	if kept {
+		r.app.Sources = append(r.app.Sources, src)
+		r.names[fold(id.name)].shaped = p.quiet == 0
+	}
 	with, ok := p.with()
 	if ok {
 		p.end()
-	}
-	if len(list.columns) == 0 && list.complete {
-		p.fault(diag.UnexpectedToken, id.span, `source "%s" has no columns`, id.name)
 	}
 	conn, known := r.sourceConnector(p, id, with)
 	if !known {
@@ -76,9 +80,6 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
 	src.Options = r.options(p, owner, fields, with)
 	p.checkFormat(conn, with, src.Options)
-	if kept {
-		r.app.Sources = append(r.app.Sources, src)
-	}
 	return nil
 }
 

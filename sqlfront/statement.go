@@ -74,11 +74,20 @@ type Statement struct {
 type Script struct {
 	App        *planner.App
 	Statements []Statement
+	// Rest is what is left of a text with faults. Nil if there are none.
+	Rest *Rest
+}
+
+// Rest is what can still be looked at of a text with faults, so that they all show at once.
+type Rest struct {
+	App     *planner.App     // sources whose columns are known, and what reads nothing that has a fault
+	Queries []*planner.Query // those that can be planned with it: nothing that they read has a fault in its rows
+	Whole   map[string]bool  // of those, by name: neither they nor their sources and sinks have any fault
 }
 
 // Parse reads and checks a text. The error is a diag.List with all faults in the order of their places, or
-// the context's error, or a fault of the Typer itself; then there is no Script. Text is not changed; the
-// faults and the App point into a copy of it in which secrets that were written out are blotted.
+// the context's error, or a fault of the Typer itself. With faults of the text the Script has only its Rest. Text is not
+// changed; the faults and the App point into a copy of it in which secrets that were written out are blotted.
 func Parse(ctx context.Context, text *diag.Text, env Env) (*Script, error) {
 	r := newReader(text, env)
 	if r.unreadable() {
@@ -90,7 +99,7 @@ func Parse(ctx context.Context, text *diag.Text, env Env) (*Script, error) {
 		return nil, err
 	}
 	if r.faults.Sort(); len(r.faults) > 0 {
-		return nil, r.faults
+		return &Script{Rest: r.rest()}, r.faults
 	}
 	return &Script{App: r.app, Statements: r.statements}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -36,27 +38,89 @@ func (e *env) lint(ctx context.Context, path string) error {
 }
 
 // plans plans the queries, checks their sinks as a start would, and returns all their faults together.
-func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan,
-	error) {
+func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan, error) {
+	return e.plansOf(ctx, app, queries, func(*planner.Query) bool { return true })
+}
+
+// plansOf is plans, where only the sinks of the queries that are whole are checked.
+func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.Query,
+	whole func(*planner.Query) bool) ([]*planner.Plan, error) {
 	var plans []*planner.Plan
 	var faults diag.List
 	err := withDuck(ctx, func(conn *duck.Conn) error {
-		for _, q := range queries {
+		for i := 0; i < len(queries); i++ {
+			q := queries[i]
 			plan, err := planner.Build(ctx, app, q, conn)
-			if err == nil {
+			if err == nil && whole(q) {
 				err = engine.Check(ctx, engine.Options{Registry: registry(e), Clock: e.clock}, app, plan)
 			}
-			if coded := diag.All(err); coded != nil {
-				faults = append(faults, coded...)
-				continue
-			}
-			if err != nil {
+			coded := diag.All(err)
+			if err != nil && coded == nil {
 				return fmt.Errorf("plan query %q: %w", q.Name, err)
 			}
-			plans = append(plans, plan)
+			faults = append(faults, coded...)
+			if rest, readers := withoutCulprit(app, coded); rest != nil {
+				app = rest
+				queries = slices.Concat(queries[:i], slices.DeleteFunc(slices.Clone(queries[i:]), readers))
+				i--
+				continue
+			}
+			if err == nil {
+				plans = append(plans, plan)
+			}
 		}
 		return nil
 	})
 	faults.Sort()
 	return plans, errors.Join(err, faults.Err())
+}
+
+// withoutCulprit returns the application without the views and macros that faults of a query lie in and what reads them,
+// since they would hide the faults of other queries, and which queries read them; nil if there are none.
+func withoutCulprit(app *planner.App, faults diag.List) (*planner.App, func(*planner.Query) bool) {
+	var gone []string
+	reads := func(text string) bool {
+		return slices.ContainsFunc(gone, func(name string) bool { return mentions(text, name) })
+	}
+	for _, f := range faults {
+		for _, v := range app.Views {
+			if inside(f, v.At, v.Body) {
+				gone = append(gone, v.Name)
+			}
+		}
+		for _, m := range app.Macros {
+			if inside(f, m.At, m.Text) {
+				gone = append(gone, m.Name)
+			}
+		}
+	}
+	if gone == nil {
+		return nil, nil
+	}
+	for before := 0; before < len(gone); {
+		before = len(gone)
+		for _, v := range app.Views {
+			if !slices.Contains(gone, v.Name) && reads(v.Body) {
+				gone = append(gone, v.Name)
+			}
+		}
+		for _, m := range app.Macros {
+			if !slices.Contains(gone, m.Name) && reads(m.Text) {
+				gone = append(gone, m.Name)
+			}
+		}
+	}
+	rest := *app
+	rest.Views = slices.DeleteFunc(slices.Clone(app.Views), func(v *planner.View) bool { return slices.Contains(gone, v.Name) })
+	rest.Macros = slices.DeleteFunc(slices.Clone(app.Macros), func(m *planner.Macro) bool { return slices.Contains(gone, m.Name) })
+	return &rest, func(q *planner.Query) bool { return reads(q.Body) }
+}
+
+func inside(f *diag.Error, at int, body string) bool {
+	return f.Source != nil && at <= f.Span.Start && f.Span.Start < at+len(body)
+}
+
+// mentions reports whether a text has a name as a word.
+func mentions(text, name string) bool {
+	return regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\b`).MatchString(text)
 }

@@ -53,9 +53,21 @@ func (e *env) load(ctx context.Context, path string, reg stream.Registry) (*plan
 func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {
 	script, err := e.script(ctx, text, reg)
 	if err != nil {
+		if script != nil && script.Rest != nil {
+			err = e.furtherFaults(ctx, script.Rest, err)
+		}
 		return nil, err
 	}
 	return script.App, nil
+}
+
+// furtherFaults adds to the faults of a text those of the queries that they leave readable, so that all show at once.
+func (e *env) furtherFaults(ctx context.Context, rest *sqlfront.Rest, err error) error {
+	all := diag.All(err)
+	_, more := e.plansOf(ctx, rest.App, rest.Queries, func(q *planner.Query) bool { return rest.Whole[q.Name] })
+	all = append(all[:len(all):len(all)], diag.All(more)...)
+	all.Sort()
+	return all
 }
 
 func (e *env) script(ctx context.Context, text *diag.Text, reg stream.Registry) (s *sqlfront.Script,

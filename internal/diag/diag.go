@@ -187,17 +187,23 @@ func (l List) Sort() {
 	sort.SliceStable(l, func(i, j int) bool { return l[i].Span.Start < l[j].Span.Start })
 }
 
-// All returns every *Error in err's chain that a user should see, or nil.
+// All returns every *Error in err's tree that a user should see, or nil: of each that others caused, the outermost.
 func All(err error) List {
-	var l List
-	if errors.As(err, &l) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case nil:
+		return nil
+	case List:
+		return e
+	case *Error:
+		return List{e}
+	case interface{ Unwrap() []error }:
+		var l List
+		for _, one := range e.Unwrap() {
+			l = append(l, All(one)...)
+		}
 		return l
 	}
-	var e *Error
-	if errors.As(err, &e) {
-		return List{e}
-	}
-	return nil
+	return All(errors.Unwrap(err))
 }
 
 // Render returns err as a user should see it: in full if it is coded, else its text.

@@ -11,6 +11,17 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
+func TestAllFaultsOfATreeShow(t *testing.T) {
+	t.Parallel()
+	a, b, c := diag.New(diag.Usage, "a"), diag.New(diag.BadTime, "b"), diag.New(diag.BadType, "c")
+	cause := diag.Wrap(diag.SinkFailed, a, "outermost")
+	err := errors.Join(errors.New("plain"), fmt.Errorf("open: %w", diag.List{b, c}), cause)
+	require.Equal(t, diag.List{b, c, cause}, diag.All(err))
+	require.Equal(t, diag.BadTime, diag.CodeOf(err))
+	require.Nil(t, diag.All(errors.New("plain")))
+	require.Nil(t, diag.All(nil))
+}
+
 func TestRenderPutsTheCaretsUnderTheSpan(t *testing.T) {
 	t.Parallel()
 	text := &diag.Text{Name: "a.sql", Body: "SELECT 1;\n\tSELECT \"naïve\", amout FROM t\r\nx"}
