@@ -21,6 +21,15 @@ func (m mark) event() mark {
 	return mark{kind: markEvent, lag: lag, source: m.source}
 }
 
+// windowLag is the lag of the bounds of windows over an event time: the last time in a window is a microsecond before
+// its end.
+func (m mark) windowLag() int64 {
+	if m.lag > 0 {
+		return m.lag - 1
+	}
+	return m.lag
+}
+
 // closes is the time of a group or row by its marked column: the watermark frees it when it has come so far.
 func (m mark) closes(column string) string {
 	end := column

@@ -153,7 +153,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
 	}
 	event := rel.marks[strings.ToLower(ts)].event()
-	out.bound(rel, event, mark{kind: markStart, lag: event.lag, size: micros, step: step, text: sizeSQL, window: out.name,
+	out.bound(rel, event, mark{kind: markStart, lag: event.windowLag(), size: micros, step: step, text: sizeSQL, window: out.name,
 		whole: micros%1_000_000 == 0 && step%1_000_000 == 0 && wholeOffset})
 	if name == "hop" && rel.keyed != nil { // a row of each window
 		out.keyed = append(slices.Clone(rel.keyed), out.marks[windowStart])
