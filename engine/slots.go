@@ -21,18 +21,22 @@ func (q *Query) cronTurn(ctx context.Context, now time.Time, force bool) (bool, 
 	if q.plan.SlotBound {
 		return q.slotTurn(ctx, now)
 	}
-	if s.tick == nil {
-		ticks := q.trigger.Due(s.last, now, slotsMax)
-		switch {
-		case len(ticks) > 0:
-			s.tick = &ticks[len(ticks)-1] // the rows of missed ticks are all there now: one run takes them
-		case !force:
-			return false, nil
-		default:
-			s.tick = &now
+	done := func() { s.last, s.tick = *s.tick, nil }
+	if s.tick != nil {
+		if ran, err := q.untilEnd(ctx, done); ran || err != nil {
+			return ran, err
 		}
 	}
-	return q.untilEnd(ctx, func() { s.last, s.tick = *s.tick, nil })
+	ticks := q.trigger.Due(s.last, now, slotsMax)
+	switch {
+	case len(ticks) > 0:
+		s.tick = &ticks[len(ticks)-1] // the rows of missed ticks are all there now: one run takes them
+	case !force:
+		return false, nil
+	default:
+		s.tick = &now
+	}
+	return q.untilEnd(ctx, done)
 }
 
 // RunSlot runs one slot as a batch of its own over all that the sources hold now, or over what they stored during the
