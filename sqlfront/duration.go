@@ -14,9 +14,9 @@ const calendarUnits = " mon mons month months quarter quarters y yr yrs year yea
 
 const durationExamples = "write it like '10 seconds', '250 ms', '1 minute 30 seconds' or '1h'"
 
-// parseDuration reads '10 seconds', '1 minute 30 seconds', '1h30m'. The reason is what is wrong with text,
-// or "". The duration may be negative.
-func parseDuration(text string) (d time.Duration, reason string) {
+// ParseDuration reads a length of time as options have it: '10 seconds', '1 minute 30 seconds', '1h30m'. The reason is
+// what is wrong with text, or "". The duration may be negative.
+func ParseDuration(text string) (d time.Duration, reason string) {
 	rest := strings.TrimSpace(text)
 	if rest == "0" {
 		return 0, ""
@@ -119,7 +119,7 @@ func (p *parser) interval(code diag.Code, bare bool) (time.Duration, diag.Span, 
 		p.pos++
 	}
 	span := diag.Span{Start: start.start, End: p.back().end}
-	d, reason := parseDuration(text)
+	d, reason := ParseDuration(text)
 	if reason != "" {
 		p.fault(code, span, `the length of time "%s" %s`, clip(text), reason).WithHint(durationExamples)
 		return 0, span, false

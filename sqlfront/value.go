@@ -31,7 +31,7 @@ func fieldValue(f stream.Field, text string) (value any, reason string) {
 		}
 		return nil, "is not true or false"
 	case stream.Duration:
-		d, reason := parseDuration(text)
+		d, reason := ParseDuration(text)
 		if reason != "" {
 			return nil, reason
 		}

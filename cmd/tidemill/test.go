@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -47,25 +48,18 @@ func (e *env) test(ctx context.Context, paths []string, f testFlags) error {
 	if err != nil {
 		return diag.New(diag.Usage, "--run is not a regular expression: %s", err)
 	}
-	var cases []streamtest.Case
-	for _, path := range paths {
-		files, err := streamtest.Find(path)
-		if err != nil {
-			return err //nolint:wrapcheck // coded
-		}
-		for _, file := range files {
-			more, err := streamtest.Load(file)
-			if err != nil {
-				return err //nolint:wrapcheck // coded
-			}
-			cases = append(cases, more...)
-		}
+	cases, broken, err := loadCases(paths)
+	if err != nil {
+		return err
 	}
 	opt := streamtest.Options{Parse: e.parse, NoReplay: f.noReplay}
 	if f.verbose {
 		opt.Verbose = e.stdout
 	}
-	passed, failed := 0, 0
+	passed, failed := 0, len(broken)
+	for _, res := range broken {
+		e.printCase(res, f.asJSON)
+	}
 	for _, c := range cases {
 		if !pattern.MatchString(c.Name) {
 			continue
@@ -93,6 +87,25 @@ func (e *env) test(ctx context.Context, paths []string, f testFlags) error {
 	return nil
 }
 
+// loadCases reads the cases below paths. A file that holds none is a failed result, so that the others still run.
+func loadCases(paths []string) (cases []streamtest.Case, broken []streamtest.Result, err error) {
+	for _, path := range paths {
+		files, err := streamtest.Find(path)
+		if err != nil {
+			return nil, nil, err //nolint:wrapcheck // coded
+		}
+		for _, file := range files {
+			more, err := streamtest.Load(file)
+			if err != nil {
+				broken = append(broken, streamtest.Result{Name: filepath.Base(file), Path: file, Step: "file",
+					Message: diag.Render(err)})
+			}
+			cases = append(cases, more...)
+		}
+	}
+	return cases, broken, nil
+}
+
 func (e *env) printCase(r streamtest.Result, asJSON bool) {
 	switch {
 	case asJSON:
@@ -100,7 +113,11 @@ func (e *env) printCase(r streamtest.Result, asJSON bool) {
 	case r.OK:
 		fmt.Fprintf(e.stdout, "ok   %s\n", r.Name)
 	default:
-		fmt.Fprintf(e.stdout, "FAIL %s: %s, %s:%d\n    %s\n", r.Name, r.Step, r.Path, r.Line,
+		at := r.Path
+		if r.Line > 0 {
+			at = fmt.Sprintf("%s:%d", r.Path, r.Line)
+		}
+		fmt.Fprintf(e.stdout, "FAIL %s: %s, %s\n    %s\n", r.Name, r.Step, at,
 			strings.ReplaceAll(strings.TrimRight(r.Message, "\n"), "\n", "\n    "))
 	}
 }

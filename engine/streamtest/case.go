@@ -114,7 +114,11 @@ func parseCase(text *diag.Text, body ast.Node) (Case, error) {
 		case "sql":
 			c.SQL, c.SQLLine = fmt.Sprint(value(kv.Value)), kv.Key.GetToken().Position.Line+1
 		case "only_batch":
-			c.OnlyBatch, _ = value(kv.Value).(bool)
+			only, ok := value(kv.Value).(bool)
+			if !ok {
+				return c, badCase(text, kv.Value, `"only_batch" must be true or false`)
+			}
+			c.OnlyBatch = only
 		case "from", "note":
 		case "steps":
 			list, ok := kv.Value.(*ast.SequenceNode)
@@ -152,11 +156,13 @@ func parseStep(text *diag.Text, node ast.Node) (Step, error) {
 	if len(kvs) == 0 {
 		return s, badCase(text, node, "a step must be a map with one key")
 	}
-	kinds := " add run expect watermark state batches restart crash clock clear_sink fails "
+	var at ast.Node
 	for _, kv := range kvs {
 		key := kv.Key.String()
+		known := slices.Contains(kinds, key)
 		switch {
-		case strings.Contains(kinds, " "+key+" ") && s.Kind == "":
+		case known && s.Kind == "":
+			at = kv.Value
 			s.Kind, s.Value, s.Line = key, value(kv.Value), kv.Key.GetToken().Position.Line
 			for _, inner := range entries(kv.Value) {
 				if name := inner.Key.String(); slices.Contains(strings.Fields(beside(key)), name) {
@@ -165,13 +171,15 @@ func parseStep(text *diag.Text, node ast.Node) (Step, error) {
 					s.Order = append(s.Order, name)
 				}
 			}
-		case strings.Contains(beside(s.Kind), key):
+		case slices.Contains(strings.Fields(beside(s.Kind)), key):
 			s.With[key] = value(kv.Value)
+		case known:
+			return s, badCase(text, kv.Key, fmt.Sprintf("%q stands beside %q; a step has one of them", key, s.Kind))
 		default:
-			return s, badCase(text, kv.Key, fmt.Sprintf("unknown step %q; expected one of%s", key, strings.TrimRight(kinds, " ")))
+			return s, badCase(text, kv.Key, fmt.Sprintf("unknown step %q; expected one of %s", key, strings.Join(kinds, " ")))
 		}
 	}
-	return s, nil
+	return s, s.checkShape(text, at)
 }
 
 // entries returns the pairs of a map node, also of one with a single pair, which the parser gives by itself.

@@ -3,6 +3,7 @@ package streamtest
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -16,7 +17,9 @@ func (r *rig) expect(s Step) error {
 	defer r.resetCounts()
 	sink := r.app.Queries[0].Sinks[0]
 	if name, ok := s.With["sink"].(string); ok {
-		sink = name
+		if sink = r.sink(name); sink == "" {
+			return fmt.Errorf("expect: sink %q is not declared", name)
+		}
 	}
 	if len(s.Order) != 1 {
 		return errors.New("expect has exactly one of new, all, last and table")
@@ -49,6 +52,16 @@ func (r *rig) expect(s Step) error {
 		return fmt.Errorf("sink %s, %s rows differ:\n%s", sink, s.Order[0], d)
 	}
 	return nil
+}
+
+// sink returns the declared name of a sink, whatever its case, or "".
+func (r *rig) sink(name string) string {
+	for _, s := range r.app.Sinks {
+		if strings.EqualFold(s.Name, name) {
+			return s.Name
+		}
+	}
+	return ""
 }
 
 // fresh returns the rows that reached the sink since the last look at it.
@@ -92,11 +105,15 @@ func (r *rig) lastBatch(sink string) table {
 	return delivered(nil, all)
 }
 
-// delivered joins the rows of some deliveries; types come from all.
+// delivered joins the rows of some deliveries. A changed text may have given a sink other columns: they are those of
+// the newest in all, and behind them what older ones have more.
 func delivered(some, all []sinkmem.Delivered) table {
 	var t table
-	if len(all) > 0 {
-		t.names, t.types = all[0].Columns, all[0].Types
+	for i := len(all) - 1; i >= 0; i-- {
+		if n := len(t.types); len(all[i].Types) > n {
+			t.names, t.types = append(t.names, all[i].Columns[n:]...), append(t.types, all[i].Types[n:]...)
+		}
+		t.widths = append(t.widths, len(all[i].Types))
 	}
 	for _, d := range some {
 		for _, row := range d.Rows {

@@ -16,6 +16,7 @@ import (
 	sinkmem "github.com/tidemill/tidemill/sinks/memory"
 	sourcemem "github.com/tidemill/tidemill/sources/memory"
 	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
 )
 
 // Options say how cases are run.
@@ -115,6 +116,8 @@ type rig struct {
 	count   engine.StateProgress
 	seen    map[string]int // deliveries of each sink that expect has looked at
 	dropped bool
+	dead    int64 // rows that were dead-lettered
+	anytime bool  // ONCE and AVAILABLE NOW do not end the query
 }
 
 var errCrash = errors.New("the case kills the engine here") //nolint:gochecknoglobals // a sentinel
@@ -143,7 +146,16 @@ func (r *rig) registry() stream.Registry {
 }
 
 func (r *rig) parse(ctx context.Context, text *diag.Text) (*planner.App, error) {
-	return r.o.Parse(ctx, text, r.registry())
+	app, err := r.o.Parse(ctx, text, r.registry())
+	if err != nil || !r.anytime {
+		return app, err
+	}
+	for _, q := range app.Queries {
+		if q.Trigger.Kind == trigger.Once || q.Trigger.Kind == trigger.AvailableNow {
+			q.Trigger = trigger.Spec{}
+		}
+	}
+	return app, nil
 }
 
 func (r *rig) options() engine.Options {
@@ -159,6 +171,9 @@ func (r *rig) batchDone(p engine.Progress) {
 	r.count.NumRowsRemoved += s.NumRowsRemoved
 	r.count.NumRowsDropped += s.NumRowsDropped
 	r.dropped = r.dropped || s.NumRowsDropped > 0
+	for _, src := range p.Sources {
+		r.dead += src.Dead
+	}
 	if r.o.Verbose != nil {
 		fmt.Fprintf(r.o.Verbose, "  %s batch %d: %d rows in, %d out, watermark %v, state %+v\n", r.c.Name, p.BatchID,
 			p.NumInputRows, p.Sink.NumOutputRows, p.EventTime.Watermark, s)
@@ -196,6 +211,9 @@ func (r *rig) run(ctx context.Context, fn func(context.Context) error) error {
 		return errors.New("the engine is not running: a restart must come first")
 	}
 	err := fn(ctx)
+	if err == nil && r.crash != "" {
+		return fmt.Errorf("the run did not come to %s, where it was to die", r.crash)
+	}
 	if !errors.Is(err, errCrash) {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -116,8 +117,10 @@ func listRows(cols []stream.Column, v any) ([][]any, error) {
 			byName := make([]any, len(cols))
 			known := 0
 			for i, c := range cols {
-				if v, ok := row[c.Name]; ok {
-					byName[i], known = v, known+1
+				for name, v := range row {
+					if strings.EqualFold(name, c.Name) {
+						byName[i], known = v, known+1
+					}
 				}
 			}
 			if known != len(row) {
@@ -232,9 +235,9 @@ func (r *rig) crashStep(s Step) error {
 }
 
 func (r *rig) moveClock(s Step) error {
-	d, err := time.ParseDuration(strings.TrimPrefix(fmt.Sprint(s.Value), "+"))
-	if err != nil || d < 0 {
-		return fmt.Errorf("clock: %v is not a duration such as '+10s'", s.Value)
+	d, wrong := sqlfront.ParseDuration(strings.TrimPrefix(fmt.Sprint(s.Value), "+"))
+	if wrong != "" || d < 0 {
+		return fmt.Errorf("clock: %v is not a duration such as '+10s' or '+2 days'", s.Value)
 	}
 	r.clock.Advance(d)
 	return nil
@@ -249,9 +252,16 @@ func (r *rig) fails(s Step) error {
 	}
 	m := mapOf(s.Value)
 	if code, ok := m["code"].(string); ok && code != string(diag.CodeOf(err)) {
-		return fmt.Errorf("failed with %s, expected %s:\n%s", diag.CodeOf(err), code, message(err))
+		got := string(diag.CodeOf(err))
+		if got == "" {
+			got = "no code"
+		}
+		return fmt.Errorf("failed with %s, expected %s:\n%s", got, code, message(err))
 	}
-	list, _ := m["contains"].([]any)
+	list, ok := m["contains"].([]any)
+	if one, there := m["contains"]; there && !ok {
+		list = []any{one}
+	}
 	have := strings.ToLower(message(err) + "\n" + err.Error())
 	for _, want := range list {
 		if !strings.Contains(have, strings.ToLower(fmt.Sprint(want))) {
