@@ -3,8 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/internal/diag"
@@ -77,6 +81,22 @@ func (q *Query) loadMissing(ctx context.Context) error {
 	return q.loadTables(ctx, missing)
 }
 
+// fits reports whether a copy has the columns that the table has now. A changed text may have given it others; then the
+// copy is of no use, and the table is loaded from its body.
+func (t *tables) fits(name string, schema *arrow.Schema) bool {
+	for _, def := range t.defs {
+		if def.Name != name {
+			continue
+		}
+		for _, col := range def.Columns {
+			if !slices.ContainsFunc(schema.Fields(), func(f arrow.Field) bool { return strings.EqualFold(f.Name, col.Name) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // useTables puts the named copies into the session, where they are not in it already.
 func (q *Query) useTables(ctx context.Context, versions map[string]string) error {
 	names := make([]string, 0, len(versions))
@@ -92,6 +112,10 @@ func (q *Query) useTables(ctx context.Context, versions map[string]string) error
 		t, err := q.tables.copies.Get(ctx, name, hash)
 		if err != nil {
 			return fmt.Errorf("load the copy %s of table %q: %w", hash, name, err)
+		}
+		if !q.tables.fits(name, t.Schema) {
+			t.Release()
+			continue
 		}
 		err = q.session.LoadTable(ctx, name, &duck.Table{Schema: t.Schema, Records: t.Records})
 		t.Release()
