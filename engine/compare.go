@@ -95,6 +95,24 @@ func (s Shape) sameState(is Shape) bool {
 	return s.plan == nil || is.plan == nil || s.plan.StateHash() == is.plan.StateHash()
 }
 
+// lostColumns says which columns of a result are not in another, or have another type there: sinks hold rows with them.
+func lostColumns(was, is []stream.Column) []string {
+	types := make(map[string]string, len(is))
+	for _, c := range is {
+		types[c.Name] = c.Type
+	}
+	var lost []string
+	for _, c := range was {
+		switch typ, there := types[c.Name]; {
+		case !there:
+			lost = append(lost, fmt.Sprintf("result column %q is gone: columns may be added, and what the sinks hold has it", c.Name))
+		case typ != c.Type:
+			lost = append(lost, fmt.Sprintf("result column %q was %s, and is %s", c.Name, c.Type, typ))
+		}
+	}
+	return lost
+}
+
 // notRebuilt says why history can not give the state that a query would have, had it always had this shape.
 func (s Shape) notRebuilt(was Shape) []string {
 	if was.plan == nil {
@@ -104,7 +122,7 @@ func (s Shape) notRebuilt(was Shape) []string {
 		return []string{"state is built anew for another filter, column or aggregate, not for other keys, windows, operators, " +
 			"sources or another mode"}
 	}
-	reasons := s.plan.NotComparable()
+	reasons := append(s.plan.NotComparable(), lostColumns(was.plan.Schema, s.plan.Schema)...)
 	if s.plan.Mode != stream.Update {
 		return reasons
 	}
