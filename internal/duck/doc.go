@@ -6,8 +6,10 @@
 //   - Arrow goes in by Import: the view that DuckDB makes of a record stream is read exactly once, whole,
 //     in order, and is dropped before its memory is given back. Nothing is left behind, however many
 //     batches pass.
-//   - Arrow comes out by Select: the heavy part can be cancelled, every record is drained, the records
-//     are the caller's own copy, and each column has the type that ArrowType names.
+//   - Arrow goes in without a table by a Feed: a standing view over the records of the moment, which one
+//     statement reads, once, whole and in order; a second reader gets an error.
+//   - Arrow comes out by Select, or by Query where the columns are known: it can be cancelled, every record
+//     is drained, the records are the caller's own copy, and each column has the type that ArrowType names.
 //   - Statements can be cancelled within milliseconds and leave the connection usable.
 //   - Every error of DuckDB comes back as an *Error with its kind and, where DuckDB says it, the position
 //     in the statement. A cancelled context comes back as the context's error.

@@ -129,8 +129,7 @@ func fault(ctx context.Context, err error, sql string, prefix int) error {
 	}
 	var de *duckdb.Error
 	if !errors.As(err, &de) {
-		// The driver flattens errors of its Arrow interface into text, with DuckDB's own text at the end.
-		text := strings.TrimPrefix(err.Error(), "duckdb_execute_prepared_arrow: ")
+		text := arrowText(err)
 		de = &duckdb.Error{Type: typeOfText(text), Msg: text}
 	}
 	e := parseMessage(de.Msg, sql)
@@ -146,24 +145,40 @@ func fault(ctx context.Context, err error, sql string, prefix int) error {
 
 func interrupted(err error) bool {
 	var de *duckdb.Error
-	return errors.As(err, &de) && de.Type == duckdb.ErrorTypeInterrupt
+	if errors.As(err, &de) {
+		return de.Type == duckdb.ErrorTypeInterrupt
+	}
+	return typeOfText(arrowText(err)) == duckdb.ErrorTypeInterrupt
 }
 
+// arrowText is DuckDB's own text in an error of the driver's Arrow interface, which flattens them.
+func arrowText(err error) string {
+	return strings.TrimPrefix(err.Error(), "duckdb_execute_prepared_arrow: ")
+}
+
+// typeOfText finds the driver's type of an error in DuckDB's text, which begins with its name.
 func typeOfText(text string) duckdb.ErrorType {
-	switch {
-	case strings.HasPrefix(text, "Out of Memory Error"):
-		return duckdb.ErrorTypeOutOfMemory
-	case strings.HasPrefix(text, "Conversion Error"):
-		return duckdb.ErrorTypeConversion
-	case strings.HasPrefix(text, "INTERRUPT Error"):
-		return duckdb.ErrorTypeInterrupt
-	case strings.HasPrefix(text, "IO Error"):
-		return duckdb.ErrorTypeIO
-	case strings.HasPrefix(text, "FATAL Error"):
-		return duckdb.ErrorTypeFatal
-	default:
-		return duckdb.ErrorTypeInvalid
+	for _, known := range []struct {
+		prefix string
+		typ    duckdb.ErrorType
+	}{
+		{"Out of Memory", duckdb.ErrorTypeOutOfMemory}, {"Conversion", duckdb.ErrorTypeConversion},
+		{"Out of Range", duckdb.ErrorTypeOutOfRange}, {"Invalid Input", duckdb.ErrorTypeInvalidInput},
+		{"INTERRUPT", duckdb.ErrorTypeInterrupt}, {"IO", duckdb.ErrorTypeIO}, {"FATAL", duckdb.ErrorTypeFatal},
+		{"Parser", duckdb.ErrorTypeParser}, {"Syntax", duckdb.ErrorTypeSyntax}, {"Binder", duckdb.ErrorTypeBinder},
+		{"Catalog", duckdb.ErrorTypeCatalog}, {"Decimal", duckdb.ErrorTypeDecimal},
+		{"Mismatch Type", duckdb.ErrorTypeMismatchType}, {"Divide by Zero", duckdb.ErrorTypeDivideByZero},
+		{"Object Size", duckdb.ErrorTypeObjectSize}, {"Constraint", duckdb.ErrorTypeConstraint},
+		{"Permission", duckdb.ErrorTypePermission}, {"Missing Extension", duckdb.ErrorTypeMissingExtension},
+		{"Extension Autoloading", duckdb.ErrorTypeAutoLoad}, {"INTERNAL", duckdb.ErrorTypeInternal},
+		{"Parameter Not Resolved", duckdb.ErrorTypeParameterNotResolved},
+		{"Parameter Not Allowed", duckdb.ErrorTypeParameterNotAllowed},
+	} {
+		if strings.HasPrefix(text, known.prefix+" Error") {
+			return known.typ
+		}
 	}
+	return duckdb.ErrorTypeInvalid
 }
 
 var (

@@ -68,7 +68,7 @@ func scalarOf(name string) (scalarType, bool) {
 		return scalarType{arrow: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}}, true
 	case `"NULL"`:
 		// A table column can not be of the type of NULL: it becomes INTEGER.
-		return scalarType{arrow: arrow.PrimitiveTypes.Int32}, true
+		return scalarType{arrow: arrow.PrimitiveTypes.Int32, cast: "INTEGER"}, true
 	default:
 		return castOf(name)
 	}
