@@ -302,6 +302,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	if err := c.inputs(p, rel); err != nil {
 		return nil, err
 	}
+	p.shorten()
 	p.UsesNow = c.usesNow
 	if len(c.horizons) > 0 {
 		p.Horizon = c.horizons[0]

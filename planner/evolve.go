@@ -34,7 +34,7 @@ func (p *Plan) StateHash() string {
 			fmt.Fprintf(&b, "%s (%s) by %v until %s + %d\n", t.Name, t.Definition(), t.Keys, t.Time, t.Ahead)
 		}
 		for _, s := range op.Steps {
-			fmt.Fprintf(&b, "%d %s\n", s.Effect, s.Statement())
+			fmt.Fprintf(&b, "%d %s %s %s %v\n", s.Effect, s.Table, s.State, s.SQL, s.Merges)
 			if s.Entry != nil {
 				fmt.Fprintf(&b, "late %s\n", s.Entry.Late)
 			}

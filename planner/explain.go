@@ -102,6 +102,14 @@ func (p *Plan) explainSQL(b *strings.Builder) {
 	}
 }
 
+// ResultSQL is Result with the tables that are lent to it.
+func (p *Plan) ResultSQL(with []string) string {
+	if len(p.Ops) == 0 && p.Counted {
+		return p.Result // they are lent to Input
+	}
+	return duck.WithSQL(p.WithSQL(with), p.Result)
+}
+
 // UsedSQL counts, for each source, the rows that are in the result of a plan without operators.
 func (p *Plan) UsedSQL() string {
 	items := make([]string, len(p.Inputs))

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -23,9 +24,10 @@ type aggregate struct {
 	time     *timeKey  // which key closes a group; nil when nothing does
 	values   []value   // __a1 ...: the aggregates' values from the partials
 	emits    groups
-	numbered bool   // the emitted groups carry __pos
-	panes    *panes // for hop()
-	seeded   bool   // the group of all rows is there before any row is
+	numbered bool        // the emitted groups carry __pos
+	panes    *panes      // for hop()
+	seeded   bool        // the group of all rows is there before any row is
+	alone    func() bool // the rows are those of the one source, and enter nowhere else
 
 	marks  []mark   // what is known of each key
 	shown  []string // the partial column that a key is shown by, or ""
@@ -46,8 +48,9 @@ const (
 // partial is one column of the state table.
 type partial struct {
 	Column
-	init  string // its value for one row, over the query's FROM
-	merge string // aggregate over the column that merges rows of state and input, ordered by __pos
+	init  string      // its value for one row, over the query's FROM
+	merge string      // aggregate over the column that merges rows of state and input, ordered by __pos
+	fold  keyed.Merge // the same in a keyed state, of two values at a time, or NoMerge
 }
 
 // keptRows is the table of rows behind aggregates that do not merge: one row per group and batch, with a list per
@@ -142,6 +145,7 @@ func (g *grouping) statements() error {
 		a.entry.Many = len(g.s.aliases) > 1
 	}
 	a.input = g.inputSQL()
+	a.alone = func() bool { return len(g.c.sources) == 1 && !g.c.shared() }
 	a.from = g.s.main.tables
 	g.name()
 	if a.rows != nil {
@@ -161,7 +165,7 @@ func (a *aggregate) operator(old bool) *Operator {
 	op.Steps = []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
 		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: touched}}
 	if a.panes != nil {
-		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(), Rows: touched})
+		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(false, true), Rows: touched})
 	}
 	if old {
 		op.Steps = append(op.Steps, Step{Title: "touched groups as they were", Table: oldTable(a.n),

@@ -15,6 +15,7 @@ type Input struct {
 	EventTime string            // the column with the watermark, or ""
 	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
 	Declared  []stream.Column   // the columns that are not computed, in order: what Records must have
+	Lent      bool              // no table is made unless rows must leave it: the one statement that reads them is lent them
 	MaxAhead  time.Duration     // 0: none
 	Columns   map[string]string // every column's DuckDB type
 }

@@ -18,13 +18,17 @@ func (a *aggregate) closedTable() string { return fmt.Sprintf("__closed%d", a.n)
 
 // keyedOperator is the operator over a keyed state.
 func (a *aggregate) keyedOperator(op *Operator, old bool) *Operator {
+	if how := a.merges(old); how != nil {
+		op.Steps = a.foldedSteps(how)
+		return a.keyedOutput(op)
+	}
 	touched := []string{a.in}
 	op.Steps = []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
 		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: touched}}
 	live := a.live()
 	if a.panes != nil {
 		live = ""
-		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(), Rows: touched})
+		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(false, true), Rows: touched})
 	}
 	op.Steps = append(op.Steps, Step{Title: "touched groups as they are", Effect: Lookup, Table: a.known(), State: a.state(),
 		SQL: "SELECT DISTINCT " + strings.Join(a.keyNames(""), ", ") + " FROM " + a.delta() + live, Rows: touched})
@@ -39,11 +43,22 @@ func (a *aggregate) keyedOperator(op *Operator, old bool) *Operator {
 		op.Steps = append(op.Steps, Step{Title: "keep the rows", Effect: Insert, Table: a.kept(), SQL: a.rows.chunk,
 			Rows: touched, Touch: a.kept() + " WHERE " + BatchColumn + " = " + getVariable(VarBatch)})
 	}
-	out := Step{Title: "groups to emit", Table: a.out(), SQL: a.outSQL(a.groupsSQL()), Rows: touched}
+	return a.keyedOutput(op)
+}
+
+// keyedOutput adds what gives the groups out and lets closed ones go.
+func (a *aggregate) keyedOutput(op *Operator) *Operator {
+	out := Step{Title: "groups to emit", Table: a.out(), SQL: a.outSQL(a.groupsSQL()), Rows: []string{a.new()}}
+	if a.rows == nil {
+		out.Like = a.new()
+	}
 	if a.emits == closedGroups {
 		op.Steps = append(op.Steps, Step{Title: "closed groups", Effect: Expire, Table: a.closedTable(), State: a.state(),
 			SQL: "WHERE " + a.closed(), Time: true})
 		out.Rows = []string{a.closedTable()}
+		if a.rows == nil {
+			out.Like = a.closedTable()
+		}
 	}
 	op.Steps = append(op.Steps, out)
 	if a.emits != closedGroups && a.timed() {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -146,6 +147,7 @@ const (
 	Count                // counts the rows of Entry
 	Insert               // adds rows to the state table Table
 	Delete               // removes rows from it
+	Fold                 // merges the rows that SQL selects into the keyed State; with Table, makes that of the rows as they are then
 	Lookup               // makes the temporary table Table of the rows of State whose keys SQL selects
 	Put                  // puts the rows of the temporary table SQL into the keyed State, in the place of those with their keys
 	Expire               // takes the rows of State out that the watermark has closed; with Table, makes that of them
@@ -156,37 +158,64 @@ type Step struct {
 	Title  string
 	Effect Effect
 	Table  string
-	State  string // of Lookup, Put and Expire
+	State  string // of Fold, Lookup, Put and Expire
 	SQL    string
+
+	// With names what stands in front of SQL: the tables of Plan.Lent that this statement alone reads.
+	With []string
 
 	// Rows names tables of the batch: without a row in any of them the step is left out, and what Create would
 	// make is empty. Nil is no condition.
 	Rows []string
 	// Time leaves the step out while no watermark is known.
 	Time bool
+	// When leaves the step to batches with, or without, rows that may be late.
+	When When
+
+	// Like, of Create, names a table that has as many rows.
+	Like string
+
+	Merges []keyed.Merge // of Fold: how each column after the keys is merged
 
 	Touch string // of Insert and Delete: the relation that the changed keys are read from
 	Frees bool   // of Delete: the rows are let go by the watermark
-	Entry *Entry // of Count
+	Entry *Entry // of Count, and of a Fold that counts the used rows of the entry in its last column
 }
 
-// Statement returns the SQL, as it runs, of a step that is one statement of DuckDB.
-func (s Step) Statement() string {
+// When says in which batches a step has its part.
+type When int
+
+// What is known before the steps: whether the least event time of a batch lies after the time by which rows are late.
+const (
+	Always   When = iota
+	Punctual      // no row can be late
+	Delayed       // some may be
+)
+
+// Note says it for EXPLAIN.
+func (w When) Note() string {
+	return [...]string{"", "no row can be late", "a row may be late"}[w]
+}
+
+// Statement returns the SQL, as it runs, of a step that is one statement of DuckDB, after the common table expressions
+// of the tables that are lent to it.
+func (s Step) Statement(with []string) string {
+	sql := duck.WithSQL(with, s.SQL)
 	switch s.Effect {
 	case Create:
-		return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS\n" + s.SQL
+		return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS\n" + sql
 	case Append, Insert:
-		return "INSERT INTO " + s.Table + "\n" + s.SQL
+		return "INSERT INTO " + s.Table + "\n" + sql
 	case Delete:
 		return "DELETE FROM " + s.Table + " " + s.SQL
-	case Count, Lookup, Put, Expire:
+	case Count, Fold, Lookup, Put, Expire:
 	}
-	return s.SQL
+	return sql
 }
 
 // EmptySQL leaves the table of a Create that has nothing to do empty.
-func (s Step) EmptySQL() string {
-	return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS SELECT * FROM (\n" + s.SQL + "\n) LIMIT 0"
+func (s Step) EmptySQL(with []string) string {
+	return "CREATE OR REPLACE TEMP TABLE " + s.Table + " AS SELECT * FROM (\n" + duck.WithSQL(with, s.SQL) + "\n) LIMIT 0"
 }
 
 // Entry is where rows of sources enter an operator. A row may be there several times.

@@ -88,8 +88,9 @@ func (a *aggregate) delta() string {
 	return a.in
 }
 
-// panesSQL aggregates the batch's rows by pane and puts the panes into their open windows.
-func (a *aggregate) panesSQL() string {
+// panesSQL aggregates the batch's rows by pane and puts the panes into their open windows: with the position of each, as
+// rows for a merge in DuckDB, or without. What is counted is a pane's rows, in its latest window.
+func (a *aggregate) panesSQL(counted, placed bool) string {
 	keys := a.keyNames("")
 	items := a.keyNames("p.")
 	for _, i := range a.panes.moved {
@@ -102,8 +103,14 @@ func (a *aggregate) panesSQL() string {
 		merged = append(merged, p.merge+" AS "+n)
 		items = append(items, "p."+n)
 	}
-	sql := "SELECT * FROM (\n  SELECT " + list(items, []string{"p." + PosColumn}) + "\n  FROM (SELECT " +
-		list(keys, merged, []string{"min(" + PosColumn + ") AS " + PosColumn}) + " FROM " + a.in + a.live() + " GROUP BY " +
+	if placed {
+		merged, items = append(merged, "min("+PosColumn+") AS "+PosColumn), append(items, "p."+PosColumn)
+	}
+	if counted {
+		merged = append(merged, "count(*) AS "+RowsColumn)
+		items = append(items, "CASE w.__w WHEN 0 THEN p."+RowsColumn+" ELSE 0 END AS "+RowsColumn)
+	}
+	sql := "SELECT * FROM (\n  SELECT " + list(items) + "\n  FROM (SELECT " + list(keys, merged) + " FROM " + a.in + a.live() + " GROUP BY " +
 		strings.Join(keys, ", ") + ") p\n  CROSS JOIN (SELECT unnest(range(" + fmt.Sprint(a.panes.hop.n) + ")) AS __w) w\n)"
 	return sql + a.live()
 }

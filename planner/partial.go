@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -69,6 +70,53 @@ func (g *grouping) partial(typ, init, merge string) string {
 	g.a.partials = append(g.a.partials, partial{Column: Column{Column: stream.Column{Name: name, Type: typ}},
 		init: init, merge: fmt.Sprintf(merge, duck.QuoteIdent(name))})
 	return "g." + duck.QuoteIdent(name)
+}
+
+// folded is a partial that a keyed state merges itself.
+func (g *grouping) folded(fold keyed.Merge, typ, init, merge string) string {
+	ref := g.partial(typ, init, merge)
+	for i := range g.a.partials {
+		if "g."+duck.QuoteIdent(g.a.partials[i].Name) == ref {
+			g.a.partials[i].fold = fold
+		}
+	}
+	return ref
+}
+
+// foldOf says how a keyed state merges the values of an aggregate whose result has a type, if it can: exactly, and as
+// DuckDB would.
+func foldOf(name, typ string) keyed.Merge {
+	switch typ {
+	case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT":
+		switch name {
+		case "bit_and":
+			return keyed.BitAnd
+		case "bit_or":
+			return keyed.BitOr
+		case "bit_xor":
+			return keyed.BitXor
+		}
+	case "BOOLEAN", "HUGEINT", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE":
+	default:
+		if !strings.HasPrefix(typ, "DECIMAL(") || strings.HasSuffix(typ, "]") {
+			return keyed.NoMerge
+		}
+	}
+	switch name {
+	case "min", "bool_and":
+		return keyed.Least
+	case "max", "bool_or":
+		return keyed.Greatest
+	}
+	return keyed.NoMerge
+}
+
+// sumOf is foldOf for the sum of a type.
+func sumOf(typ string) keyed.Merge {
+	if typ == "HUGEINT" {
+		return keyed.SumDigits
+	}
+	return keyed.Sum
 }
 
 // algebraic keeps a call as partial columns, if its partials merge exactly. What depends on the order of rows merges
@@ -164,7 +212,7 @@ func (p *partialCall) keep() (bool, error) {
 			way := map[string]string{"min": " ASC", "max": " DESC"}[p.name]
 			merge = "first(%[1]s ORDER BY %[1]s" + way + " NULLS LAST, \"" + PosColumn + "\")"
 		}
-		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), merge))
+		return p.done(p.g.folded(foldOf(p.name, typ), typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), merge))
 	case "first", "last", "any_value", "arbitrary":
 		if p.ordered || p.filter != "" && p.name != "any_value" || !p.g.s.main.arrives {
 			return false, nil
@@ -182,7 +230,7 @@ func (p *partialCall) count(cond string) string {
 	if cond != "true" {
 		init = "CAST(coalesce(" + cond + ", false) AS BIGINT)"
 	}
-	return p.g.partial("BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
+	return p.g.folded(keyed.Sum, "BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
 }
 
 // inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their
@@ -204,7 +252,7 @@ func (p *partialCall) sum() (bool, error) {
 	typ := p.f.typ
 	switch {
 	case typ == "HUGEINT" || strings.HasPrefix(typ, "DECIMAL"):
-		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST(sum(%s) AS "+typ+")"))
+		return p.done(p.g.folded(sumOf(typ), typ, p.only("CAST("+p.args[0]+" AS "+typ+")"), "CAST(sum(%s) AS "+typ+")"))
 	case typ == "DOUBLE" && !p.ordered && p.g.s.main.arrives:
 		return p.done(p.g.partial(typ, p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")"))
 	}
@@ -229,11 +277,11 @@ func (p *partialCall) avg() (bool, error) {
 		sum = p.g.partial("DOUBLE", p.only("CAST("+p.args[0]+" AS DOUBLE)"), "sum("+p.g.inOrder()+")")
 	case strings.HasPrefix(typ, "DECIMAL"):
 		wide := "DECIMAL(38" + typ[strings.IndexByte(typ, ','):]
-		sum = p.g.partial(wide, p.only("CAST("+p.args[0]+" AS "+wide+")"), "CAST(sum(%s) AS "+wide+")")
+		sum = p.g.folded(sumOf(wide), wide, p.only("CAST("+p.args[0]+" AS "+wide+")"), "CAST(sum(%s) AS "+wide+")")
 		scale := strings.TrimRight(typ[strings.IndexByte(typ, ',')+1:], ")")
 		return p.done(decimalAverage(sum, n, scale))
 	case strings.HasSuffix(typ, "INT") || strings.HasSuffix(typ, "INTEGER") || typ == "BOOLEAN":
-		sum = p.g.partial("HUGEINT", p.only("CAST("+p.args[0]+" AS HUGEINT)"), "CAST(sum(%s) AS HUGEINT)")
+		sum = p.g.folded(sumOf("HUGEINT"), "HUGEINT", p.only("CAST("+p.args[0]+" AS HUGEINT)"), "CAST(sum(%s) AS HUGEINT)")
 	default:
 		return false, nil
 	}

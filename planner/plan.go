@@ -49,6 +49,7 @@ type Plan struct {
 	Input  string      // without operators: SELECT of the result's rows with __pos
 	Ops    []*Operator // those that keep state, each after the ones that it reads
 	Result string      // SELECT of the batch's result; over __result if Counted, else over Input's own tables
+	With   []string    // the tables of Lent that stand before the SELECT of the result, or before Input if Counted
 	Emits  []string    // the operators' tables without whose rows there is no result; nil: there always is one
 	Before string      // SELECT of what the rows of Result were before the batch; only if Retracts
 
@@ -70,6 +71,9 @@ type Plan struct {
 	// Horizon is how long DISTINCT keeps a key, in event time, or 0: which duplicates it still finds depends on the
 	// batches then.
 	Horizon time.Duration
+
+	// Lent are the rows that no table is made of, and of each source the view that it enters by.
+	Lent []Lent
 
 	Warnings []string // what users should know, such as state that nothing frees
 	Root     *Node
@@ -143,6 +147,17 @@ func (p *Plan) NotComparable() []string {
 		}
 	}
 	return why
+}
+
+// Transactional reports whether a batch moves tables of DuckDB. The keyed states have batches of their own, and what else
+// a batch makes there the next one makes anew.
+func (p *Plan) Transactional() bool {
+	for _, t := range p.StateTables() {
+		if !t.Keyed {
+			return true
+		}
+	}
+	return false
 }
 
 // StateTables returns the tables that hold the plan's state.

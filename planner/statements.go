@@ -14,6 +14,7 @@ type Statement struct {
 	SQL     string // "" for a step outside of DuckDB, which Title tells
 	When    string // the occasion for it; "": every batch that has something to do there
 	Instead []Occasion
+	Once    bool // it begins the session
 }
 
 // Occasion is what runs in the place of a statement in some batches.
@@ -60,21 +61,24 @@ func (s *statements) when(occasion, title string, sql ...string) {
 func (p *Plan) Statements() []Statement {
 	s := &statements{plan: p}
 	s.session()
-	if v := p.Variables(); len(v) > 0 {
-		sets := make([]string, len(v))
-		for i, name := range v {
-			sets[i] = SetSQL(name, "$"+name)
-		}
-		s.add("what varies by batch", strings.Join(sets, ";\n"))
+	for i := range s.list {
+		s.list[i].Once = true
 	}
-	s.add("the batch", BeginSQL)
+	for _, name := range p.Variables() {
+		s.when("it has changed", name, SetSQL(name, "$"+name))
+	}
+	if p.Transactional() {
+		s.add("the batch", BeginSQL)
+	}
 	for i := range p.Inputs {
 		s.input(i)
 	}
 	s.operators()
 	s.output()
 	s.settle()
-	s.add("all or nothing", CommitSQL).instead("the batch fails, or is tried to find the rows that make it fail", RollbackSQL)
+	if p.Transactional() {
+		s.add("all or nothing", CommitSQL).instead("the batch fails, or is tried to find the rows that make it fail", RollbackSQL)
+	}
 	s.rewrites()
 	return s.list
 }
@@ -90,6 +94,9 @@ func (s *statements) session() {
 		if len(t.Keys) > 0 {
 			s.add("", t.ForgetSQL())
 		}
+	}
+	for _, l := range s.plan.Lent {
+		s.add(fmt.Sprintf("once: rows of %s are lent as %s", l.Table, l.Feed), duck.FeedViewSQL(l.Feed, passingView))
 	}
 	for _, t := range s.plan.Tables {
 		title := "once: reference table " + t.Name
@@ -113,10 +120,43 @@ func (s *statements) imports(title, table, selection string) {
 	s.add("", one[1])
 }
 
+// several makes a table of rows that do not fit one record.
+func (s *statements) several(st *Statement, table, selection string) {
+	for _, records := range []int{1, 2} {
+		st.instead("they do not fit one record", duck.ImportSQL(passingView, table, selection, records)...)
+	}
+}
+
+// lent gives a statement its texts: the one to which all tables of with are lent, and those to which some are not.
+func (s *statements) lent(st *Statement, with []string, build func(with []string) string) {
+	var lent []string
+	for _, t := range with {
+		if s.plan.lentOf(t) != nil {
+			lent = append(lent, t)
+		}
+	}
+	st.SQL = build(lent)
+	for set := range 1<<len(lent) - 1 {
+		var some, tables []string
+		for i, t := range lent {
+			if set>>i&1 == 1 {
+				some = append(some, t)
+			} else {
+				tables = append(tables, t)
+			}
+		}
+		st.instead("there is a table of "+strings.Join(tables, " and "), build(some))
+	}
+}
+
 // input is how the rows of source number i enter.
 func (s *statements) input(i int) {
 	in := &s.plan.Inputs[i]
-	s.imports("rows of "+in.Table, in.Table, in.Select)
+	st := s.add("rows of "+in.Table, duck.FeedImportSQL(s.plan.lentOf(in.Table).Feed, in.Table, in.Select))
+	if in.Lent {
+		st.When = "some have to be taken out; else what reads them takes them as they are lent"
+	}
+	s.several(st, in.Table, in.Select)
 	if in.EventTime == "" {
 		return
 	}
@@ -140,7 +180,7 @@ func (s *statements) operators() {
 		}
 	}
 	if len(s.plan.Ops) == 0 && s.plan.Counted {
-		s.add("result", s.plan.InputSQL())
+		s.lent(s.add("result", ""), s.plan.With, s.plan.InputSQL)
 	}
 }
 
@@ -149,12 +189,18 @@ func (s *statements) step(op *Operator, st *Step) {
 	case Count:
 		s.count(st)
 	case Create:
-		s.add(st.Title, st.Statement()).instead("there is nothing for it", st.EmptySQL())
+		s.changing(st)
+		of := &s.list[len(s.list)-1]
+		empty := &Statement{}
+		s.lent(empty, st.With, func(with []string) string { return st.EmptySQL(s.plan.WithSQL(with)) })
+		of.instead("there is nothing for it", empty.SQL)
+		of.Instead = append(of.Instead, empty.Instead...)
 	case Lookup:
 		t := op.table(st.State)
-		s.when("it has any", st.Title+": the keys that "+t.Name+" is asked for",
-			must(duck.ReadSQL("("+st.SQL+")", t.Described()[:len(t.Keys)])))
+		s.query("it has any", st.Title+": the keys that "+t.Name+" is asked for", st, t.Described()[:len(t.Keys)])
 		s.given(st, t, "what it has of them")
+	case Fold:
+		s.fold(op.table(st.State), st)
 	case Put:
 		t := op.table(st.State)
 		s.add(st.Title+": what "+t.Name+" takes", must(duck.ReadSQL(st.SQL, t.Described())))
@@ -165,14 +211,50 @@ func (s *statements) step(op *Operator, st *Step) {
 			s.given(st, t, "what they were")
 		}
 	case Append:
-		s.add(st.Title, st.Statement())
+		s.changing(st)
 	case Insert, Delete:
 		s.change(op.table(st.Table), st)
 	}
 }
 
-// given makes a step's table of rows of a keyed state.
+// changing is a step that is one statement of DuckDB.
+func (s *statements) changing(st *Step) {
+	s.lent(s.add(st.Title, ""), st.With, func(with []string) string { return st.Statement(s.plan.WithSQL(with)) })
+	s.list[len(s.list)-1].When = st.When.Note()
+}
+
+// query reads what a step selects.
+func (s *statements) query(when, title string, st *Step, cols []duck.Column) {
+	s.lent(s.add(title, ""), st.With, func(with []string) string {
+		return must(duck.QuerySQL(s.plan.WithSQL(with), st.SQL, cols))
+	})
+	s.list[len(s.list)-1].When = when
+}
+
+// fold merges what a step selects into the keyed state.
+func (s *statements) fold(t *StateTable, st *Step) {
+	cols := t.Described()
+	if st.Entry != nil {
+		cols = append(cols, duck.Column{Name: RowsColumn, Type: "BIGINT"})
+	}
+	words := make([]string, len(st.Merges))
+	for i, m := range st.Merges {
+		words[i] = m.String()
+	}
+	s.query(st.When.Note(), fmt.Sprintf("%s: %s takes them in, column by column after the keys: %s", st.Title, t.Name,
+		strings.Join(words, ", ")), st, cols)
+	if st.Table != "" {
+		s.given(st, t, "what they are then")
+	}
+}
+
+// given makes a step's table of rows of a keyed state, or lends them.
 func (s *statements) given(st *Step, t *StateTable, title string) {
+	if l := s.plan.lentOf(st.Table); l != nil {
+		note := s.add(fmt.Sprintf("%s is lent as %s", title, l.Feed), "")
+		s.several(note, st.Table, t.CastList())
+		return
+	}
 	from := len(s.list)
 	s.imports(title, st.Table, t.CastList())
 	for i := from; i < len(s.list); i++ {
@@ -185,7 +267,7 @@ func (s *statements) count(st *Step) {
 	if !st.Entry.Raw {
 		return
 	}
-	s.add(st.Title, st.Entry.CountSQL(len(s.plan.Inputs)))
+	s.add(st.Title, st.Entry.CountSQL(len(s.plan.Inputs))).When = st.When.Note()
 	switch {
 	case s.plan.Shared:
 		s.add("note them", st.Entry.ShareSQL())
@@ -202,7 +284,7 @@ func (s *statements) change(t *StateTable, st *Step) {
 		}
 	}
 	touch(Delete)
-	s.add(st.Title, st.Statement())
+	s.changing(st)
 	if st.Effect == Delete {
 		s.list[len(s.list)-1].When = "it has rows"
 	}
@@ -218,26 +300,24 @@ const (
 // output reads the result.
 func (s *statements) output() {
 	p := s.plan
-	sql, cols := p.Result, p.Schema
+	sql, cols := p.ResultSQL, p.Schema
 	if p.Retracts {
 		s.add("the result as it was", p.BeforeSQL())
-		s.add("the result as it is", p.AfterSQL())
-		sql = p.RetractSQL()
+		s.lent(s.add("the result as it is", ""), p.With, p.AfterSQL)
+		sql = func([]string) string { return p.RetractSQL() }
 		cols = append(cols[:len(cols):len(cols)], stream.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
 	described := make([]duck.Column, len(cols))
 	for i, c := range cols {
 		described[i] = duck.Column{Name: c.Name, Type: c.Type}
 	}
-	list, err := duck.SelectSQL(sql, described)
-	title := "output"
-	for i, sql := range list {
-		if err != nil && i == 2 {
-			sql = "" // a type that can not leave, which the sinks refuse
-		}
-		s.add(title, sql)
-		title = ""
+	with := p.With
+	if p.Retracts || len(p.Ops) == 0 && p.Counted {
+		with = nil // what they are lent to comes before
 	}
+	s.lent(s.add("output", ""), with, func(with []string) string {
+		return must(duck.QuerySQL(nil, sql(with), described)) // a type that can not leave is refused by the sinks
+	})
 }
 
 // settle counts what is left to count.
@@ -271,9 +351,10 @@ func must(sql string, err error) string {
 	return sql
 }
 
-// InputSQL keeps the result's rows with their positions, of a plan without operators.
-func (p *Plan) InputSQL() string {
-	return "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n" + p.Input
+// InputSQL keeps the result's rows with their positions, of a plan without operators. lent are the tables whose rows it
+// takes as they are lent.
+func (p *Plan) InputSQL(lent []string) string {
+	return "CREATE OR REPLACE TEMP TABLE " + resultTable + " AS\n" + duck.WithSQL(p.WithSQL(lent), p.Input)
 }
 
 // BeforeSQL keeps the result as it was before the batch.
@@ -281,9 +362,9 @@ func (p *Plan) BeforeSQL() string {
 	return "CREATE OR REPLACE TEMP TABLE " + BeforeTable + " AS\n" + p.Before
 }
 
-// AfterSQL keeps the result as it is after the batch.
-func (p *Plan) AfterSQL() string {
-	return "CREATE OR REPLACE TEMP TABLE " + AfterTable + " AS\n" + p.Result
+// AfterSQL keeps the result as it is after the batch. lent are as for InputSQL.
+func (p *Plan) AfterSQL(lent []string) string {
+	return "CREATE OR REPLACE TEMP TABLE " + AfterTable + " AS\n" + p.ResultSQL(lent)
 }
 
 // CastList selects columns in their declared types, since Arrow has fewer types than DuckDB.

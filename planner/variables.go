@@ -15,8 +15,8 @@ func VarLatest(i int) string { return fmt.Sprintf("latest_time_%d", i+1) }
 // SetSQL gives a session variable its value of the batch.
 func SetSQL(variable, value string) string { return "SET VARIABLE " + variable + " = " + value }
 
-// Variables returns the session variables that each batch sets before it begins, in order. Setting one costs a tenth
-// of a millisecond, which counts when batches are tiny: a plan without state has only those it may read.
+// Variables returns the session variables that a batch sets before it begins where their values have changed, in order.
+// Setting one costs a tenth of a millisecond, which counts when batches are tiny: only those that the plan may read.
 func (p *Plan) Variables() []string {
 	reads := p.readsVariable()
 	var list []string
@@ -45,21 +45,29 @@ func (p *Plan) Variables() []string {
 	return list
 }
 
-// readsVariable tells which of the variables of every batch the plan's SQL may read. A plan with state needs them all.
+// readsVariable tells which of the variables of every batch the plan's SQL may read.
 func (p *Plan) readsVariable() func(name string) bool {
-	if p.Stateful() {
-		return func(string) bool { return true }
-	}
-	texts := []string{p.Input, p.Result}
+	texts := []string{p.Input, p.Result, p.Before}
 	for _, in := range p.Inputs {
 		texts = append(texts, in.Select)
+	}
+	for _, op := range p.Ops {
+		for _, st := range op.Steps {
+			if st.Effect == Expire {
+				continue // its SQL is for people
+			}
+			texts = append(texts, st.SQL, st.Touch)
+			if st.Entry != nil {
+				texts = append(texts, st.Entry.Late)
+			}
+		}
 	}
 	for _, m := range p.Macros {
 		texts = append(texts, m.Text)
 	}
 	sql := strings.ToLower(strings.Join(texts, "\n"))
 	// Written in any other way, such as with a space or a computed name, it may mean any variable.
-	literal := regexp.MustCompile(`getvariable\('[a-z_]*'\)`)
+	literal := regexp.MustCompile(`getvariable\('[a-z0-9_]*'\)`)
 	computed := strings.Count(sql, "getvariable") != len(literal.FindAllString(sql, -1))
 	return func(name string) bool { return computed || strings.Contains(sql, getVariable(name)) }
 }

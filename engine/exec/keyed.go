@@ -2,11 +2,13 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/keyed"
@@ -59,7 +61,7 @@ func (r *run) lookup(ctx context.Context, st *planner.Step) error {
 	if t.rows == 0 {
 		return r.clear(ctx, st)
 	}
-	keys, err := r.s.conn.Read(ctx, "("+st.SQL+")", t.Described()[:len(t.Keys)])
+	keys, err := r.s.conn.Query(ctx, r.with(st.With), st.SQL, t.Described()[:len(t.Keys)])
 	if err != nil {
 		return err
 	}
@@ -85,8 +87,63 @@ func (r *run) give(ctx context.Context, st *planner.Step, t *stateTable, rows []
 	for _, rec := range rows {
 		n += rec.NumRows()
 	}
-	r.made[st.Table], r.s.empty[st.Table] = n, false
+	r.made[st.Table] = n
+	if feed := r.s.feeds[st.Table]; feed != nil && feed.Fits(rows) {
+		return feed.Lend(rows)
+	}
+	r.tabled[st.Table], r.s.empty[st.Table] = true, false
 	return r.s.conn.Import(ctx, st.Table, t.CastList(), rows, t.store.Schema())
+}
+
+// fold merges the rows that a step selects into the store.
+func (r *run) fold(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.State)
+	cols := t.Described()
+	if st.Entry != nil {
+		cols = append(cols, duck.Column{Name: planner.RowsColumn, Type: "BIGINT"})
+	}
+	rows, err := r.s.conn.Query(ctx, r.with(st.With), st.SQL, cols)
+	if err != nil {
+		return err
+	}
+	defer rows.Release()
+	for _, rec := range rows.Records {
+		touched, err := t.store.Fold(rec, st.Merges)
+		if err != nil {
+			return fmt.Errorf("merge groups of %s: %w", t.Name, rangeFault(err))
+		}
+		if t.Logical {
+			r.out.State.Updated += int64(touched)
+		}
+		if st.Entry == nil {
+			continue
+		}
+		if counts, ok := rec.Column(len(cols) - 1).(*array.Int64); ok {
+			for _, n := range counts.Int64Values() {
+				r.sources[0].counts.Used += n
+			}
+		}
+	}
+	t.rows = int64(t.store.Len())
+	if st.Table == "" {
+		return nil
+	}
+	merged := t.store.Touched()
+	defer releaseAll(merged)
+	return r.give(ctx, st, t, merged)
+}
+
+// rangeFault turns a sum that has no place in its type into the error that DuckDB's would be: some row is to blame.
+func rangeFault(err error) error {
+	var e *keyed.RangeError
+	if !errors.As(err, &e) {
+		return err
+	}
+	kind := duck.OutOfRange
+	if e.Cast {
+		kind = duck.Conversion
+	}
+	return &duck.Error{Kind: kind, Message: e.Message, Position: -1, Err: err}
 }
 
 // put puts the rows of a table into the store.

@@ -13,7 +13,7 @@ func (r *run) operate(ctx context.Context) error {
 		if !plan.Counted {
 			return nil
 		}
-		_, err := r.s.conn.Exec(ctx, plan.InputSQL())
+		_, err := r.s.conn.Exec(ctx, plan.InputSQL(r.lentTo(plan.With)))
 		return err
 	}
 	if plan.Shared {
@@ -32,9 +32,26 @@ func (r *run) operate(ctx context.Context) error {
 	return nil
 }
 
+// lentTo leaves those tables out that are there as such.
+func (r *run) lentTo(tables []string) []string {
+	var out []string
+	for _, t := range tables {
+		if !r.tabled[t] {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// with returns the common table expressions of the tables that are lent to a statement.
+func (r *run) with(tables []string) []string { return r.s.plan.WithSQL(r.lentTo(tables)) }
+
 // due reports whether a step has anything to do in this batch.
 func (r *run) due(st *planner.Step, always bool) bool {
 	if st.Time && r.c.Watermark == nil && !r.c.Final {
+		return false
+	}
+	if st.When == planner.Punctual && r.delayed || st.When == planner.Delayed && !r.delayed {
 		return false
 	}
 	if st.Effect == planner.Delete && r.s.table(st.Table).rows == 0 {
@@ -53,12 +70,11 @@ func (r *run) due(st *planner.Step, always bool) bool {
 
 func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	if !r.due(st, always) {
-		if st.Effect == planner.Create || st.Effect == planner.Lookup || st.Effect == planner.Expire && st.Table != "" {
-			return r.clear(ctx, st)
-		}
-		return nil
+		return r.leaveOut(ctx, st)
 	}
 	switch st.Effect {
+	case planner.Fold:
+		return r.fold(ctx, st)
 	case planner.Lookup:
 		return r.lookup(ctx, st)
 	case planner.Put:
@@ -70,7 +86,7 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	case planner.Insert, planner.Delete:
 		return r.change(ctx, st)
 	}
-	n, err := r.s.conn.Exec(ctx, st.Statement())
+	n, err := r.s.conn.Exec(ctx, st.Statement(r.with(st.With)))
 	if err != nil {
 		return err
 	}
@@ -82,13 +98,27 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	return nil
 }
 
+// leaveOut leaves a step out that is not due: what it would make is empty, unless another one makes it in this batch.
+func (r *run) leaveOut(ctx context.Context, st *planner.Step) error {
+	if st.When == planner.Punctual && r.delayed || st.When == planner.Delayed && !r.delayed {
+		return nil
+	}
+	switch st.Effect {
+	case planner.Create, planner.Lookup, planner.Expire, planner.Fold:
+		if st.Table != "" {
+			return r.clear(ctx, st)
+		}
+	}
+	return nil
+}
+
 // clear leaves the table of a step that is not due empty.
 func (r *run) clear(ctx context.Context, st *planner.Step) error {
 	r.made[st.Table] = 0
-	if r.s.empty[st.Table] {
+	if r.s.empty[st.Table] || r.s.feeds[st.Table] != nil {
 		return nil
 	}
-	sql := st.EmptySQL()
+	sql := st.EmptySQL(r.with(st.With))
 	if st.State != "" {
 		sql = r.s.table(st.State).EmptySQL(st.Table)
 	}
@@ -105,7 +135,7 @@ func (r *run) change(ctx context.Context, st *planner.Step) error {
 			return err
 		}
 	}
-	n, err := r.s.conn.Exec(ctx, st.Statement())
+	n, err := r.s.conn.Exec(ctx, st.Statement(r.with(st.With)))
 	if err != nil {
 		return err
 	}

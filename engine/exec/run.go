@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -30,6 +31,8 @@ type run struct {
 	sources []*sourceRun
 	saved   []stateTable     // counters to put back on failure
 	made    map[string]int64 // rows in the batch's tables
+	tabled  map[string]bool  // those of the plan's Lent that a table has been made of instead
+	delayed bool             // rows may be late
 }
 
 // Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can
@@ -66,7 +69,7 @@ func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) erro
 
 func (s *Session) newRun(c Call) *run {
 	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{},
-		Phases: map[string]time.Duration{}}, made: map[string]int64{}}
+		Phases: map[string]time.Duration{}}, made: map[string]int64{}, tabled: map[string]bool{}}
 	base := int64(0)
 	for i := range s.plan.Inputs {
 		in := &s.plan.Inputs[i]
@@ -98,17 +101,26 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	if err := r.setVariables(ctx); err != nil {
 		return err
 	}
-	if _, err := r.s.conn.Exec(ctx, planner.BeginSQL); err != nil {
-		return err
+	transaction := r.s.plan.Transactional()
+	if transaction {
+		if _, err := r.s.conn.Exec(ctx, planner.BeginSQL); err != nil {
+			return err
+		}
 	}
 	r.s.begin()
 	defer func() {
+		for _, feed := range r.s.feeds {
+			feed.Return()
+		}
 		r.s.end(err == nil && commit)
 		if err == nil && commit {
 			return
 		}
-		// The transaction must end even if the caller's context has.
-		_, rollbackErr := r.s.conn.Exec(context.WithoutCancel(ctx), planner.RollbackSQL)
+		var rollbackErr error
+		if transaction {
+			// It must end even if the caller's context has.
+			_, rollbackErr = r.s.conn.Exec(context.WithoutCancel(ctx), planner.RollbackSQL)
+		}
 		for i, t := range r.s.tables {
 			*t = r.saved[i]
 		}
@@ -122,7 +134,7 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	if err := r.steps(ctx); err != nil {
 		return err
 	}
-	if !commit {
+	if !commit || !transaction {
 		return nil
 	}
 	defer r.phase(PhaseCommit, r.s.clock.Now())
@@ -159,15 +171,21 @@ func (r *run) setVariables(ctx context.Context) error {
 	if r.s.plan.SlotBound && r.c.Slot == nil {
 		return errors.New("the query is bound to a slot, but the batch has none")
 	}
-	if len(r.s.variables) == 0 {
+	values := r.values()
+	var sets []string
+	for _, name := range r.s.variables {
+		if sql := planner.SetSQL(name, values[name]); r.s.set[name] != sql {
+			sets = append(sets, sql)
+			r.s.set[name] = sql
+		}
+	}
+	if len(sets) == 0 {
 		return nil
 	}
-	values := r.values()
-	sets := make([]string, len(r.s.variables))
-	for i, name := range r.s.variables {
-		sets[i] = planner.SetSQL(name, values[name])
-	}
 	_, err := r.s.conn.Exec(ctx, strings.Join(sets, ";\n"))
+	if err != nil {
+		clear(r.s.set)
+	}
 	return err
 }
 
@@ -233,25 +251,25 @@ func (r *run) result(ctx context.Context) error {
 		r.out.Result = b
 		return nil
 	}
-	sql := plan.Result
+	sql := plan.ResultSQL(r.lentTo(plan.With))
+	cols := make([]duck.Column, len(plan.Schema), len(plan.Schema)+1)
+	for i, c := range plan.Schema {
+		cols[i] = duck.Column{Name: c.Name, Type: c.Type}
+	}
 	if plan.Retracts {
-		for _, keep := range []string{plan.BeforeSQL(), plan.AfterSQL()} {
+		for _, keep := range []string{plan.BeforeSQL(), plan.AfterSQL(r.lentTo(plan.With))} {
 			if _, err := r.s.conn.Exec(ctx, keep); err != nil {
 				return err
 			}
 		}
 		sql = plan.RetractSQL()
+		cols = append(cols, duck.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
-	t, err := r.s.conn.Select(ctx, sql)
+	t, err := r.s.conn.Query(ctx, nil, sql, cols)
 	if err != nil {
 		return err
 	}
 	b.Records = t.Records
-	fields := t.Schema.Fields()
-	if plan.Retracts {
-		fields = fields[:len(fields)-1]
-	}
-	b.Schema = arrow.NewSchema(fields, nil)
 	r.out.Result = b
 	return nil
 }

@@ -40,7 +40,10 @@ type Session struct {
 	macros   bool            // they have been defined
 	empty    map[string]bool // tables of the batch that are known to have no rows
 
-	variables []string // that each batch sets
+	feeds map[string]*duck.Feed // by the table whose rows they lend
+
+	variables []string          // that each batch may set
+	set       map[string]string // what they were last set to
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -80,12 +83,12 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
 		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{},
-		variables: o.Plan.Variables()}
+		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
 	if s.clock == nil {
 		s.clock = clock.System{}
 	}
 	if err := s.setUp(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), s.Close())
 	}
 	return s, nil
 }
@@ -107,6 +110,13 @@ func (s *Session) setUp(ctx context.Context) error {
 		if err := s.forgetTouched(ctx, table); err != nil {
 			return err
 		}
+	}
+	for _, l := range s.plan.Lent {
+		feed, err := s.conn.OpenFeed(ctx, l.Feed, l.Columns)
+		if err != nil {
+			return fmt.Errorf("lend rows of %q: %w", l.Table, err)
+		}
+		s.feeds[l.Table] = feed
 	}
 	return nil
 }
@@ -150,9 +160,15 @@ func (s *Session) Close() error {
 	if s.conn == nil {
 		return nil
 	}
+	var err error
+	for _, l := range s.plan.Lent {
+		if feed := s.feeds[l.Table]; feed != nil {
+			err = errors.Join(err, feed.Close(context.Background()))
+		}
+	}
 	conn := s.conn
 	s.conn = nil
-	return conn.Close()
+	return errors.Join(err, conn.Close())
 }
 
 // LoadTable puts a copy of a reference table in the place of the one before. t is borrowed.

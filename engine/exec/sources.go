@@ -51,14 +51,36 @@ func (r *run) importSource(ctx context.Context, i int, src *sourceRun) error {
 	if err != nil {
 		return err
 	}
-	if err := r.s.conn.Import(ctx, src.name, src.in.Select, recs, schema); err != nil {
-		return err
-	}
 	for _, rec := range recs {
 		src.left += rec.NumRows()
 	}
+	times, scanned := src.scanTimes(recs, r.latest(src))
+	if err := r.enter(ctx, src, recs, scanned && times.bad == 0); err != nil {
+		return err
+	}
 	r.countExcluded(src)
-	return r.eventTimes(ctx, i, src, recs)
+	if src.in.EventTime == "" || src.left == 0 {
+		return nil
+	}
+	if !scanned {
+		if times, err = r.askTimes(ctx, i, src); err != nil {
+			return err
+		}
+	}
+	r.delayed = r.delayed || r.c.Late != nil && (times.least == nil || *times.least <= *r.c.Late)
+	return r.eventTimes(ctx, i, src, times)
+}
+
+// enter lends the rows to the statement that reads them, or makes a table if none of them alone does, or if rows have
+// to be taken out of it.
+func (r *run) enter(ctx context.Context, src *sourceRun, recs []arrow.Record, good bool) error {
+	feed := r.s.feeds[src.name]
+	bounded := r.c.From != nil || r.c.To != nil
+	if src.in.Lent && (good || src.in.EventTime == "") && !bounded && feed.Fits(recs) {
+		return feed.Lend(recs)
+	}
+	r.tabled[src.name] = true
+	return feed.Import(ctx, src.name, src.in.Select, recs)
 }
 
 func (r *run) countExcluded(src *sourceRun) {
@@ -140,19 +162,9 @@ func (r *run) latest(src *sourceRun) int64 {
 	return -planner.EarliestTime
 }
 
-// eventTimes takes the source's greatest event time and takes impossible ones out. recs are the rows of its table.
-func (r *run) eventTimes(ctx context.Context, i int, src *sourceRun, recs []arrow.Record) error {
-	if src.in.EventTime == "" || src.left == 0 {
-		return nil
-	}
+// eventTimes notes the source's greatest event time and takes impossible ones out.
+func (r *run) eventTimes(ctx context.Context, i int, src *sourceRun, times eventTimes) error {
 	ahead := r.s.maxAhead[src.name]
-	times, ok := src.scanTimes(recs, r.latest(src))
-	if !ok {
-		var err error
-		if times, err = r.askTimes(ctx, i, src); err != nil {
-			return err
-		}
-	}
 	src.nullTime, src.counts.MaxTime = times.nulls, times.most
 	if err := r.boundTime(ctx, src); err != nil {
 		return err

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"math"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -14,6 +15,7 @@ type eventTimes struct {
 	nulls int64
 	bad   int64  // impossible ones
 	most  *int64 // the greatest possible one, in microseconds since 1970
+	least *int64 // the least one, if it is known; impossible ones may have a part in it
 }
 
 // askTimes asks DuckDB, which knows computed columns.
@@ -75,11 +77,18 @@ func (t *eventTimes) add(times *array.Timestamp, high int64) {
 	if found {
 		most = *t.most
 	}
+	least := int64(math.MaxInt64)
+	if t.least != nil {
+		least = *t.least
+	}
 	noNulls := times.NullN() == 0
 	for i, v := range times.TimestampValues() {
-		switch {
-		case !noNulls && times.IsNull(i):
+		if !noNulls && times.IsNull(i) {
 			t.nulls++
+			continue
+		}
+		least = min(least, int64(v))
+		switch {
 		case int64(v) < planner.EarliestTime || int64(v) > high:
 			t.bad++
 		default:
@@ -89,4 +98,5 @@ func (t *eventTimes) add(times *array.Timestamp, high int64) {
 	if found {
 		t.most = &most
 	}
+	t.least = &least
 }

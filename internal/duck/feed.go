@@ -38,7 +38,7 @@ const (
 // into the stream, for the inner SELECT fixes the order of columns, and nothing is left out of what is materialised. One
 // thread fills it, since the feed has one record, and so the order of rows is kept.
 func FeedSQL(feed, table, selection string) string {
-	return QuoteIdent(table) + " AS MATERIALIZED (SELECT " + selection + "\nFROM (SELECT * FROM " + QuoteIdent(feed) + "))"
+	return QuoteIdent(table) + " AS MATERIALIZED (SELECT " + selection + "\nFROM (SELECT * FROM " + QuoteIdent(feed) + ") AS src)"
 }
 
 // hugeintField is how Arrow carries HUGEINT as it is. The cast from DECIMAL(38,0) divides each value by one, which
@@ -85,7 +85,7 @@ func (f *Feed) open(ctx context.Context) (err error) {
 	if err := f.relay.scan(f.c.raw, f.view); err != nil {
 		return errors.Join(f.c.scanFault(ctx, f.name, err), f.Close(ctx))
 	}
-	_, err = f.c.Exec(ctx, "CREATE OR REPLACE TEMP VIEW "+QuoteIdent(f.name)+" AS FROM "+f.view)
+	_, err = f.c.Exec(ctx, FeedViewSQL(f.name, f.view))
 	if err != nil {
 		return errors.Join(err, f.Close(ctx))
 	}
@@ -174,10 +174,26 @@ func (f *Feed) Import(ctx context.Context, table, selection string, recs []arrow
 		return err
 	}
 	defer f.Return()
-	lent := QuoteIdent(f.name + "_lent")
-	_, err := f.c.execAfter(ctx, "CREATE OR REPLACE TEMP TABLE "+QuoteIdent(table)+" AS WITH "+lent+
-		" AS MATERIALIZED (FROM "+QuoteIdent(f.name)+") SELECT ", selection+"\nFROM "+lent+" AS src", nil)
+	prefix, sql := feedImport(f.name, table, selection)
+	_, err := f.c.execAfter(ctx, prefix, sql, nil)
 	return err
+}
+
+func feedImport(feed, table, selection string) (prefix, sql string) {
+	lent := QuoteIdent(feed + "_lent")
+	return "CREATE OR REPLACE TEMP TABLE " + QuoteIdent(table) + " AS\nWITH " + lent + " AS MATERIALIZED (FROM " +
+		QuoteIdent(feed) + ")\nSELECT ", selection + "\nFROM " + lent + " AS src"
+}
+
+// FeedImportSQL returns the statement that Feed.Import runs over records that fit.
+func FeedImportSQL(feed, table, selection string) string {
+	prefix, sql := feedImport(feed, table, selection)
+	return prefix + sql
+}
+
+// FeedViewSQL returns the statement that gives a feed its name, over the view of its relay.
+func FeedViewSQL(feed, view string) string {
+	return "CREATE OR REPLACE TEMP VIEW " + QuoteIdent(feed) + " AS FROM " + view
 }
 
 // Return takes back what was lent. No statement may be reading it.

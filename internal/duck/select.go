@@ -73,12 +73,6 @@ func (c *Conn) Select(ctx context.Context, sql string) (*Table, error) {
 	return t, nil
 }
 
-// SelectSQL returns the statements that Select runs, in order. cols are those of the result.
-func SelectSQL(sql string, cols []Column) ([]string, error) {
-	read, err := ReadSQL(resultTable, cols)
-	return []string{selectPrefix + sql, describePrefix + describeResult, read, dropResult}, err
-}
-
 // ReadSQL returns the statement that Read runs.
 func ReadSQL(from string, cols []Column) (string, error) {
 	sql, _, err := readStatement(cols, from)
@@ -101,18 +95,28 @@ func (c *Conn) Read(ctx context.Context, from string, cols []Column) (*Table, er
 // Query runs one SELECT whose columns are known, as Select does but without the passing table. with stands in front
 // of it, as WithSQL puts it there.
 func (c *Conn) Query(ctx context.Context, with []string, sql string, cols []Column) (*Table, error) {
-	read, schema, err := readStatement(cols, "(\n"+sql+"\n)")
+	read, schema, err := queryStatement(with, sql, cols)
 	if err != nil {
 		return nil, err
 	}
-	if plainColumns(cols) {
-		read = sql
-	}
-	read = WithSQL(with, read)
 	if _, err := c.begin(ctx, read, nil); err != nil {
 		return nil, err
 	}
 	return c.readArrow(ctx, read, schema)
+}
+
+// QuerySQL returns the statement that Query runs.
+func QuerySQL(with []string, sql string, cols []Column) (string, error) {
+	sql, _, err := queryStatement(with, sql, cols)
+	return sql, err
+}
+
+func queryStatement(with []string, sql string, cols []Column) (string, *arrow.Schema, error) {
+	read, schema, err := readStatement(cols, "(\n"+sql+"\n)")
+	if plainColumns(cols) {
+		read = sql
+	}
+	return WithSQL(with, read), schema, err
 }
 
 // plainColumns reports whether Arrow carries all columns without a cast.

@@ -1,0 +1,203 @@
+package planner
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/duck"
+)
+
+// Lent are rows that come from outside DuckDB and are read by one statement of a batch. They are lent to it, and a
+// table of them is not made.
+type Lent struct {
+	Table   string        // by which the statement reads them
+	Feed    string        // the view under which they are lent
+	Columns []duck.Column // of the view
+	Select  string        // select list over these
+}
+
+// SQL returns the common table expressions that stand before the statement.
+func (l *Lent) SQL() string { return duck.FeedSQL(l.Feed, l.Table, l.Select) }
+
+// lentOf returns what is lent under the name of a table, or nil.
+func (p *Plan) lentOf(table string) *Lent {
+	for i := range p.Lent {
+		if p.Lent[i].Table == table {
+			return &p.Lent[i]
+		}
+	}
+	return nil
+}
+
+// WithSQL returns the common table expressions of tables that are lent.
+func (p *Plan) WithSQL(tables []string) []string {
+	var out []string
+	for _, t := range tables {
+		if l := p.lentOf(t); l != nil {
+			out = append(out, l.SQL())
+		}
+	}
+	return out
+}
+
+// reader is one statement of a batch.
+type reader struct {
+	texts []string  // in which it names what it reads
+	rows  []string  // tables that it looks at the rows of
+	with  *[]string // where it takes lent rows; nil if it can not
+	when  When
+}
+
+func (r *reader) names(table string) bool {
+	return mentions(strings.Join(r.texts, "\n"), table)
+}
+
+// mentions reports whether SQL may name a table: whether its name is in the text, whatever it means there.
+func mentions(sql, table string) bool {
+	sql = strings.ToLower(sql)
+	name := strings.ToLower(strings.Trim(duck.QuoteIdent(table), `"`))
+	for {
+		before, after, found := strings.Cut(sql, name)
+		if !found {
+			return false
+		}
+		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) {
+			return true
+		}
+		sql = sql[len(before)+1:]
+	}
+}
+
+// readers lists the statements of a batch that read something.
+func (p *Plan) readers() []*reader {
+	var out []*reader
+	for _, op := range p.Ops {
+		for i := range op.Steps {
+			st := &op.Steps[i]
+			r := &reader{texts: []string{st.SQL, st.Touch}, rows: st.Rows, when: st.When}
+			if st.Effect == Count {
+				r.texts = []string{st.Entry.Table, st.Entry.Late}
+			}
+			switch st.Effect {
+			case Create, Append, Insert, Fold, Lookup:
+				r.with = &st.With
+			}
+			out = append(out, r)
+		}
+	}
+	result := &reader{texts: []string{p.Result}, rows: p.Emits, with: &p.With}
+	if len(p.Ops) == 0 && p.Counted {
+		result.texts = []string{p.Input}
+	}
+	out = append(out, result, &reader{texts: []string{p.Before}})
+	for _, m := range p.Macros {
+		out = append(out, &reader{texts: []string{m.Text}})
+	}
+	return out
+}
+
+// onlyReader returns the statement that reads a table in any batch: one, or one for each kind of batch.
+func onlyReader(all []*reader, table string) []*reader {
+	var out []*reader
+	for _, r := range all {
+		if !r.names(table) {
+			continue
+		}
+		for _, o := range out {
+			if o.when == Always || r.when == Always || o.when == r.when {
+				return nil
+			}
+		}
+		if r.with == nil {
+			return nil
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// shorten leaves out tables that are made to be read once.
+func (p *Plan) shorten() {
+	p.mergeOutput()
+	p.lendInputs()
+	for _, op := range p.Ops {
+		for _, st := range op.Steps {
+			if st.Table != "" && (st.Effect == Lookup || st.Effect == Expire || st.Effect == Fold) {
+				p.lendState(op, st)
+			}
+		}
+	}
+}
+
+// mergeOutput makes the last operator's output a part of the result that reads it.
+func (p *Plan) mergeOutput() {
+	if len(p.Ops) == 0 || p.Retracts || p.Before != "" {
+		return
+	}
+	op := p.Ops[len(p.Ops)-1]
+	at := slices.IndexFunc(op.Steps, func(s Step) bool { return s.Effect == Create && s.Table == outTable(len(p.Ops)) })
+	if at < 0 || !mentions(p.Result, op.Steps[at].Table) {
+		return
+	}
+	out := op.Steps[at]
+	always := out.Rows == nil && !out.Time && p.Emits == nil
+	if !always && (out.Like == "" || !slices.Equal(p.Emits, []string{out.Table})) {
+		return
+	}
+	for _, r := range p.readers() {
+		if r.with != &p.With && (r.names(out.Table) || slices.Contains(r.rows, out.Table)) {
+			return
+		}
+	}
+	op.Steps = slices.Delete(op.Steps, at, at+1)
+	p.Result = duck.WithSQL([]string{out.Table + " AS (\n" + out.SQL + "\n)"}, p.Result)
+	if !always {
+		p.Emits = []string{out.Like}
+	}
+}
+
+// lendInputs finds the sources whose rows one statement reads. A computed event time makes a table necessary: it is
+// looked at before.
+func (p *Plan) lendInputs() {
+	all := p.readers()
+	for i := range p.Inputs {
+		in := &p.Inputs[i]
+		by := onlyReader(all, in.Table)
+		in.Lent = len(by) > 0 && !in.computedTime()
+		cols := make([]duck.Column, len(in.Declared), len(in.Declared)+1)
+		for i, c := range in.Declared {
+			cols[i] = duck.Column{Name: c.Name, Type: c.Type}
+		}
+		p.Lent = append(p.Lent, Lent{Table: in.Table, Feed: "__batch_" + in.Table,
+			Columns: append(cols, duck.Column{Name: PosColumn, Type: "BIGINT"}), Select: in.Select})
+		if in.Lent {
+			take(by, in.Table)
+		}
+	}
+}
+
+func take(by []*reader, table string) {
+	for _, r := range by {
+		*r.with = append(*r.with, table)
+	}
+}
+
+// lendState does the same for rows of a keyed state.
+func (p *Plan) lendState(op *Operator, st Step) {
+	by := onlyReader(p.readers(), st.Table)
+	if p.lentOf(st.Table) != nil {
+		return // of both kinds of batches
+	}
+	if len(by) == 0 {
+		return
+	}
+	t := op.table(st.State)
+	items := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		n := duck.QuoteIdent(c.Name)
+		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
+	}
+	p.Lent = append(p.Lent, Lent{Table: st.Table, Feed: "__lent_" + strings.TrimLeft(st.Table, "_"), Columns: t.Described(),
+		Select: strings.Join(items, ", ")})
+	take(by, st.Table)
+}
