@@ -38,7 +38,13 @@ func column(name, typ string) planner.Column {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 2})
+	return newFixtureOf(t, 2)
+}
+
+// newFixtureOf is newFixture with a number of threads for DuckDB.
+func newFixtureOf(t testing.TB, threads int) *fixture {
+	t.Helper()
+	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: threads})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	cols := []planner.Column{column("k", "VARCHAR"), column("v", "INTEGER"), column("f", "DOUBLE"),
