@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
@@ -243,13 +242,8 @@ func (b *bars) end() {
 
 // width of the terminal, or 100.
 func (e *env) width() int {
-	type fd interface{ Fd() uintptr }
-	if f, ok := e.stdout.(fd); ok && e.tty {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return w
-		}
-	}
-	return 100
+	columns, _ := e.size()
+	return columns
 }
 
 // fillJob is what fill works on.

@@ -30,4 +30,5 @@ type env struct {
 	tty    bool // stdout is a terminal
 
 	connectors *stream.Registry // made by registry when first asked for
+	shared     *screen          // made by screen when first asked for
 }

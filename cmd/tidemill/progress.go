@@ -16,16 +16,15 @@ import (
 
 // progress shows what queries do: a live table on a terminal, one JSON object per batch otherwise.
 type progress struct {
-	out, err io.Writer
-	form     string
-	now      func() time.Time
-	width    int // of the terminal
+	screen *screen // shared with the console sinks
+	err    io.Writer
+	form   string
+	now    func() time.Time
 
 	mu    sync.Mutex // guards what follows: queries report from their own goroutines
 	order []string
 	lines map[string]*progressLine
-	drawn int       // lines of the table on the screen
-	last  time.Time // when it was drawn
+	last  time.Time // when the table was drawn
 }
 
 type progressLine struct {
@@ -39,13 +38,12 @@ func (e *env) newProgress(form string, app *planner.App) (*progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &progress{out: e.stdout, err: e.stderr, form: form, now: e.clock.Now, width: e.width(),
-		lines: map[string]*progressLine{}}
+	p := &progress{screen: e.screen(), err: e.stderr, form: form, now: e.clock.Now, lines: map[string]*progressLine{}}
 	for _, q := range app.Queries {
 		p.order = append(p.order, q.Name)
 	}
 	if form == "tty" {
-		fmt.Fprintf(p.out, "ok  %s\n", summary(app))
+		fmt.Fprintf(p.screen, "ok  %s\n", summary(app))
 	}
 	return p, nil
 }
@@ -66,7 +64,7 @@ func (e *env) progressForm(form string) (string, error) {
 
 func (p *progress) serving(addr string) {
 	if p.form == "tty" {
-		fmt.Fprintf(p.out, "    metrics http://%s/metrics\n", addr)
+		fmt.Fprintf(p.screen, "    metrics http://%s/metrics\n", addr)
 	}
 }
 
@@ -103,9 +101,7 @@ func (p *progress) json(b engine.Progress) {
 	if err != nil {
 		return // every field of Progress can be marshalled
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fmt.Fprintf(p.out, "%s\n", data)
+	fmt.Fprintf(p.screen, "%s\n", data)
 }
 
 // set notes what a query does and redraws the table, at most ten times a second unless the state changed.
@@ -145,28 +141,11 @@ func (p *progress) done() {
 	if p.form == "tty" {
 		p.draw()
 	}
-	p.drawn = 0
+	p.screen.leave()
 }
 
 // Write puts lines of the log above the table.
-func (p *progress) Write(line []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.erase()
-	n, err := p.err.Write(line)
-	if p.form == "tty" && len(p.lines) > 0 {
-		p.draw()
-	}
-	return n, err //nolint:wrapcheck // the log ignores it
-}
-
-// erase takes the table off the screen. The caller holds mu.
-func (p *progress) erase() {
-	if p.drawn > 0 {
-		fmt.Fprintf(p.out, "\r\x1b[%dA\x1b[J", p.drawn)
-	}
-	p.drawn = 0
-}
+func (p *progress) Write(line []byte) (int, error) { return p.screen.above(p.err, line) }
 
 // draw writes the table over the one before. The caller holds mu.
 func (p *progress) draw() {
@@ -184,15 +163,7 @@ func (p *progress) draw() {
 			count(b.Totals.Late), count(b.Totals.Dead), count(b.Totals.Out), fmt.Sprintf("%.1f",
 				b.BatchDuration))
 	}
-	p.erase()
-	for line := range strings.Lines(l.table()) {
-		line = strings.TrimSuffix(line, "\n")
-		if runes := []rune(line); len(runes) >= p.width { // a line that wraps could not be drawn over
-			line = string(runes[:p.width-1])
-		}
-		fmt.Fprintln(p.out, line)
-		p.drawn++
-	}
+	p.screen.draw(strings.Split(strings.TrimSuffix(l.table(), "\n"), "\n"))
 	p.last = p.now()
 }
 

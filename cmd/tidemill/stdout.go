@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
@@ -37,6 +39,24 @@ func (c *checked) Fd() uintptr {
 		return f.Fd()
 	}
 	return ^uintptr(0)
+}
+
+// size is that of the terminal, or a usual one.
+func (e *env) size() (columns, rows int) {
+	if f, ok := e.stdout.(interface{ Fd() uintptr }); ok && e.tty {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
+		}
+	}
+	return 100, 40
+}
+
+// screen is what standard output is written through while a table may stand at its end.
+func (e *env) screen() *screen {
+	if e.shared == nil {
+		e.shared = &screen{out: e.stdout, size: e.size}
+	}
+	return e.shared
 }
 
 // fault joins what a command failed with and what standard output did. A reader that has gone away (`| head`) has

@@ -23,7 +23,7 @@ func registry(e *env) stream.Registry {
 	if e.connectors == nil {
 		e.connectors = &stream.Registry{
 			Sources: sources.Default(sourcemem.NewHub()),
-			Sinks: sinks.Default(sinks.Deps{Console: e.stdout, Memory: sinkmem.NewHub(),
+			Sinks: sinks.Default(sinks.Deps{Console: e.screen(), Memory: sinkmem.NewHub(),
 				Files: duckdb.NewPool(duck.Options{MemoryLimit: 512 << 20})}),
 		}
 	}
