@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -55,11 +54,51 @@ func Check(ctx context.Context, opt Options, app *planner.App, plan *planner.Pla
 	return faults.Err()
 }
 
+// CheckSources makes of sources of app the checks that a start makes before it touches anything outside: options
+// against one another, and whether its columns can be filled. It returns all faults that have a code together, each
+// with its place. Nothing is read or written but the files that say how to log in.
+func CheckSources(ctx context.Context, opt Options, app *planner.App, sources []*planner.Source) error {
+	opt = opt.withDefaults()
+	var faults diag.List
+	for _, s := range sources {
+		in, err := openInput(ctx, opt, app, s, home{})
+		if err == nil {
+			err = in.close()
+		}
+		if err == nil {
+			err = checkDead(ctx, opt, app, s)
+		}
+		coded := diag.All(err)
+		if err != nil && coded == nil {
+			return err
+		}
+		faults = append(faults, coded...)
+	}
+	return faults.Err()
+}
+
 // placed gives a coded error the place it lacks.
 func placed(err error, text *diag.Text, span diag.Span) error {
-	var coded *diag.Error
-	if errors.As(err, &coded) && coded.Source == nil {
-		coded.At(text, span)
+	return placedIn(err, text, span, nil, nil)
+}
+
+// placedIn gives coded errors the places they lack: the value of the option or the name of the column that they are
+// about, or else span.
+func placedIn(err error, text *diag.Text, span diag.Span, options map[string]diag.Span, columns []planner.Column) error {
+	for _, e := range diag.All(err) {
+		if e.Source != nil {
+			continue
+		}
+		at := span
+		if o, ok := options[e.Option]; ok {
+			at = o
+		}
+		for _, c := range columns {
+			if c.Name == e.Column {
+				at = c.Span
+			}
+		}
+		e.At(text, at)
 	}
 	return err
 }
@@ -78,7 +117,7 @@ func (q *Query) connectSink(ctx context.Context, i int, dir string, schema *arro
 		Keys: q.plan.Keys, Unnamed: q.plan.Unnamed, Mode: q.def.Mode, Clock: q.opt.Clock, FS: q.opt.FS,
 		Dir: dir, Log: q.opt.Log.With("sink", name), Stage: stage})
 	if err != nil {
-		return nil, fmt.Errorf("open sink %q: %w", name, err)
+		return nil, fmt.Errorf("open sink %q: %w", name, placedIn(err, q.app.Text, q.def.SinkSpan[i], def.OptionAt, nil))
 	}
 	return sink, nil
 }

@@ -28,25 +28,13 @@ func deadOutputName(source string) string { return "dead_letters:" + source }
 // with a marker of its own, so dead letters are there exactly once too.
 func (q *Query) connectDeadOutputs(ctx context.Context, dir string) error {
 	for _, in := range q.inputs {
-		subject := in.def.Options.String("dead_letter_subject")
-		if subject == "" {
+		if in.def.Options.String("dead_letter_subject") == "" {
 			continue
 		}
-		connector, ok := q.opt.Registry.Sinks["jetstream"]
-		if !ok {
-			return diag.New(diag.UnknownConnector, "source %q has a dead_letter_subject, but this build has no jetstream sink",
-				in.def.Name)
-		}
-		options, err := deadOptions(connector.Spec, in.def, subject)
+		name := deadOutputName(in.def.Name)
+		sink, err := connectDead(ctx, q.opt, q.app, in.def, filepath.Join(dir, "sinks", name), q.ckpt.Stager())
 		if err != nil {
 			return err
-		}
-		name := deadOutputName(in.def.Name)
-		sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: options, Schema: letterSchema(),
-			Mode: stream.Append, Clock: q.opt.Clock, FS: q.opt.FS, Dir: filepath.Join(dir, "sinks", name),
-			Log: q.opt.Log.With("sink", name), Stage: q.ckpt.Stager()})
-		if err != nil {
-			return fmt.Errorf("open the dead letter subject of source %q: %w", in.def.Name, err)
 		}
 		in.dead = &output{name: name, sink: sink}
 		if err := q.checkFed(ctx, sink, q.readsLetters(in.def)); err != nil {
@@ -66,6 +54,45 @@ func (q *Query) openDeadOutputs(ctx context.Context, r *checkpoint.Recovery) err
 		}
 	}
 	return nil
+}
+
+// connectDead makes the sink of a source's dead letters, which touches nothing before its Open.
+func connectDead(ctx context.Context, opt Options, app *planner.App, s *planner.Source, dir string, stage stream.Stager) (
+	stream.Sink, error) {
+	connector, ok := opt.Registry.Sinks["jetstream"]
+	if !ok {
+		return nil, diag.New(diag.UnknownConnector, "source %q has a dead_letter_subject, but this build has no jetstream sink",
+			s.Name)
+	}
+	options, err := deadOptions(connector.Spec, s, s.Options.String("dead_letter_subject"))
+	if err != nil {
+		return nil, err
+	}
+	name := deadOutputName(s.Name)
+	sink, err := connector.Open(ctx, stream.SinkConfig{Name: name, Options: options, Schema: letterSchema(),
+		Mode: stream.Append, Clock: opt.Clock, FS: opt.FS, Dir: dir, Log: opt.Log.With("sink", name), Stage: stage})
+	if err != nil {
+		for _, e := range diag.All(err) {
+			if e.Option == "subject" {
+				e.OfOption("dead_letter_subject").WithHint("write tokens with dots between them, without spaces, * and >")
+			}
+		}
+		return nil, fmt.Errorf("open the dead letter subject of source %q: %w", s.Name,
+			placedIn(err, app.Text, s.Span, s.OptionAt, nil))
+	}
+	return sink, nil
+}
+
+// checkDead checks where a source's dead letters are to go, if they are published.
+func checkDead(ctx context.Context, opt Options, app *planner.App, s *planner.Source) error {
+	if s.Options.String("dead_letter_subject") == "" {
+		return nil
+	}
+	sink, err := connectDead(ctx, opt, app, s, "", nil)
+	if err != nil {
+		return err
+	}
+	return sink.Close() //nolint:wrapcheck // nothing was opened
 }
 
 // deadOptions are the sink's defaults, with the source's connection if it is a JetStream source too.

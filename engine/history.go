@@ -146,7 +146,7 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 	}
 	var faults int64
 	for _, s := range q.plan.Sources {
-		in, err := openInput(ctx, q.opt, s, home{dir: filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name)})
+		in, err := openInput(ctx, q.opt, q.app, s, home{dir: filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name)})
 		if err != nil {
 			return call, faults, err
 		}

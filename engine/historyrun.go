@@ -53,7 +53,7 @@ func (h *history) open(ctx context.Context, owner *Query, what string) (err erro
 	n.pos = newPosition(n.opt.Clock.Now())
 	start := owner.ckpt.Meta().Start
 	for _, s := range n.plan.Sources {
-		in, err := openInput(ctx, n.opt, s, home{dir: filepath.Join(dir, "sources", s.Name), beside: true})
+		in, err := openInput(ctx, n.opt, n.app, s, home{dir: filepath.Join(dir, "sources", s.Name), beside: true})
 		if err != nil {
 			return err
 		}

@@ -145,7 +145,12 @@ type home struct {
 }
 
 // openInput opens a source by its connector.
-func openInput(ctx context.Context, opt Options, s *planner.Source, h home) (*input, error) {
+func openInput(ctx context.Context, opt Options, app *planner.App, s *planner.Source, h home) (*input, error) {
+	in, err := openSource(ctx, opt, s, h)
+	return in, placedIn(err, app.Text, s.Span, s.OptionAt, s.Columns)
+}
+
+func openSource(ctx context.Context, opt Options, s *planner.Source, h home) (*input, error) {
 	connector, ok := opt.Registry.Sources[s.Connector]
 	if !ok {
 		return nil, diag.New(diag.UnknownConnector, "source %q: connector %q is not in this build", s.Name, s.Connector)
@@ -164,7 +169,7 @@ func openInput(ctx context.Context, opt Options, s *planner.Source, h home) (*in
 		TimestampFormat: s.Options.String("timestamp_format"), CSVDelimiter: s.Options.String("csv_delimiter"),
 		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null")})
 	if err != nil {
-		return nil, fmt.Errorf("source %q: %w", s.Name, err)
+		return nil, errors.Join(fmt.Errorf("source %q: %w", s.Name, err), src.Close())
 	}
 	return in, nil
 }

@@ -42,7 +42,7 @@ func Scan(
 	if err != nil {
 		return err
 	}
-	in, err := openInput(ctx, opt, lenient(def), home{dir: opt.DataDir})
+	in, err := openInput(ctx, opt, app, lenient(def), home{dir: opt.DataDir})
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func (q *Query) plainTables(ctx context.Context, conn *duck.Conn, s *checkpoint.
 func (q *Query) plainSource(
 	ctx context.Context, conn *duck.Conn, v *Verification, s *checkpoint.Summary, i int, src *planner.Source,
 ) error {
-	in, err := openInput(ctx, q.opt, src, home{dir: filepath.Join(q.opt.DataDir, q.def.Name, "sources", src.Name)})
+	in, err := openInput(ctx, q.opt, q.app, src, home{dir: filepath.Join(q.opt.DataDir, q.def.Name, "sources", src.Name)})
 	if err != nil {
 		return err
 	}

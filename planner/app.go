@@ -27,9 +27,10 @@ type Source struct {
 	Span      diag.Span // of the name
 	Connector string
 	Columns   []Column
-	Watermark *Watermark     // nil: the source has no say in the query's watermark
-	Options   stream.Options // of the connector and of every source (stream.SourceFields)
-	Typed     bool           // gives rows, not payloads: there is nothing to decode
+	Watermark *Watermark           // nil: the source has no say in the query's watermark
+	Options   stream.Options       // of the connector and of every source (stream.SourceFields)
+	Typed     bool                 // gives rows, not payloads: there is nothing to decode
+	OptionAt  map[string]diag.Span // where the values of the options that were written stand
 }
 
 // Column is a declared column, computed or not.
@@ -80,6 +81,7 @@ type Sink struct {
 	Span      diag.Span
 	Connector string
 	Options   stream.Options
+	OptionAt  map[string]diag.Span // where the values of the options that were written stand
 	Modes     []stream.Mode
 	Slots     bool
 	Place     string // what one sink of one query alone may write to, or ""

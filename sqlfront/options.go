@@ -107,6 +107,15 @@ func (w *withClause) find(name string) *optionDecl {
 	return nil
 }
 
+// places returns where the values of the options stand, by folded name.
+func (w *withClause) places() map[string]diag.Span {
+	at := make(map[string]diag.Span, len(w.options))
+	for _, o := range w.options {
+		at[fold(o.id.name)] = o.span
+	}
+	return at
+}
+
 // connectorName returns the connector = '…' of a statement.
 func (r *reader) connectorName(
 	p *parser, id ident, with withClause, known []string,
@@ -243,12 +252,16 @@ func (r *reader) optionValue(p *parser, f stream.Field, o optionDecl) (any, bool
 	if o.quoted && (f.Type == stream.Int || f.Type == stream.Bool) {
 		text = strings.TrimSpace(text)
 	}
-	if !o.quoted && wantsText(f.Type) {
-		p.fault(diag.BadOption, o.span, `option "%s" is %s, not %s`, f.Name, typeName(f.Type), clip(o.value)).
-			WithHint("write it in single quotes:  %s = '%s'", f.Name, clip(o.value))
+	v, reason := fieldValue(f, text)
+	if !o.quoted && wantsText(f.Type) && (!f.Numbers || !isNumber(text)) {
+		e := p.fault(diag.BadOption, o.span, `option "%s" is %s, not %s`, f.Name, typeName(f.Type), clip(o.value))
+		if reason == "" {
+			e.WithHint("write it in single quotes:  %s = '%s'", f.Name, clip(o.value))
+		} else if f.Type == stream.Enum {
+			e.WithHint("write one of: '%s'", strings.Join(f.Values, "', '"))
+		}
 		return nil, false
 	}
-	v, reason := fieldValue(f, text)
 	if reason == "" {
 		return v, true
 	}
@@ -261,6 +274,9 @@ func (r *reader) optionValue(p *parser, f stream.Field, o optionDecl) (any, bool
 	}
 	return nil, false
 }
+
+// isNumber reports whether an option that was written without quotes is a number and not true or false.
+func isNumber(text string) bool { return text != "true" && text != "false" }
 
 func wantsText(t stream.FieldType) bool {
 	return t == stream.String || t == stream.Enum || t == stream.List

@@ -343,7 +343,7 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 		Name: id.name, Span: id.span, Connector: conn.Spec.Name, Modes: conn.Modes, Slots: conn.Slots,
 	}
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
-	sink.Options = r.options(p, owner, conn.Spec.Fields, with)
+	sink.Options, sink.OptionAt = r.options(p, owner, conn.Spec.Fields, with), with.places()
 	if conn.Place != nil {
 		sink.Place = conn.Place(id.name, sink.Options)
 	}

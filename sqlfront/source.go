@@ -78,7 +78,7 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 	src.Connector, src.Typed = conn.Spec.Name, conn.Typed
 	fields := slices.Concat(conn.Spec.Fields, stream.SourceFields(conn.Typed))
 	owner := optionOwner{what: `connector "` + conn.Spec.Name + `"`, at: id.span, connector: true}
-	src.Options = r.options(p, owner, fields, with)
+	src.Options, src.OptionAt = r.options(p, owner, fields, with), with.places()
 	p.checkFormat(conn, with, src.Options)
 	return nil
 }

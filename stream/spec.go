@@ -35,6 +35,7 @@ type Field struct {
 	Required bool     // no default, and the connector can not do without
 	Min, Max int64    // bounds of Int, Bytes and Duration (nanoseconds); both 0 for none
 	Values   []string // of Enum
+	Numbers  bool     // of String: a number may stand without quotes
 	Fixed    bool     // must not change while the checkpoint lives: a new value makes another query
 }
 

@@ -37,22 +37,28 @@ func (e *env) lint(ctx context.Context, path string) error {
 	return nil
 }
 
-// plans plans the queries, checks their sinks as a start would, and returns all their faults together.
+// plans plans the queries, checks all sources and their sinks as a start would, and returns all their faults together.
 func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Query) ([]*planner.Plan, error) {
-	return e.plansOf(ctx, app, queries, func(*planner.Query) bool { return true })
+	return e.plansOf(ctx, app, queries, nil)
 }
 
-// plansOf is plans, where only the sinks of the queries that are whole are checked.
+// plansOf is plans, where only the sinks and sources of the queries that are whole are checked; nil for all.
 func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.Query,
 	whole func(*planner.Query) bool) ([]*planner.Plan, error) {
 	var plans []*planner.Plan
 	var faults diag.List
+	sources := app.Sources
+	if whole != nil {
+		sources = nil
+	}
+	opt := engine.Options{Registry: registry(e), Clock: e.clock}
 	err := withDuck(ctx, func(conn *duck.Conn) error {
 		for i := 0; i < len(queries); i++ {
 			q := queries[i]
 			plan, err := planner.Build(ctx, app, q, conn)
-			if err == nil && whole(q) {
-				err = engine.Check(ctx, engine.Options{Registry: registry(e), Clock: e.clock}, app, plan)
+			if err == nil && (whole == nil || whole(q)) {
+				sources = addSources(sources, plan.Sources)
+				err = engine.Check(ctx, opt, app, plan)
 			}
 			coded := diag.All(err)
 			if err != nil && coded == nil {
@@ -71,8 +77,24 @@ func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.
 		}
 		return nil
 	})
+	open := engine.CheckSources(ctx, opt, app, sources)
+	coded := diag.All(open)
+	if open != nil && coded == nil {
+		err = errors.Join(err, fmt.Errorf("check the sources: %w", open))
+	}
+	faults = append(faults, coded...)
 	faults.Sort()
 	return plans, errors.Join(err, faults.Err())
+}
+
+// addSources adds those of more that are not in list.
+func addSources(list, more []*planner.Source) []*planner.Source {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // withoutCulprit returns the application without the views and macros that faults of a query lie in and what reads them,

@@ -27,7 +27,7 @@ func (d *Decoder) setCSV(o Options) error {
 	c := delimiter[0]
 	if len(delimiter) != 1 || c == '"' || c == '\n' || c == '\r' || c >= utf8.RuneSelf {
 		return diag.New(diag.BadOption, "csv_delimiter %q is not one ASCII character other than quote and line break",
-			delimiter)
+			delimiter).OfOption("csv_delimiter").WithHint("write one character, such as ',' or ';'; E'\\t' is a tab")
 	}
 	d.csv = csvFormat{delimiter: c, header: o.CSVHeader, null: o.CSVNull, targets: d.top.fields}
 	return nil

@@ -95,7 +95,7 @@ func New(o Options) (*Decoder, error) {
 	}
 	unit, ok := parseTSUnit(o.TimestampFormat)
 	if !ok {
-		return nil, diag.New(diag.BadOption, "timestamp_format %q is not known", o.TimestampFormat).
+		return nil, diag.New(diag.BadOption, "timestamp_format %q is not known", o.TimestampFormat).OfOption("timestamp_format").
 			WithHint("write iso, s, ms, us or ns")
 	}
 	d.tsUnit = unit
@@ -105,10 +105,12 @@ func New(o Options) (*Decoder, error) {
 func (d *Decoder) setColumns(columns []stream.Column) error {
 	fields := make([]arrow.Field, len(columns))
 	var payload []*node
+	var faults diag.List
 	for i, c := range columns {
 		n, err := newColumn(c)
 		if err != nil {
-			return err
+			faults = append(faults, diag.All(err)...)
+			continue
 		}
 		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
 		d.columns = append(d.columns, n)
@@ -118,9 +120,13 @@ func (d *Decoder) setColumns(columns []stream.Column) error {
 		}
 		m, err := newMeta(c, n)
 		if err != nil {
-			return err
+			faults = append(faults, diag.All(err)...)
+			continue
 		}
 		d.metas = append(d.metas, m)
+	}
+	if len(faults) > 0 {
+		return faults
 	}
 	d.schema = arrow.NewSchema(fields, nil)
 	d.top = newObject(payload)
@@ -143,15 +149,16 @@ func (d *Decoder) setFormat(o Options) error {
 		d.payload = (*Decoder).arrowPayload
 	case "text":
 		d.payload = (*Decoder).textPayload
-		if len(d.top.fields) != 1 || d.top.fields[0].kind != kindText {
-			return diag.New(diag.BadOption, "format 'text' needs exactly one VARCHAR column that is not METADATA").
-				WithHint("declare one VARCHAR column for the text, or choose another format")
+		if len(d.top.fields) != 1 || d.top.fields[0].kind != kindText && d.top.fields[0].kind != kindBlob {
+			return diag.New(diag.BadOption, "format 'text' needs exactly one VARCHAR or BLOB column that is not METADATA").
+				OfOption("format").
+				WithHint("declare one VARCHAR column for the text, or a BLOB for bytes of any kind, or choose another format")
 		}
 	case "parquet":
-		return diag.New(diag.BadOption, "format 'parquet' works with connector = 'file' only").
+		return diag.New(diag.BadOption, "format 'parquet' works with connector = 'file' only").OfOption("format").
 			WithHint("use json, ndjson, csv, arrow or text")
 	default:
-		return diag.New(diag.BadOption, "format %q is not known", o.Format).
+		return diag.New(diag.BadOption, "format %q is not known", o.Format).OfOption("format").
 			WithHint("use json, ndjson, csv, arrow or text")
 	}
 	return nil

@@ -26,11 +26,11 @@ func newMeta(c stream.Column, n *node) (meta, error) {
 	case "headers":
 		want, ok = "MAP(VARCHAR, VARCHAR)", n.kind == kindMap && n.kids[1].kind == kindText
 	default:
-		return meta{}, diag.New(diag.UnknownColumn, "there is no METADATA column %q", c.Name).
+		return meta{}, diag.New(diag.UnknownColumn, "there is no METADATA column %q", c.Name).OfColumn(c.Name).
 			WithHint("METADATA columns are subject, sequence, published_at, headers and file")
 	}
 	if !ok {
-		return meta{}, diag.New(diag.BadType, "METADATA column %q can not be %s", c.Name, c.Type).
+		return meta{}, diag.New(diag.BadType, "METADATA column %q can not be %s", c.Name, c.Type).OfColumn(c.Name).
 			WithHint("declare it as %s", want)
 	}
 	return meta{n, c.Name}, nil

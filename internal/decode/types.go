@@ -17,11 +17,11 @@ const offsetMax = math.MaxInt32
 func newColumn(c stream.Column) (*node, error) {
 	t, rest, ok := parseType(c.Type, 0)
 	if !ok || strings.TrimSpace(rest) != "" {
-		return nil, diag.New(diag.BadType, "column %q: type %s can not be read", c.Name, c.Type)
+		return nil, diag.New(diag.BadType, "column %q: type %s can not be read", c.Name, c.Type).OfColumn(c.Name)
 	}
 	n := &node{path: c.Name, name: c.Name, sql: c.Type, dtype: c.Arrow}
 	if !n.setUp(t) {
-		return nil, diag.New(diag.BadType, "column %q: a payload can not be decoded into type %s", c.Name, c.Type).
+		return nil, diag.New(diag.BadType, "column %q: a payload can not be decoded into type %s", c.Name, c.Type).OfColumn(c.Name).
 			WithHint("declare it as VARCHAR and convert it in a computed column; there is no decoder for INTERVAL, " +
 				"BIT, UNION, fixed-size arrays, UHUGEINT, TIMESTAMP_S, _MS and _NS, and MAP keys must be VARCHAR")
 	}

@@ -31,6 +31,9 @@ type Error struct {
 	Notes   []string // facts that help: what is there, what was seen
 	Hint    string   // how to mend it, or ""
 	Err     error    // what caused it, or nil
+	// Option and Column name what of a declaration is at fault, for a caller that knows where that was written; "" for
+	// none.
+	Option, Column string
 }
 
 // New returns an error with a code and a formatted message.
@@ -64,6 +67,18 @@ func (e *Error) WithNote(format string, args ...any) *Error {
 // WithHint says how to mend it.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// OfOption names the option of a WITH clause that is at fault.
+func (e *Error) OfOption(name string) *Error {
+	e.Option = name
+	return e
+}
+
+// OfColumn names the declared column that is at fault.
+func (e *Error) OfColumn(name string) *Error {
+	e.Column = name
 	return e
 }
 

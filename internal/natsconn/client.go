@@ -78,13 +78,16 @@ func New(cfg Config) (*Client, error) {
 		c.timeout = 5 * time.Second
 	}
 	if d := o.String("domain"); d != "" {
+		if !ValidStream(d) {
+			return nil, diag.New(diag.BadOption, "domain of %s is %q, which can not be a JetStream domain", cfg.What, d).
+				OfOption("domain").WithHint("a domain has no spaces, dots, slashes, * or >")
+		}
 		c.prefix = "$JS." + d + ".API."
 	}
 	for _, u := range strings.Split(c.urls, ",") {
-		parsed, err := url.Parse(strings.TrimSpace(u))
-		if err != nil || strings.Contains(u, "://") && parsed.Host == "" {
-			return nil, diag.New(diag.BadOption, "url of %s is not a server address", cfg.What).
-				WithHint("write it as nats://host:4222")
+		if !isAddress(strings.TrimSpace(u)) {
+			return nil, diag.New(diag.BadOption, "url of %s is not the address of a NATS server", cfg.What).
+				OfOption("url").WithHint("write it as nats://host:4222; tls, ws and wss are known too")
 		}
 	}
 	auth, err := authOptions(cfg)
@@ -97,6 +100,22 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.options = append(auth, secure...)
 	return c, nil
+}
+
+// isAddress reports whether u says where a NATS server is, as nats.go reads it.
+func isAddress(u string) bool {
+	if !strings.Contains(u, "://") {
+		u = "nats://" + u
+	}
+	parsed, err := url.Parse(u)
+	if err != nil || parsed.Hostname() == "" || strings.ContainsAny(parsed.Host, " \t") {
+		return false
+	}
+	switch strings.ToLower(parsed.Scheme) {
+	case "nats", "tls", "ws", "wss":
+		return true
+	}
+	return false
 }
 
 func authOptions(cfg Config) ([]nats.Option, error) {
@@ -130,7 +149,8 @@ func authOptions(cfg Config) ([]nats.Option, error) {
 		}
 		option, err := nats.NkeyOptionFromSeed(o.String("nkey"))
 		if err != nil {
-			return nil, diag.Wrap(diag.BadOption, err, "nkey file %q of %s holds no seed", o.String("nkey"), cfg.What)
+			return nil, diag.Wrap(diag.BadOption, err, "nkey file %q of %s holds no seed", o.String("nkey"), cfg.What).OfOption("nkey").
+				WithHint("give the file with the seed, which begins with SU")
 		}
 		return []nats.Option{option}, nil
 	case "user":
@@ -150,16 +170,18 @@ func tlsOptions(cfg Config) ([]nats.Option, error) {
 	if ca != "" {
 		pem, err := os.ReadFile(ca) //nolint:gosec // a path that the user wrote
 		if err != nil {
-			return nil, diag.Wrap(diag.ReadFailed, err, "read tls_ca of %s", cfg.What)
+			return nil, unreadable(err, "tls_ca", cfg)
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			return nil, diag.New(diag.BadOption, "tls_ca %q of %s holds no PEM certificate", ca, cfg.What)
+			return nil, diag.New(diag.BadOption, "tls_ca %q of %s holds no PEM certificate", ca, cfg.What).OfOption("tls_ca").
+				WithHint("give the file of the authority that signed the server's certificate, as PEM")
 		}
 		options = append(options, nats.RootCAs(ca))
 	}
 	if cert != "" {
 		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-			return nil, diag.Wrap(diag.BadOption, err, "load tls_cert and tls_key of %s", cfg.What)
+			return nil, diag.Wrap(diag.BadOption, err, "load tls_cert and tls_key of %s", cfg.What).OfOption("tls_cert").
+				WithHint("give the client certificate and its key as PEM files that this user may read")
 		}
 		options = append(options, nats.ClientCert(cert, key))
 	}
@@ -169,9 +191,14 @@ func tlsOptions(cfg Config) ([]nats.Option, error) {
 func readable(cfg Config, option, path string) error {
 	f, err := os.Open(path) //nolint:gosec // a path that the user wrote
 	if err != nil {
-		return diag.Wrap(diag.ReadFailed, err, "read %s of %s", option, cfg.What)
+		return unreadable(err, option, cfg)
 	}
 	return f.Close()
+}
+
+func unreadable(err error, option string, cfg Config) error {
+	return diag.Wrap(diag.ReadFailed, err, "read %s of %s", option, cfg.What).OfOption(option).
+		WithHint("put the file there, let this user read it, or correct the path; it is relative to where the process runs")
 }
 
 // Conn returns the connection and makes it first if there is none. The first connection fails for good with

@@ -64,7 +64,7 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 	name := cfg.Options.String("stream")
 	if name != "" && !natsconn.ValidStream(name) {
 		return nil, diag.New(diag.BadOption, "stream of sink %q is %q, which can not be a stream's name", cfg.Name,
-			name).
+			name).OfOption("stream").
 			WithHint("a stream's name has no spaces, dots, slashes, * or >")
 	}
 	text := cfg.Options.String("subject")
@@ -100,12 +100,12 @@ func (s *sink) checkPayload() error {
 	case update && s.payload != "json":
 		return diag.New(diag.BadOption,
 			"sink %q: update mode has one message per key, so payload must be json, not %s",
-			s.cfg.Name, s.payload).WithHint("leave payload out")
+			s.cfg.Name, s.payload).OfOption("payload").WithHint("leave payload out")
 	}
 	if s.payload == "arrow" && s.template.dynamic() {
 		return diag.New(diag.BadOption,
 			"sink %q: payload arrow needs one subject for all rows, but subject has a {column}",
-			s.cfg.Name).WithHint("use payload = 'ndjson', or a subject without columns")
+			s.cfg.Name).OfOption("payload").WithHint("use payload = 'ndjson', or a subject without columns")
 	}
 	return nil
 }

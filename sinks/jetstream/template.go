@@ -31,7 +31,8 @@ func (t template) dynamic() bool {
 // subject gets the key columns as further tokens, one with columns must have each of them and no other.
 func parseTemplate(cfg stream.SinkConfig, text string) (template, error) {
 	wrong := func(format string, args ...any) error {
-		return diag.New(diag.BadOption, "subject %q of sink %q %s", text, cfg.Name, fmt.Sprintf(format, args...))
+		return diag.New(diag.BadOption, "subject %q of sink %q %s", text, cfg.Name, fmt.Sprintf(format, args...)).OfOption("subject").
+			WithHint("write tokens with dots between them, without spaces, * and >; {column} stands for a value of the row")
 	}
 	if cfg.Mode == stream.Update && cfg.Unnamed {
 		return template{}, diag.New(diag.SinkMode, "sink %q: output mode UPDATE writes each row to the subject of its key, "+

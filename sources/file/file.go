@@ -66,7 +66,7 @@ func open(cfg stream.SourceConfig) (*source, error) {
 		s.format = formatParquet
 	}
 	if _, err := filepath.Match(s.pattern, ""); err != nil || s.pattern == "" {
-		return nil, diag.New(diag.BadOption, "source %q: path %q is not a pattern", cfg.Name, s.pattern).
+		return nil, diag.New(diag.BadOption, "source %q: path %q is not a pattern", cfg.Name, s.pattern).OfOption("path").
 			WithHint("write a file, a folder, or a pattern such as 'in/*.ndjson'; a [ needs its ]")
 	}
 	return s, nil

@@ -116,7 +116,7 @@ func open(cfg stream.SourceConfig) (*source, error) {
 }
 
 func (s *source) refuse(err error) error {
-	return diag.Wrap(diag.BadOption, err, "source %q: option fields can not be used", s.cfg.Name).
+	return diag.Wrap(diag.BadOption, err, "source %q: option fields can not be used", s.cfg.Name).OfOption("fields").
 		WithHint("write it as  fields = 'id: seq(), n: int(1..10), s: pick(a|b), x: float(0..1), ts: time(jitter=5s)'")
 }
 
@@ -125,7 +125,7 @@ func (s *source) unknownColumn(name string) error {
 	for _, c := range s.cfg.Columns {
 		names = append(names, c.Name)
 	}
-	e := diag.New(diag.UnknownColumn, "source %q: option fields names the column %q, which does not exist", s.cfg.Name, name).
+	e := diag.New(diag.UnknownColumn, "source %q: option fields names the column %q, which does not exist", s.cfg.Name, name).OfOption("fields").
 		WithNote("columns: %s", strings.Join(names, ", "))
 	if near := diag.Near(name, names); near != "" {
 		e.WithHint("did you mean %q?", near)

@@ -19,7 +19,7 @@ func Connector() stream.SourceConnector {
 		{Name: "stream", Type: stream.String, Required: true, Fixed: true, Summary: "Name of the stream."},
 		{Name: "subject", Type: stream.List, Fixed: true,
 			Summary: "Read only messages whose subject matches one of these. Gaps can not be noticed then."},
-		{Name: "start", Type: stream.String, Default: "earliest",
+		{Name: "start", Type: stream.String, Numbers: true, Default: "earliest",
 			Summary: "Where a new query begins: earliest, latest, a sequence number, or a time such as " +
 				"2026-01-01T00:00:00Z."},
 		{Name: "history_time", Type: stream.Enum, Values: []string{"event", "published"}, Default: "event",
@@ -64,7 +64,7 @@ func parseStart(name, text string) (start, error) {
 			return start{at: at.UTC()}, nil
 		}
 	}
-	return start{}, diag.New(diag.BadOption, "start of source %q is %q", name, text).
+	return start{}, diag.New(diag.BadOption, "start of source %q is %q", name, text).OfOption("start").
 		WithHint("write earliest, latest, a sequence number from 1, or a time such as 2026-01-01T00:00:00Z")
 }
 
@@ -72,13 +72,13 @@ func open(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
 	name := cfg.Options.String("stream")
 	if !natsconn.ValidStream(name) {
 		return nil, diag.New(diag.BadOption, "stream of source %q is %q, which can not be a stream's name",
-			cfg.Name, name).
+			cfg.Name, name).OfOption("stream").
 			WithHint("a stream's name has no spaces, dots, slashes, * or >")
 	}
 	filters := cfg.Options.List("subject")
 	for _, f := range filters {
 		if !natsconn.ValidSubject(f) {
-			return nil, diag.New(diag.BadOption, "subject %q of source %q is not a subject", f, cfg.Name).
+			return nil, diag.New(diag.BadOption, "subject %q of source %q is not a subject", f, cfg.Name).OfOption("subject").
 				WithHint("tokens with dots between them; * stands for one token, > at the end for all that follow")
 		}
 	}
