@@ -57,6 +57,7 @@ type Table struct {
 	At      int    // byte offset of Body in the text
 	Refresh time.Duration
 	Columns []stream.Column // filled in when the body could be described without reading absent files
+	Unread  string          // why not, in DuckDB's words; "" when it could
 }
 
 // View is a CREATE VIEW: a SELECT that queries may read as if it stood there.

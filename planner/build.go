@@ -156,6 +156,9 @@ func windowMacros() []string {
 func (c *compiler) prepareTables() error {
 	for _, t := range c.app.Tables {
 		cols := t.Columns
+		if cols == nil && t.Unread != "" {
+			return c.unread(t)
+		}
 		if cols == nil {
 			described, err := c.db.Describe(c.ctx, t.Body)
 			if err != nil {
@@ -177,6 +180,24 @@ func (c *compiler) prepareTables() error {
 		}
 	}
 	return nil
+}
+
+// unread says that a reference table could not be looked at, which is mostly a file that is not there.
+func (c *compiler) unread(t *Table) error {
+	why, at := t.Unread, diag.Span{Start: t.At, End: t.At + len(t.Body)}
+	if _, rest, ok := strings.Cut(why, "No files found that match the pattern \""); ok {
+		file := strings.TrimRight(rest, "\"")
+		why = fmt.Sprintf("file %q does not exist", file)
+		if strings.ContainsAny(file, "*?[") {
+			why = fmt.Sprintf("no file matches %q", file)
+		}
+		quoted := "'" + strings.ReplaceAll(file, "'", "''") + "'"
+		if i := strings.Index(t.Body, quoted); i >= 0 {
+			at = diag.Span{Start: t.At + i, End: t.At + i + len(quoted)}
+		}
+	}
+	return diag.New(diag.ReadFailed, "reference table %q can not be read: %s", t.Name, why).At(c.app.Text, at).
+		WithHint("put the file there, or correct the path; it is relative to where the process runs")
 }
 
 // prepareViews parses the views and makes them for binding. A view may read those before it.

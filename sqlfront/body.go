@@ -222,7 +222,9 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 		return err
 	}
 	if fault != nil {
-		p.tableFault(body, fault)
+		if !p.tableFault(body, fault) {
+			table.Unread = oneLine(fault.Message)
+		}
 		return nil
 	}
 	columns := make([]stream.Column, 0, len(cols))
@@ -244,14 +246,16 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 	return err
 }
 
-// tableFault records a fault of a table's body that no file can cure.
-func (p *parser) tableFault(body diag.Span, fault *duck.Error) {
+// tableFault records a fault of a table's body that no file can cure. It reports false if a file may.
+func (p *parser) tableFault(body diag.Span, fault *duck.Error) bool {
 	message := oneLine(fault.Message)
 	function := strings.HasPrefix(message, "Scalar") || strings.HasPrefix(message, "Aggregate") ||
 		strings.HasPrefix(message, "Type")
 	if fault.Kind == duck.Binder || fault.Kind == duck.Syntax || fault.Kind == duck.Catalog && function {
 		p.binderFault(body, body.Start, fault, "the body of a table")
+		return true
 	}
+	return false
 }
 
 // binderFault records that names or types of a piece of SQL do not fit. From is the offset in the text of the
