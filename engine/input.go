@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -289,7 +290,6 @@ func (in *input) decode(r *rows, raw *stream.Input) error {
 		r.count += raw.Rows.NumRows()
 		r.records = append(r.records, raw.Rows)
 		r.parts = append(r.parts, raw.Parts...)
-		return nil
 	}
 	faults := len(r.faults)
 	if raw.Messages.Len() > 0 {
@@ -306,18 +306,39 @@ func (in *input) decode(r *rows, raw *stream.Input) error {
 	}
 	if len(r.faults) > faults && in.def.Options.String("on_error") == "fail" {
 		f := r.faults[faults]
-		return diag.New(diag.DecodeFailed, "source %q: %s does not decode: %s", in.def.Name, f.place(), f.Reason).
+		return diag.New(diag.DecodeFailed, "source %q: %s does not decode: %s", in.def.Name,
+			f.place(in.def.Options.String("format")), f.Reason).
 			WithHint("mend the producer, or set on_error = 'dead_letter' or 'skip' on the source")
 	}
 	return nil
 }
 
-// place names the payload in an error.
-func (f fault) place() string {
+// place names the payload in an error, and the line or row of it where it holds several.
+func (f fault) place(format string) string {
+	whole := fmt.Sprintf("message %d", f.messages.Sequence[f.Message])
 	if f.messages.File != nil {
-		return fmt.Sprintf("file %q", f.messages.File[f.Message])
+		whole = fmt.Sprintf("file %q", f.messages.File[f.Message])
 	}
-	return fmt.Sprintf("message %d", f.messages.Sequence[f.Message])
+	switch {
+	case f.Index < 0, format == "text" && f.messages.File == nil:
+		return whole
+	case format == "ndjson", format == "csv", format == "text":
+		return fmt.Sprintf("line %d of %s", f.line(format), whole)
+	case format == "arrow", bytes.HasPrefix(bytes.TrimSpace(f.messages.Payload(f.Message)), []byte("[")):
+		return fmt.Sprintf("row %d of %s", f.Index+1, whole)
+	}
+	return whole
+}
+
+// line is the number of the fault's first line in its message, or in its file, which may be cut into several messages.
+func (f fault) line(format string) int {
+	line, m := 1, f.messages
+	for i := f.Message - 1; i >= 0 && m.File != nil && m.File[i] == m.File[f.Message]; i-- {
+		if line += bytes.Count(m.Payload(i), []byte{'\n'}); format == "text" { // a line each, without its end
+			line++
+		}
+	}
+	return line + bytes.Count(m.Payload(f.Message)[:f.Start], []byte{'\n'})
 }
 
 func (in *input) decodeMessages(r *rows, raw *stream.Input) error {

@@ -15,8 +15,8 @@ func SourceFields(typed bool) []Field {
 		return common
 	}
 	return append(common,
-		Field{Name: "format", Type: Enum, Values: []string{"json", "ndjson", "csv", "arrow", "text", "parquet"}, Default: "json", Fixed: true, Summary: "How a payload becomes rows: one JSON object (or an array of objects), newline-delimited objects, CSV lines, an Arrow IPC stream, or the text itself; parquet is for connector = 'file' only."},
-		Field{Name: "on_error", Type: Enum, Values: []string{"dead_letter", "skip", "fail"}, Default: "dead_letter", Summary: "What to do with a payload or row that does not decode."},
+		Field{Name: "format", Type: Enum, Values: []string{"json", "ndjson", "csv", "arrow", "text", "parquet"}, Default: "json", Fixed: true, Summary: "How a payload becomes rows: one JSON object (or an array of objects), newline-delimited objects, CSV lines, an Arrow IPC stream, or the text itself (VARCHAR, or BLOB for bytes of any kind); parquet is for connector = 'file' only."},
+		Field{Name: "on_error", Type: Enum, Values: []string{"dead_letter", "skip", "fail"}, Default: "dead_letter", Summary: "What to do with a payload or row that does not decode. A Parquet file that can not be read is one payload."},
 		Field{Name: "timestamp_format", Type: Enum, Values: []string{"iso", "s", "ms", "us", "ns"}, Default: "iso", Fixed: true, Summary: "How TIMESTAMP columns are written: ISO 8601 text, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970."},
 		Field{Name: "csv_delimiter", Type: String, Default: ",", Fixed: true, Summary: "One character between CSV fields."},
 		Field{Name: "csv_header", Type: Bool, Default: "false", Fixed: true, Summary: "Whether each payload or file begins with a line of column names."},

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -63,7 +64,27 @@ func TestText(t *testing.T) {
 	got, r := decodeAll(t, Options{Format: "text"}, messages("a\nb", "", "\xff", "c"), "v", "VARCHAR")
 	require.JSONEq(t, `[{"v":"a\nb"},{"v":""},{"v":"c"}]`, got)
 	require.Len(t, r.Bad, 1)
+	require.Equal(t, Fault{Message: 2, End: 1, Reason: r.Bad[0].Reason}, r.Bad[0])
 	require.Equal(t, []int32{0, 1, 3}, r.Message)
+}
+
+func TestTextAsBytes(t *testing.T) {
+	t.Parallel()
+	got, r := decodeAll(t, Options{Format: "text"}, messages("\xff\x00a", "", "QQ=="), "v", "BLOB")
+	require.Empty(t, r.Bad)
+	require.JSONEq(t, `[{"v":"/wBh"},{"v":""},{"v":"UVE9PQ=="}]`, got)
+}
+
+func TestColumnsThatCanNotBeDecodedAreNamedTogether(t *testing.T) {
+	t.Parallel()
+	_, err := New(Options{Columns: []stream.Column{
+		{Name: "a", Type: "INTERVAL", Arrow: arrow.FixedWidthTypes.MonthDayNanoInterval}, {Name: "b", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64},
+		{Name: "c", Type: "TIMESTAMP_S", Arrow: arrow.FixedWidthTypes.Timestamp_s},
+	}})
+	faults := diag.All(err)
+	require.Len(t, faults, 2)
+	require.Equal(t, "a", faults[0].Column)
+	require.Equal(t, "c", faults[1].Column)
 }
 
 func TestMetadata(t *testing.T) {

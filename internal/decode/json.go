@@ -116,11 +116,13 @@ func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 	}
 }
 
-// textPayload takes the payload itself as the value of the only column.
+// textPayload takes the payload itself as the value of the only column: as text, or as bytes of any kind.
 func (d *Decoder) textPayload(msg int, b []byte) {
 	d.room()
-	if !d.setText(d.top.fields[0], d.row, b) {
-		d.badPayload(d.mark(), msg, len(b), d.reason)
+	if n := d.top.fields[0]; n.kind == kindBlob {
+		d.setBytes(n, d.row, b)
+	} else if !d.setText(n, d.row, b) {
+		d.badRow(d.mark(), Fault{Message: msg, End: len(b), Reason: d.reason})
 		return
 	}
 	d.commit(msg, 0)

@@ -333,21 +333,49 @@ func TestParquetColumns(t *testing.T) {
 	require.JSONEq(t, fmt.Sprintf(`[{"ts":"1970-01-01 00:00:00.000001Z","small":1,"tags":["t"],"file":%q,"sequence":1099511627776},
 		{"ts":"1970-01-01 00:00:00.000002Z","small":2,"tags":["t"],"file":%q,"sequence":1099511627777}]`, path, path), string(got))
 
-	f.columns[1].Name = "smal"
-	bad := f.open(t)
-	_, err = bad.Read(t.Context(), rangeTo(t, bad))
-	require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-	require.Contains(t, diag.Render(err), `did you mean "small"?`)
-	require.NoError(t, bad.Close())
-
-	f.columns[1] = stream.Column{Name: "note", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}
-	bad = f.open(t)
-	_, err = bad.Read(t.Context(), rangeTo(t, bad))
-	require.ErrorContains(t, err, `column "note" is utf8 in the file and declared as BIGINT`)
-	require.NoError(t, bad.Close())
+	f.columns = []stream.Column{f.columns[1], {Name: "smal", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}}
+	some := f.open(t)
+	in, _ = all(t, some)
+	got, err = in.Rows.MarshalJSON()
+	require.NoError(t, err)
+	require.JSONEq(t, `[{"small":1,"smal":null},{"small":2,"smal":null}]`, string(got))
+	require.NoError(t, some.Close())
 }
 
-func TestDamagedParquetIsAnError(t *testing.T) {
+// TestParquetThatDoesNotFitIsBroken asks that a file which is no Parquet, has none of the columns or another type is one
+// broken payload, and that the files beside it are read.
+func TestParquetThatDoesNotFitIsBroken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, formatParquet)
+	f.columns = []stream.Column{{Name: "small", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}}
+	f.put(t, "a.parquet", parquetFile(t, 1, 2))
+	f.put(t, "b.parquet", "no Parquet at all")
+	f.put(t, "c.parquet", "")
+	f.put(t, "d.parquet", parquetFile(t, 3))
+	s := f.open(t)
+	in, _ := all(t, s)
+	require.EqualValues(t, 3, in.Rows.NumRows())
+	require.Len(t, in.Broken.Reasons, 2)
+	require.Equal(t, "no Parquet at all", string(in.Broken.Messages.Payload(0)))
+	require.Contains(t, in.Broken.Messages.File[1], "c.parquet")
+	again, _ := all(t, s)
+	require.Equal(t, in.CRC, again.CRC)
+	require.NoError(t, s.Close())
+
+	for reason, column := range map[string]stream.Column{
+		`column "note" is utf8 in the file and declared as BIGINT`: {Name: "note", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64},
+		`it has none of the columns ["smal"]; it has ["note"`:      {Name: "smal", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64},
+	} {
+		f.columns = []stream.Column{column}
+		bad := f.open(t)
+		in, _ := all(t, bad)
+		require.Nil(t, in.Rows)
+		require.Contains(t, in.Broken.Reasons[0], reason)
+		require.NoError(t, bad.Close())
+	}
+}
+
+func TestDamagedParquetIsBroken(t *testing.T) {
 	t.Parallel()
 	whole := []byte(parquetFile(t, 1, 2, 3))
 	f := newFixture(t, formatParquet)
@@ -362,10 +390,9 @@ func TestDamagedParquetIsAnError(t *testing.T) {
 			data[rng.IntN(len(data))] ^= byte(1 << rng.IntN(8))
 		}
 		var tb tables
-		if err := tb.add(t.Context(), s, content{entry{Path: "x"}, data[:len(data)-rng.IntN(2)*rng.IntN(20)]}); err != nil {
-			require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-			refused++
-		}
+		var x broken
+		require.NoError(t, tb.add(t.Context(), s, content{entry{Path: "x"}, data[:len(data)-rng.IntN(2)*rng.IntN(20)]}, &x))
+		refused += len(x.reasons)
 		tb.release()
 	}
 	require.Greater(t, refused, 50)

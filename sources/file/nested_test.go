@@ -12,7 +12,6 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -123,17 +122,17 @@ func TestNestedParquetRefusals(t *testing.T) {
 		f.columns = []stream.Column{c.column}
 		path := f.put(t, "a.parquet", nestedFile(t, arrow.NewSchema([]arrow.Field{field("c", c.written)}, nil), c.rows))
 		s := f.open(t)
-		_, err := s.Read(t.Context(), rangeTo(t, s))
-		require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-		require.ErrorContains(t, err, want)
-		require.ErrorContains(t, err, path)
+		in, err := s.Read(t.Context(), rangeTo(t, s))
+		require.NoError(t, err)
+		require.Contains(t, in.Broken.Reasons[0], want)
+		require.Equal(t, path, in.Broken.Messages.File[0])
 		require.NoError(t, s.Close())
 	}
 }
 
-// TestDamagedNestedParquetIsAnError asks that damage in columns with fields, which the reader decodes on goroutines of
-// its own, is an error and does not take down the process.
-func TestDamagedNestedParquetIsAnError(t *testing.T) {
+// TestDamagedNestedParquetIsBroken asks that damage in columns with fields, which the reader decodes on goroutines of
+// its own, is a broken payload and does not take down the process.
+func TestDamagedNestedParquetIsBroken(t *testing.T) {
 	t.Parallel()
 	whole := []byte(nestedFile(t, writtenSchema(), nestedRows))
 	f := newFixture(t, formatParquet)
@@ -148,10 +147,9 @@ func TestDamagedNestedParquetIsAnError(t *testing.T) {
 			data[rng.IntN(len(data))] ^= byte(1 << rng.IntN(8))
 		}
 		var tb tables
-		if err := tb.add(t.Context(), s, content{entry{Path: "x"}, data}); err != nil {
-			require.Equal(t, diag.ReadFailed, diag.CodeOf(err))
-			refused++
-		}
+		var x broken
+		require.NoError(t, tb.add(t.Context(), s, content{entry{Path: "x"}, data}, &x))
+		refused += len(x.reasons)
 		tb.release()
 	}
 	require.Greater(t, refused, 30)

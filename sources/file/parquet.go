@@ -33,14 +33,18 @@ func (t *tables) release() {
 	t.chunks = nil
 }
 
-// add reads the declared columns of one file.
-func (t *tables) add(ctx context.Context, s *source, c content) error {
+// add reads the declared columns of one file. A file of which that is not possible as a whole is one broken payload.
+func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error {
 	if t.chunks == nil {
 		t.chunks = make([][]arrow.Array, len(s.cfg.Columns))
 	}
 	rows, err := t.read(ctx, s, c)
-	if err != nil {
-		return s.readError(c, err)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		x.put(c.entry, c.data[:min(len(c.data), chunkBytes)], "the file can not be read as Parquet: "+err.Error())
+		return nil //nolint:nilerr // the fault has been noted
 	}
 	t.rows += rows
 	t.parts = append(t.parts, stream.Part{File: c.Path, Sequence: uint64(c.Ordinal) << 40, Rows: rows})
@@ -62,15 +66,26 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 	if rows < 0 || rows > arenaMax {
 		return 0, fmt.Errorf("it says that it has %d rows", rows)
 	}
-	for i, col := range s.cfg.Columns {
+	if err := namesSome(fr, s.cfg.Columns); err != nil {
+		return 0, err
+	}
+	columns := make([]arrow.Array, 0, len(s.cfg.Columns))
+	defer func() {
+		for _, arr := range columns {
+			arr.Release() // those that were taken have been retained
+		}
+	}()
+	for _, col := range s.cfg.Columns {
 		arr, err := t.column(ctx, fr, col, c)
 		if err != nil {
 			return 0, err
 		}
-		if int64(arr.Len()) != rows {
-			arr.Release()
+		if columns = append(columns, arr); int64(arr.Len()) != rows {
 			return 0, fmt.Errorf("column %q has %d values for %d rows", col.Name, arr.Len(), rows)
 		}
+	}
+	for i, arr := range columns {
+		arr.Retain()
 		t.chunks[i] = append(t.chunks[i], arr)
 	}
 	return rows, nil
@@ -82,14 +97,9 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	if col.Metadata {
 		return metadata(col, c, rows), nil
 	}
-	at := -1
-	for i, f := range fr.Manifest.Fields {
-		if f.Field.Name == col.Name {
-			at = i
-		}
-	}
+	at := fieldOf(fr, col.Name)
 	if at < 0 {
-		return nil, noColumn(fr, col, c)
+		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, int(rows)), nil
 	}
 	leaves := map[int]bool{}
 	addLeaves(&fr.Manifest.Fields[at], leaves)
@@ -120,16 +130,31 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	return convert(ctx, chunked, col)
 }
 
-func noColumn(fr *pqarrow.FileReader, col stream.Column, c content) error {
+// fieldOf returns which field of the file a name is, or -1.
+func fieldOf(fr *pqarrow.FileReader, name string) int {
+	return slices.IndexFunc(fr.Manifest.Fields, func(f pqarrow.SchemaField) bool { return f.Field.Name == name })
+}
+
+// namesSome refuses a file that has none of the declared columns: every value would be NULL without a word.
+func namesSome(fr *pqarrow.FileReader, columns []stream.Column) error {
+	var want []string
+	for _, col := range columns {
+		switch {
+		case col.Metadata:
+		case fieldOf(fr, col.Name) >= 0:
+			return nil
+		default:
+			want = append(want, col.Name)
+		}
+	}
+	if want == nil {
+		return nil
+	}
 	var names []string
 	for _, f := range fr.Manifest.Fields {
 		names = append(names, f.Field.Name)
 	}
-	e := diag.New(diag.ReadFailed, "file %q has no column %q", c.Path, col.Name).WithNote("columns: %q", names)
-	if near := diag.Near(col.Name, names); near != "" {
-		e.WithHint("did you mean %q?", near)
-	}
-	return e
+	return fmt.Errorf("it has none of the columns %q; it has %q", want, names)
 }
 
 // withFields reports that a type is or holds one with fields: a STRUCT, or a MAP with its keys and values.

@@ -310,3 +310,55 @@ func TestParquetLettersNameTheFile(t *testing.T) {
 	require.Equal(t, int64(1), list[0].Index)
 	require.Contains(t, string(list[0].Row), "oops")
 }
+
+// TestOnErrorOfParquet asks for what on_error says of a file that is not Parquet, and that `fail` names file and row.
+func TestOnErrorOfParquet(t *testing.T) {
+	t.Parallel()
+	for onError, dead := range map[string]int{"dead_letter": 1, "skip": 0} {
+		w := newWorld(t, `CREATE SOURCE src (id BIGINT, gone VARCHAR)
+			WITH (connector = 'file', path = '/in/*.parquet', format = 'parquet', on_error = '`+onError+`');
+		CREATE SINK mem WITH (connector = 'memory');
+		CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, gone FROM src;`)
+		mem := w.disk.(*vfs.Mem)
+		put(t, mem, "/in/a.parquet", "garbage")
+		put(t, mem, "/in/b.parquet", nestedRow(t, 2, "20"))
+		n := inputs
+		require.NoError(t, w.run(&n, mem))
+		require.Equal(t, []string{"2 <nil>\n"}, w.table())
+		list, err := letters.Read(mem, "/data/q/dead_letters", 0)
+		require.NoError(t, err)
+		require.Len(t, list, dead)
+		if dead > 0 {
+			require.Equal(t, "/in/a.parquet", list[0].Place())
+			require.Equal(t, "garbage", string(list[0].Payload))
+			require.Contains(t, list[0].Reason, "can not be read as Parquet")
+		}
+	}
+}
+
+// TestFailNamesTheLine asks for the place of what does not decode under on_error = 'fail'.
+func TestFailNamesTheLine(t *testing.T) {
+	t.Parallel()
+	for format, c := range map[string]struct{ text, want string }{
+		"ndjson":  {"{\"id\":1}\n\n{\"id\":\"x\"}\n", `line 3 of file "/in/a"`},
+		"csv":     {"1\n2\nx\n", `line 3 of file "/in/a"`},
+		"text":    {"a\nb\n\xff\n", `line 3 of file "/in/a"`},
+		"json":    {`[{"id":1},{"id":"x"}]`, `row 2 of file "/in/a"`},
+		"parquet": {"garbage", `source "src": file "/in/a" does not decode: the file can not be read as Parquet`},
+	} {
+		column := "id BIGINT"
+		if format == "text" {
+			column = "id VARCHAR"
+		}
+		w := newWorld(t, `CREATE SOURCE src (`+column+`)
+			WITH (connector = 'file', path = '/in/*', format = '`+format+`', on_error = 'fail');
+		CREATE SINK mem WITH (connector = 'memory');
+		CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT * FROM src;`)
+		mem := w.disk.(*vfs.Mem)
+		put(t, mem, "/in/a", c.text)
+		n := inputs
+		err := w.run(&n, mem)
+		require.Equal(t, diag.DecodeFailed, diag.CodeOf(err), format)
+		require.ErrorContains(t, err, c.want)
+	}
+}

@@ -131,7 +131,7 @@ func (b *batch) crc(ordinal int64, crc uint32) {
 
 func (b *batch) add(ctx context.Context, c content) error {
 	if b.source.format == formatParquet {
-		return b.tables.add(ctx, b.source, c)
+		return b.tables.add(ctx, b.source, c, &b.broken)
 	}
 	data := c.data
 	if strings.HasSuffix(c.Path, ".gz") {
@@ -262,6 +262,7 @@ func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 	if b.source.format == formatParquet {
 		rows, err := b.tables.join(b.source)
 		in.Rows, in.Parts, in.CRC = rows, b.tables.parts, b.fileSum
+		b.broken.sum(in)
 		return in, err
 	}
 	if b.messages.Len() > 0 {
@@ -282,16 +283,6 @@ func addSum(in *stream.Input, m *stream.Messages) {
 }
 
 func (b *batch) release() { b.tables.release() }
-
-// readError says which file it was.
-func (s *source) readError(c content, err error) error {
-	var coded *diag.Error
-	if errors.As(err, &coded) {
-		return err
-	}
-	return diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read as Parquet", s.cfg.Name, c.Path).
-		WithHint(mendFile)
-}
 
 // recovered turns a panic of a reader over a damaged file into an error.
 func recovered(err *error) {
