@@ -62,6 +62,11 @@ func (e *env) backfill(ctx context.Context, path string, f backfillFlags) error 
 	if err != nil {
 		return err
 	}
+	stopNATS, err := e.embedNATS(f.brokerFlags, f.dataDir)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
 	app, q, opt, err := e.oneQuery(ctx, path, f.query, f.runFlags)
 	if err != nil {
 		return err

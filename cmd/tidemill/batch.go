@@ -50,6 +50,7 @@ func (e *env) workFlags(c *cobra.Command, f *runFlags) {
 	c.Flags().IntVar(&f.threads, "threads", 0, "DuckDB threads of each query; 0 for all cores")
 	c.Flags().StringVar(&f.logLevel, "log-level", "warn",
 		"debug, info, warn or error; the log goes to standard error")
+	f.brokerFlags.add(c)
 }
 
 func (e *env) batch(ctx context.Context, path string, f batchFlags) (err error) {
@@ -61,6 +62,11 @@ func (e *env) batch(ctx context.Context, path string, f batchFlags) (err error) 
 	if err != nil {
 		return err
 	}
+	stopNATS, err := e.embedNATS(f.brokerFlags, f.dataDir)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
 	app, q, opt, err := e.oneQuery(ctx, path, f.query, f.runFlags)
 	if err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,8 +18,6 @@ import (
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/httpapi"
-	"github.com/tidemill/tidemill/internal/natsd"
-	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -30,15 +27,14 @@ type runFlags struct {
 	queries      []string
 	availableNow bool
 	once         bool
-	embedded     bool
-	natsPort     int
-	listen       string
-	progress     string
-	takeOver     bool
-	memory       string
-	threads      int
-	logLevel     string
-	profiles     profiles
+	brokerFlags
+	listen   string
+	progress string
+	takeOver bool
+	memory   string
+	threads  int
+	logLevel string
+	profiles profiles
 }
 
 func (e *env) runCommand() *cobra.Command {
@@ -55,10 +51,6 @@ func (e *env) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.availableNow, "available-now", false,
 		"take what is there now, in batches, then stop")
 	c.Flags().BoolVar(&f.once, "once", false, "run one batch with all that is there, then stop")
-	c.Flags().BoolVar(&f.embedded, "embedded-nats", false,
-		"start a NATS server with JetStream in this process, kept under the data dir")
-	c.Flags().IntVar(&f.natsPort, "nats-port", 4222,
-		"port of the embedded NATS server on 127.0.0.1; 0 for any")
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8088",
 		"address of /metrics, /livez and /readyz; 'off' for none")
 	c.Flags().StringVar(&f.progress, "progress", "auto",
@@ -80,9 +72,6 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 	if f.availableNow && f.once {
 		return diag.New(diag.Usage, "--available-now and --once exclude each other")
 	}
-	if f.natsPort < 0 || f.natsPort > 65535 {
-		return diag.New(diag.Usage, "--nats-port is %d, expected 0 to 65535", f.natsPort)
-	}
 	if info, err := os.Stat(f.dataDir); err == nil && !info.IsDir() {
 		return checkpoint.Unmakable(f.dataDir, syscall.ENOTDIR) //nolint:wrapcheck // a coded error
 	}
@@ -91,13 +80,11 @@ func (e *env) run(ctx context.Context, path string, f runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, profiled()) }()
-	if f.embedded {
-		stop, err := e.embedNATS(f)
-		if err != nil {
-			return err
-		}
-		defer stop()
+	stopNATS, err := e.embedNATS(f.brokerFlags, f.dataDir)
+	if err != nil {
+		return err
 	}
+	defer stopNATS()
 	app, err := e.load(ctx, path, registry(e))
 	if err != nil {
 		return err
@@ -180,27 +167,6 @@ func (e *env) log(w io.Writer, text string) *slog.Logger {
 		level = slog.LevelWarn
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
-// embedNATS starts the embedded broker and points NATS_URL at it, unless that is set.
-func (e *env) embedNATS(f runFlags) (stop func(), err error) {
-	dir := filepath.Join(f.dataDir, "nats")
-	if err := (vfs.OS{}).MkdirAll(dir); err != nil {
-		return nil, checkpoint.Unmakable(dir, err) //nolint:wrapcheck // a coded error
-	}
-	server, err := natsd.Start(natsd.Options{Dir: dir, Port: f.natsPort})
-	if err != nil {
-		return nil, diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server").
-			WithHint("is another server on the port? choose one with --nats-port")
-	}
-	outer := e.getenv
-	e.getenv = func(name string) (string, bool) {
-		if v, ok := outer(name); ok || name != "NATS_URL" {
-			return v, ok
-		}
-		return server.URL(), true
-	}
-	return func() { server.Stop() }, nil
 }
 
 // abortGrace is how long an aborted command may take to let go of what it holds.

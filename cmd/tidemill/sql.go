@@ -13,6 +13,7 @@ import (
 
 func (e *env) sqlCommand() *cobra.Command {
 	var command, memory string
+	var from reading
 	c := &cobra.Command{
 		Use:   "sql [FILE.sql]",
 		Short: "query sources and tables: one text with -c, or a prompt",
@@ -30,6 +31,7 @@ func (e *env) sqlCommand() *cobra.Command {
 	c.Flags().StringVarP(&command, "command", "c", "", "run these statements and end")
 	c.Flags().StringVar(&memory, "memory-limit", "",
 		"memory of the whole process, such as '2 GiB' (default: half of the machine's)")
+	from.add(e, c)
 	form := e.outputFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		chosen, err := form()
@@ -44,7 +46,7 @@ func (e *env) sqlCommand() *cobra.Command {
 		if c.Flags().Changed("command") {
 			text = &command
 		}
-		return e.sql(c.Context(), sqlOptions{path: path, command: text, form: chosen, memory: memory})
+		return e.sql(c.Context(), sqlOptions{path: path, command: text, form: chosen, memory: memory, reading: from})
 	}
 	return c
 }
@@ -55,6 +57,7 @@ type sqlOptions struct {
 	command *string // nil for a prompt
 	form    string
 	memory  string
+	reading
 }
 
 func (e *env) sql(ctx context.Context, o sqlOptions) (err error) {
@@ -63,6 +66,11 @@ func (e *env) sql(ctx context.Context, o sqlOptions) (err error) {
 		return err
 	}
 	e.shareMemory(limit)
+	stopNATS, err := e.embedNATS(o.brokerFlags, o.dataDir)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
 	app := &planner.App{Text: &diag.Text{Name: "<session>"}}
 	if o.path != "" {
 		if app, err = e.load(ctx, o.path, registry(e)); err != nil {

@@ -21,6 +21,7 @@ type tailFlags struct {
 	from   string
 	limit  int64
 	follow bool
+	reading
 }
 
 func (e *env) tailCommand() *cobra.Command {
@@ -35,6 +36,7 @@ func (e *env) tailCommand() *cobra.Command {
 	c.Flags().StringVar(&f.from, "from", "latest", "latest, or earliest: where a new query would begin")
 	c.Flags().Int64Var(&f.limit, "limit", 0, "end after so many rows and faults; 0 for no limit")
 	c.Flags().BoolVar(&f.follow, "follow", false, "wait for new rows")
+	f.reading.add(e, c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.from == "latest" && !c.Flags().Changed("follow") {
 			f.follow = true
@@ -51,6 +53,11 @@ func (e *env) tail(ctx context.Context, source, path string, f tailFlags) error 
 	case f.limit < 0:
 		return diag.New(diag.Usage, "--limit is %d, expected 0 or more", f.limit)
 	}
+	stopNATS, err := e.embedNATS(f.brokerFlags, f.dataDir)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
 	app, err := e.load(ctx, path, registry(e))
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func Codes() []Description {
 		{BadCron, ExitSQL, "a cron expression or its time zone can not be read, or it never comes due"},
 		{BadName, ExitSQL, "a name is reserved or has characters that are not allowed"},
 		{BadOption, ExitSQL, "an option's value has the wrong type or is out of bounds"},
-		{BadTime, ExitUsage, "a time on the command line can not be read"},
+		{BadTime, ExitUsage, "a time on the command line can not be read, or bounds nothing"},
 		{BadType, ExitSQL, "a column type is unknown to DuckDB or not allowed here"},
 		{BadVariable, ExitUsage, "a ${VARIABLE} is not set and has no default"},
 		{BadWatermark, ExitSQL, "WATERMARK FOR names no TIMESTAMP column of the source, or its delay is not a constant"},
