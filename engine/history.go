@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tidemill/tidemill/engine/exec"
@@ -104,6 +105,9 @@ func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error
 		return nil, diag.New(diag.Usage, "query %q is bound to a slot", q.def.Name).
 			WithHint("say which with --from and --to, or run all of them with tidemill backfill")
 	}
+	if err := q.checkBounds(bo); err != nil {
+		return nil, err
+	}
 	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: db, Batch: true}); err != nil {
 		return nil, fmt.Errorf("prepare the plan: %w", err)
 	}
@@ -120,6 +124,29 @@ func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error
 		return nil, fmt.Errorf("run the batch plan: %w", err)
 	}
 	return &BatchResult{Result: out.Result, Sources: out.Sources, Faults: faults}, nil
+}
+
+// checkBounds refuses bounds of time that no source of the query could keep to, and says which could not.
+func (q *Query) checkBounds(bo BatchOptions) error {
+	if bo.From.IsZero() && bo.To.IsZero() || q.plan.SlotBound {
+		return nil
+	}
+	var whole []string
+	for _, s := range q.plan.Sources {
+		if s.Watermark == nil && !(&input{def: s}).published() {
+			whole = append(whole, s.Name)
+		}
+	}
+	if len(whole) < len(q.plan.Sources) {
+		for _, name := range whole {
+			q.log.Warn("source has no event time: it is read whole, whatever --from and --to say", "source", name)
+		}
+		return nil
+	}
+	return diag.New(diag.BadTime, "--from and --to bound event time, and no source of query %q has one: %s", q.def.Name,
+		strings.Join(whole, ", ")).
+		WithHint("declare it with WATERMARK FOR, set history_time = 'published' on a jetstream source, or leave the bounds out " +
+			"and write them in the WHERE")
 }
 
 // loadTablesOnce puts the reference tables into the session without keeping copies.
