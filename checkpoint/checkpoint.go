@@ -250,25 +250,35 @@ func (c *Checkpoint) create(meta Meta) (*Recovery, error) {
 // clearUnborn removes the log of a creation that was interrupted. A log with batches, or state, without
 // meta.json is a directory that lost it.
 func (c *Checkpoint) clearUnborn() error {
-	versions, err := state.List(c.fs, c.path(Meta{}.stateDir()))
+	unborn, err := Unborn(c.fs, c.dir)
 	if err != nil {
-		return fmt.Errorf("look for state versions: %w", err)
+		return err
+	}
+	if !unborn {
+		return diag.New(diag.CheckpointUnusable, "%s holds a log or state, but no %s", c.dir, metaName).
+			WithHint("restore the directory from a copy, or start the query anew in another one")
+	}
+	return removeAll(c.fs, c.path(logDir))
+}
+
+// Unborn reports whether a query's directory without meta.json is what a first start left that was broken off before
+// any batch, so that the next start begins anew and nothing is lost.
+func Unborn(fsys vfs.FS, dir string) (bool, error) {
+	versions, err := state.List(fsys, filepath.Join(dir, Meta{}.stateDir()))
+	if err != nil {
+		return false, fmt.Errorf("look for state versions: %w", err)
 	}
 	batches := 0
-	err = wal.Scan(c.fs, c.path(logDir), func(_ wal.Position, e wal.Entry) error {
+	err = wal.Scan(fsys, filepath.Join(dir, logDir), func(_ wal.Position, e wal.Entry) error {
 		if e.Type != typeOpen {
 			batches++
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for an old log: %w", err)
+		return false, fmt.Errorf("look for an old log: %w", err)
 	}
-	if batches > 0 || len(versions) > 0 {
-		return diag.New(diag.CheckpointUnusable, "%s holds a log or state, but no %s", c.dir, metaName).
-			WithHint("restore the directory from a copy, or start the query anew in another one")
-	}
-	return removeAll(c.fs, c.path(logDir))
+	return batches == 0 && len(versions) == 0, nil
 }
 
 func (c *Checkpoint) resume(meta Meta, stored *Meta) (*Recovery, error) {

@@ -432,3 +432,27 @@ func TestOldLogWithNewState(t *testing.T) {
 	require.Equal(t, diag.CheckpointUnusable, diag.CodeOf(err))
 	require.ErrorContains(t, err, "has a version of batch 1, but the last Commit in the log is of batch 0")
 }
+
+// TestUnborn asks that what a first start leaves before meta.json is told from a directory that lost it.
+func TestUnborn(t *testing.T) {
+	t.Parallel()
+	o := options(vfs.OS{})
+	o.Dir = filepath.Join(t.TempDir(), "q")
+	c, _, err := checkpoint.Open(t.Context(), o, meta())
+	require.NoError(t, err)
+	require.NoError(t, c.Close(false))
+	require.NoError(t, o.FS.Remove(filepath.Join(o.Dir, "meta.json")))
+	unborn, err := checkpoint.Unborn(o.FS, o.Dir)
+	require.NoError(t, err)
+	require.True(t, unborn)
+
+	c, r, err := checkpoint.Open(t.Context(), o, meta())
+	require.NoError(t, err)
+	require.True(t, r.New)
+	runBatch(t, c, 0)
+	require.NoError(t, c.Close(false))
+	require.NoError(t, o.FS.Remove(filepath.Join(o.Dir, "meta.json")))
+	unborn, err = checkpoint.Unborn(o.FS, o.Dir)
+	require.NoError(t, err)
+	require.False(t, unborn)
+}

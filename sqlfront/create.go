@@ -139,7 +139,8 @@ func (r *reader) drop(p *parser, span diag.Span) {
 	}
 	entry := r.names[fold(id.name)]
 	if entry == nil && ifExists {
-		r.statements = append(r.statements, Statement{Kind: Drop, Object: head.object, Name: id.name, Span: span})
+		r.statements = append(r.statements, Statement{Kind: Drop, Object: head.object, Name: id.name, Span: span,
+			Absent: true})
 		return
 	}
 	if entry == nil || entry.object != head.object {

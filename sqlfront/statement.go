@@ -67,6 +67,7 @@ type Statement struct {
 	Span   diag.Span
 	Body   diag.Span // of Select, and of Create with a body
 	Batch  bool      // EXPLAIN BATCH
+	Absent bool      // of DROP IF EXISTS, that there was nothing to drop
 }
 
 // Script is a checked text: what it declares once all its statements are applied, and the statements in

@@ -41,7 +41,16 @@ func look(ctx context.Context, dir string) (*checkpoint.Summary, error) {
 // orphaned reports whether a directory has a query's log, but nothing that says of which.
 func orphaned(dir string) bool {
 	names, err := vfs.OS{}.List(filepath.Join(dir, "log"))
-	return err == nil && len(names) > 0 && !exists(filepath.Join(dir, metaFile))
+	return err == nil && len(names) > 0 && !exists(filepath.Join(dir, metaFile)) && !unborn(dir)
+}
+
+// unborn reports whether a directory is what a first start left that was broken off before anything was read.
+func unborn(dir string) bool {
+	if !exists(filepath.Join(dir, "log")) || exists(filepath.Join(dir, metaFile)) {
+		return false
+	}
+	yes, err := checkpoint.Unborn(vfs.OS{}, dir)
+	return err == nil && yes
 }
 
 func noMeta(dir string) error {

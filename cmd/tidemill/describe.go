@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -30,16 +31,16 @@ func (s *session) describe(ctx context.Context, st sqlfront.Statement) error {
 		q := find(s.app.Queries, func(d *planner.Query) string { return d.Name }, st.Name)
 		plan, err := planner.Build(ctx, s.app, q, s.plan)
 		if err != nil {
-			return err //nolint:wrapcheck // coded errors with their places
+			return s.placedNow(err, q, st)
 		}
 		for _, c := range plan.Schema {
 			l.add(c.Name, c.Type, "")
 		}
+	case sqlfront.MacroObject:
+		m := find(s.app.Macros, func(d *planner.Macro) string { return d.Name }, st.Name)
+		l.add(m.Name, "macro", strings.Join(strings.Fields(m.Text), " "))
 	default:
 		name := "FROM " + duck.QuoteIdent(st.Name)
-		if st.Object == sqlfront.MacroObject {
-			return diag.New(diag.Usage, "macro %q has no columns of its own", st.Name)
-		}
 		if err := s.prepare(ctx, name); err != nil {
 			return err
 		}
@@ -82,12 +83,25 @@ func find[D any](list []*D, name func(*D) string, want string) *D {
 	return d
 }
 
+// placedNow puts the faults of a query that an earlier text of the session declared at the statement that found them:
+// their own places are in that text, which is gone.
+func (s *session) placedNow(err error, q *planner.Query, st sqlfront.Statement) error {
+	text := s.app.Text
+	if end := q.Span.End; end <= len(text.Body) && strings.Contains(text.Body[q.Span.Start:end], q.Name) {
+		return err
+	}
+	for _, e := range diag.All(err) {
+		e.At(text, st.Span)
+	}
+	return err
+}
+
 // explain prints the plan of a query as a stream, or the SQL of its batch run.
 func (s *session) explain(ctx context.Context, st sqlfront.Statement) error {
 	q := find(s.app.Queries, func(d *planner.Query) string { return d.Name }, st.Name)
 	plan, err := planner.Build(ctx, s.app, q, s.plan)
 	if err != nil {
-		return err //nolint:wrapcheck // coded errors with their places
+		return s.placedNow(err, q, st)
 	}
 	if st.Batch {
 		_, err = fmt.Fprintf(s.e.stdout,

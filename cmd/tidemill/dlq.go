@@ -140,17 +140,23 @@ func countLetters(l *listing, name, dir string, filter *letterFilter) error {
 	if err != nil {
 		return err
 	}
-	var row []any // of the group that is being counted
+	type group struct {
+		batch  int64
+		source string
+		kind   letters.Kind
+	}
+	rows := map[group][]any{}
 	return filter.each(dir, func(x letters.Letter) (bool, error) {
 		again := 0
 		if replayed.anywhere(x) {
 			again = 1
 		}
-		if row != nil && row[1] == x.Batch && row[2] == x.Source && row[3] == string(x.Kind) {
+		if row := rows[group{x.Batch, x.Source, x.Kind}]; row != nil {
 			row[4], row[5] = row[4].(int)+1, row[5].(int)+again //nolint:forcetypeassert // put there below
 			return true, nil
 		}
-		row = []any{name, x.Batch, x.Source, string(x.Kind), 1, again, x.Reason}
+		row := []any{name, x.Batch, x.Source, string(x.Kind), 1, again, x.Reason}
+		rows[group{x.Batch, x.Source, x.Kind}] = row
 		l.rows = append(l.rows, row)
 		return true, nil
 	})

@@ -106,6 +106,10 @@ func queryDir(dataDir, query string) (string, error) {
 		}
 		return dir, nil
 	}
+	if query != "" && unborn(engine.DataDirOf(dataDir, query)) {
+		return "", diag.New(diag.Usage, "query %q has not begun: its first start was broken off before it read anything", query).
+			WithHint("start it again; nothing is lost")
+	}
 	e := diag.New(diag.Usage, "data dir %q has no query %q", dataDir, query)
 	if near := diag.Near(query, names); near != "" {
 		return "", e.WithHint("did you mean %q?", near)

@@ -70,7 +70,7 @@ func (e *env) prompt(ctx context.Context, s *session) error {
 
 // line takes one line in: a command, or a piece of a statement that runs when it is complete.
 func (s *session) line(ctx context.Context, pending *strings.Builder, line string) error {
-	if trimmed := strings.TrimSpace(line); strings.TrimSpace(pending.String()) == "" && strings.HasPrefix(trimmed, `\`) {
+	if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, `\`) && !within(pending.String()) {
 		return s.command(ctx, strings.TrimSuffix(trimmed, ";"))
 	}
 	pending.WriteString(line + "\n")
@@ -194,6 +194,19 @@ func complete(text string) bool {
 		i++
 	}
 	return last == ';'
+}
+
+// within reports whether a text ends inside of a string, quoted name or comment, where a backslash is no command.
+func within(text string) bool {
+	for i := 0; i < len(text); {
+		switch n := skipQuoted(text[i:]); {
+		case n < 0:
+			return true
+		default:
+			i += max(1, n)
+		}
+	}
+	return false
 }
 
 // skipQuoted returns how long the string, quoted name or comment at the start of s is: 0 for none there, -1 for one

@@ -19,7 +19,6 @@ func (e *env) main(ctx context.Context, args []string) diag.Exit {
 	root := e.root()
 	root.SetArgs(args)
 	root.SetIn(e.stdin)
-	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	err := out.fault(execute(ctx, root))
 	if err == nil {
@@ -67,7 +66,30 @@ func (e *env) root() *cobra.Command {
 		return diag.New(diag.Usage, "%s", err).WithHint("see %s --help", c.CommandPath())
 	})
 	root.AddCommand(e.commands()...)
+	root.SetHelpCommand(helpCommand(root))
+	root.SetOut(e.stdout) // the next line keeps where the output goes
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // by itself it would take any word for a question
+			c.Args, c.RunE = noArgs, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
+}
+
+// helpCommand shows a command's help, and refuses words that are no command.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			found, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return noArgs(found, rest)
+			}
+			return found.Help()
+		},
+	}
 }
 
 // noArgs refuses words that no command takes, with the nearest command.

@@ -113,6 +113,10 @@ func (s *session) exec(ctx context.Context, text *diag.Text) error {
 func (s *session) statement(ctx context.Context, st sqlfront.Statement) error {
 	switch st.Kind {
 	case sqlfront.Create, sqlfront.Drop:
+		if st.Absent {
+			fmt.Fprintf(s.e.stderr, "there is no %s %s\n", strings.ToLower(string(st.Object)), st.Name)
+			return nil
+		}
 		verb := map[sqlfront.Kind]string{sqlfront.Create: "created", sqlfront.Drop: "dropped"}[st.Kind]
 		fmt.Fprintf(s.e.stderr, "%s %s %s\n", verb, strings.ToLower(string(st.Object)), st.Name)
 		return nil

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/checkpoint"
+	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/sinks/letters"
 )
 
@@ -129,4 +134,39 @@ func TestEveryCommandSaysWhatItDoes(t *testing.T) {
 		require.NotEmpty(t, c.Short, c.Name())
 		require.False(t, strings.HasSuffix(c.Short, "."), c.Name())
 	}
+}
+
+func TestLettersOfOneGroupHaveOneLine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	box, err := letters.Open(vfs.OS{}, filepath.Join(dir, "dead_letters"), letters.Options{})
+	require.NoError(t, err)
+	var list []letters.Letter
+	for i, kind := range []letters.Kind{letters.Late, letters.Dead, letters.Late} {
+		list = append(list, letters.Letter{Source: "s", Batch: 1, Sequence: uint64(i), Kind: kind, Reason: "r"})
+	}
+	require.NoError(t, box.Write(1, list))
+	l := &listing{}
+	require.NoError(t, countLetters(l, "q", dir, &letterFilter{batch: -1, kind: "all"}))
+	require.Len(t, l.rows, 2)
+	require.Equal(t, []any{"q", int64(1), "s", string(letters.Late), 2, 0, "r"}, l.rows[0])
+}
+
+func TestQueryThatHasNotBegun(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	dir := filepath.Join(data, "q")
+	c, _, err := checkpoint.Open(t.Context(), checkpoint.Options{FS: vfs.OS{}, Dir: dir, Clock: clock.System{}, Lock: checkpoint.OSLock},
+		checkpoint.Meta{Name: "q"})
+	require.NoError(t, err)
+	require.NoError(t, c.Close(false))
+	require.NoError(t, os.Remove(filepath.Join(dir, metaFile)))
+	for _, find := range []func(string, string) (string, error){queryDir, queryThere} {
+		_, err = find(data, "q")
+		require.Equal(t, diag.Usage, diag.CodeOf(err))
+		require.ErrorContains(t, err, `query "q" has not begun`)
+	}
+	names, err := queriesOf(data)
+	require.NoError(t, err)
+	require.Empty(t, names)
 }

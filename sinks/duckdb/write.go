@@ -66,7 +66,8 @@ func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 	}
 	if stored == nil {
 		return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q is gone",
-			s.cfg.Name, s.owner.Name, s.table)
+			s.cfg.Name, s.owner.Name, s.table).
+			WithHint("put its row in _tidemill_markers back as it was, or start the query in a new data dir with an empty table")
 	}
 	if err := s.owner.Fenced(s.cfg.Name, *stored); err != nil {
 		return err //nolint:wrapcheck // coded
@@ -75,7 +76,8 @@ func (s *sink) advance(ctx context.Context, d stream.Delivery) error {
 		return errDone
 	}
 	return diag.New(diag.SinkFenced, "sink %q of query %q: the marker of table %q says batch %d, which this sink did not write",
-		s.cfg.Name, s.owner.Name, s.table, stored.Batch)
+		s.cfg.Name, s.owner.Name, s.table, stored.Batch).
+		WithHint("only one process may run the query: stop the other one, or this one for good")
 }
 
 // needSlots gives the table its slot column before the first slot. It changes no row, so it may stand alone.

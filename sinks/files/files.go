@@ -123,7 +123,8 @@ func (s *sink) fence(ctx context.Context, o stream.Owner) error {
 			return s.fault(err, "take over the log of %s", s.opt.root)
 		}
 	}
-	return diag.New(diag.SinkFenced, "sink %q: other owners keep opening %q at the same time", s.cfg.Name, s.opt.root)
+	return diag.New(diag.SinkFenced, "sink %q: other owners keep opening %q at the same time", s.cfg.Name, s.opt.root).
+		WithHint("only one process may run the query: stop the other one, or this one for good")
 }
 
 // recover repeats the renames that an earlier owner may not have come to, and empties _staging. It runs after
@@ -290,7 +291,8 @@ func (s *sink) entry(m stream.Marker) *entry {
 // fenced says who has the folder now.
 func (s *sink) fenced() error {
 	s.broken = diag.New(diag.SinkFenced, "sink %q of query %q has been taken over by another owner",
-		s.cfg.Name, s.owner.Name)
+		s.cfg.Name, s.owner.Name).
+		WithHint("only one process may run the query: stop the other one, or this one for good")
 	if c, err := loadChain(s.cfg.FS, s.opt.root); err == nil && c.marker != nil {
 		if err := s.owner.Fenced(s.cfg.Name, *c.marker); err != nil {
 			s.broken = err

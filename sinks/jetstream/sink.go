@@ -153,7 +153,7 @@ func (s *sink) ensureStream(ctx context.Context) (*natsconn.StreamInfo, error) {
 	if err != nil && !natsconn.IsAPI(err, natsconn.ErrStreamNameInUse) {
 		return nil, s.fault(fmt.Errorf("create stream: %w", err))
 	}
-	s.cfg.Log.Info("stream created", "sink", s.cfg.Name, "stream", s.stream, "subjects", request.Subjects)
+	s.cfg.Log.Info("stream created", "stream", s.stream, "subjects", request.Subjects)
 	info, err = s.client.StreamInfo(ctx, s.stream, false)
 	return info, s.fault(err)
 }
@@ -173,13 +173,12 @@ func (s *sink) checkStream(info *natsconn.StreamInfo) error {
 	s.chain.fits = fitsSingles(c)
 	if s.atomic = c.AllowAtomic; !s.atomic {
 		s.cfg.Log.Warn("the stream takes no atomic batches: writing is slower, readers may see half a batch, and nobody "+
-			"else may write to the stream; let it have allow_atomic on a server from 2.12", "sink", s.cfg.Name,
-			"stream", s.stream)
+			"else may write to the stream; let it have allow_atomic on a server from 2.12", "stream", s.stream)
 	}
 	keeps := c.Retention == "" || c.Retention == "limits"
 	if c.MaxAge > 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 || !keeps {
 		s.cfg.Log.Warn("the stream's limits or retention may drop the sink's marker, and then the query can not go on "+
-			"after a restart without --take-over", "sink", s.cfg.Name, "stream", s.stream)
+			"after a restart without --take-over", "stream", s.stream)
 	}
 	return nil
 }

@@ -161,6 +161,7 @@ func (s suite) zombie(t *testing.T) {
 	s.open(t, p, stream.Append, Owner(QueryA, 2, 0))
 	err := Deliver(t.Context(), old, Marker(QueryA, 1, 1), stream.Append, Row{ID: 2, Name: "zombie", N: 1})
 	requireCode(t, diag.SinkFenced, err)
+	require.NotEmpty(t, diag.All(err)[0].Hint, "what to do about it")
 	See(t, p, row)
 	late, err := p.Connect(Config(stream.Append))
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -150,4 +151,19 @@ func TestTailWithProducerAndRestarts(t *testing.T) {
 			from = a.To
 		}
 	}
+}
+
+// The engine's logger names the source; a line names it once.
+func TestLogLinesNameTheSourceOnce(t *testing.T) {
+	s := testkit.StartNATS(t)
+	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, MaxMsgsPerSubject: 1})
+	fill(s, 6)
+	src := openInside(t, s, t.TempDir())
+	var log bytes.Buffer
+	src.cfg.Log = slog.New(slog.NewTextHandler(&log, nil)).With("source", "src")
+	_, err := src.Available(t.Context(), "0", "", stream.Limit{})
+	require.NoError(t, err)
+	_, err = src.Read(t.Context(), stream.Range{From: "0", To: "6"})
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(log.String(), "source=src"), log.String())
 }

@@ -184,7 +184,7 @@ const ackStep = 5000
 func (s *source) release(ctx context.Context, upTo uint64) {
 	err := s.acknowledge(ctx, upTo)
 	if err != nil {
-		s.cfg.Log.Warn("the server did not take an acknowledgement; the next one covers it", "source", s.cfg.Name,
+		s.cfg.Log.Warn("the server did not take an acknowledgement; the next one covers it",
 			"offset", upTo, "err", err)
 	}
 }

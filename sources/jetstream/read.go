@@ -215,13 +215,13 @@ func (d *reading) missing(ctx context.Context, from, to uint64) error {
 		d.mu.Unlock()
 		if !warned {
 			d.cfg.Log.Warn("the stream drops single messages by design (limit per subject, TTL, rollup or retention); gaps are "+
-				"not reported as losses", "source", d.cfg.Name, "offset", from)
+				"not reported as losses", "offset", from)
 		}
 		return nil
 	}
 	if d.skip {
 		d.lost += int64(to - from + 1) //nolint:gosec // sequences stay far below 2^63
-		d.cfg.Log.Warn("messages are gone and were skipped", "source", d.cfg.Name, "from", from, "to", to)
+		d.cfg.Log.Warn("messages are gone and were skipped", "from", from, "to", to)
 		return nil
 	}
 	return d.loss(from, to, reason(info.State, from, to))
@@ -244,7 +244,7 @@ func reason(state natsconn.StreamState, from, to uint64) string {
 // to end at the leader.
 func (d *reading) again(ctx context.Context, end uint64) error {
 	d.tries++
-	d.cfg.Log.Warn("the consumer does not bring messages that the leader has", "source", d.cfg.Name, "from",
+	d.cfg.Log.Warn("the consumer does not bring messages that the leader has", "from",
 		d.next, "to", end)
 	if d.tries > consumersMax {
 		if err := d.single(ctx, end); err != nil {

@@ -99,7 +99,7 @@ func (s *source) at(ctx context.Context, state natsconn.StreamState, t time.Time
 		return "", s.fault(fmt.Errorf("find start time: %w", err))
 	}
 	if err := s.client.API(ctx, "CONSUMER.DELETE."+s.stream+"."+made.Name, nil, nil); err != nil {
-		s.cfg.Log.Debug("consumer stays until the server forgets it", "source", s.cfg.Name, "err", err)
+		s.cfg.Log.Debug("consumer stays until the server forgets it", "err", err)
 	}
 	return offset(max(made.Delivered.Stream, state.FirstSeq-1)), nil
 }
