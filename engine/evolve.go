@@ -53,6 +53,7 @@ func openEvolving(ctx context.Context, opt Options, app *planner.App, name strin
 	if err != nil {
 		return nil, err
 	}
+	takeFree(opt.Registry, stored, app)
 	old, err := findQuery(stored, name)
 	if err != nil {
 		return nil, err

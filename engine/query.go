@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
@@ -103,7 +104,7 @@ func Open(ctx context.Context, opt Options, app *planner.App, name string) (*Que
 	if !errors.As(err, &other) {
 		return q, err
 	}
-	if err := finishAs(ctx, opt, other.meta); err != nil {
+	if err := finishAs(ctx, opt, app, other.meta); err != nil {
 		return nil, fmt.Errorf("finish query %q as its checkpoint has it: %w", name, err)
 	}
 	return openAs(ctx, opt, app, name)
@@ -138,8 +139,9 @@ func (*otherPlanError) Error() string {
 	return "the checkpoint has unfinished batches of an older text"
 }
 
-// finishAs runs the unfinished batches of a checkpoint by the text it was written with, up to a state version.
-func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
+// finishAs runs the unfinished batches of a checkpoint by the text it was written with, up to a state version, where app
+// is the new text.
+func finishAs(ctx context.Context, opt Options, next *planner.App, meta checkpoint.Meta) error {
 	if opt.Parse == nil {
 		return diag.New(diag.PlanChanged, "query %q was changed while a batch of it was unfinished", meta.Name).
 			WithHint("run the old text once with --available-now, then the new one")
@@ -148,6 +150,7 @@ func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
 	if err != nil {
 		return err
 	}
+	takeFree(opt.Registry, app, next)
 	q, err := openAs(ctx, opt, app, meta.Name)
 	var other *otherPlanError
 	if errors.As(err, &other) {
@@ -163,6 +166,38 @@ func finishAs(ctx context.Context, opt Options, meta checkpoint.Meta) error {
 		}
 	}
 	return q.Close(ctx)
+}
+
+// takeFree gives the sources and sinks of a stored text the options of the new one that are free to change at any time:
+// how a server is reached and logged in to above all, of which the stored text has no passwords.
+func takeFree(reg stream.Registry, stored, next *planner.App) {
+	for _, s := range stored.Sources {
+		for _, n := range next.Sources {
+			if n.Name == s.Name && n.Connector == s.Connector {
+				s.Options = freeOf(append(stream.SourceFields(s.Typed), reg.Sources[s.Connector].Spec.Fields...), s.Options, n.Options)
+			}
+		}
+	}
+	for _, s := range stored.Sinks {
+		if n := findSink(next, s.Name); n != nil && n.Connector == s.Connector {
+			s.Options = freeOf(reg.Sinks[s.Connector].Spec.Fields, s.Options, n.Options)
+		}
+	}
+}
+
+// freeOf returns old with the values of next for the fields that are not fixed.
+func freeOf(fields []stream.Field, old, next stream.Options) stream.Options {
+	out := maps.Clone(old)
+	for _, f := range fields {
+		if f.Fixed {
+			continue
+		}
+		delete(out, f.Name)
+		if v, ok := next[f.Name]; ok {
+			out[f.Name] = v
+		}
+	}
+	return out
 }
 
 func storedText(meta checkpoint.Meta) *diag.Text {
