@@ -16,13 +16,14 @@ import (
 type Shape struct {
 	Layout      []string      // what the stored state and the sources' positions fit, one stable line each
 	Fingerprint string        // what a batch does: the plan, and where its result goes
+	text        string        // what it was planned from
 	rigid       []string      // of Layout, what state that is built anew must have too
 	plan        *planner.Plan // nil where the text can not be planned any more
 }
 
 // ShapeOf returns the shape of a planned query of app.
 func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *planner.Plan) Shape {
-	s := Shape{Layout: plan.Layout(), rigid: plan.Rigid(), plan: plan}
+	s := Shape{Layout: plan.Layout(), text: app.Text.Body, rigid: plan.Rigid(), plan: plan}
 	for _, src := range plan.Sources {
 		lines := sourceLayout(reg, src)
 		s.Layout, s.rigid = append(s.Layout, lines...), append(s.rigid, lines...)
@@ -46,7 +47,7 @@ func ShapeOf(reg stream.Registry, app *planner.App, def *planner.Query, plan *pl
 
 // StoredShape returns the shape that a checkpoint was written with last.
 func StoredShape(m checkpoint.Meta) Shape {
-	return Shape{Layout: m.Layout, Fingerprint: m.Plan}
+	return Shape{Layout: m.Layout, Fingerprint: m.Plan, text: m.SQL}
 }
 
 // WithText returns the shape with what it does not store: the plan of the stored text, as this engine makes it.
@@ -89,10 +90,17 @@ func Compare(was, is Shape) Change {
 	return Change{Effect: Rebuilt, Lines: lines}
 }
 
-// sameState reports that the rows of the state are made of the same things, as far as is known. Both texts are planned
-// by this engine, so that an engine which plans otherwise than the one before changes nothing.
+// sameState reports that the rows of the state are made of the same things. Both texts are planned by this engine, so
+// that an engine which plans otherwise than the one before changes nothing. A text that can not be planned any more is
+// the same only to the letter.
 func (s Shape) sameState(is Shape) bool {
-	return s.plan == nil || is.plan == nil || s.plan.StateHash() == is.plan.StateHash()
+	if s.Fingerprint == is.Fingerprint || is.plan != nil && is.plan.StateHash() == "" {
+		return true // the same plan, or one that keeps nothing
+	}
+	if s.plan == nil || is.plan == nil {
+		return s.text == is.text
+	}
+	return s.plan.StateHash() == is.plan.StateHash() && s.plan.SameColumns(is.plan)
 }
 
 // lostColumns says which columns of a result are not in another, or have another type there: sinks hold rows with them.

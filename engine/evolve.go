@@ -38,6 +38,11 @@ type evolution struct {
 	told      time.Time // when the listener was told last
 }
 
+// inexactError says why history does not give the state that the changed text would have.
+type inexactError string
+
+func (e inexactError) Error() string { return string(e) }
+
 // evolvingError says that the state of a changed text must be built before it can take effect.
 type evolvingError struct{ meta checkpoint.Meta }
 
@@ -83,7 +88,7 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 		return err
 	}
 	if reasons := Inexact(e.next.q.plan, q.pos.totals); len(reasons) > 0 {
-		return q.refuseEvolution(errors.New(reasons[0]))
+		return q.refuseEvolution(inexactError(reasons[0]))
 	}
 	if e.next.q.plan.Mode == stream.Update && e.next.q.plan.Keys != nil {
 		if e.old, err = q.openHistory(ctx, q.app, def.Name, "old"); err != nil {
@@ -103,9 +108,9 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 // Inexact says why rows that were late or lost keep history from giving the state that a plan would have.
 func Inexact(p *planner.Plan, t checkpoint.Totals) []string {
 	var reasons []string
-	if t.Late > 0 && (p.Mode != stream.Append || !p.FreedByTime()) {
+	if t.Late > 0 && !p.LateLeavesNoTrace() {
 		reasons = append(reasons, fmt.Sprintf("%d rows came late and were dropped; which ones the log does not say, "+
-			"and state that the watermark does not free would count them", t.Late))
+			"and what is not one aggregate by window in append mode would feel them", t.Late))
 	}
 	if t.Lost > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d messages were lost before they were read", t.Lost))
@@ -127,6 +132,9 @@ func (q *Query) evolve(ctx context.Context, all bool) error {
 	}
 	for {
 		done, err := e.step(ctx, &q.pos)
+		if errors.Is(err, ErrStopped) {
+			return err
+		}
 		if err != nil {
 			return q.fail(q.refuseEvolution(err))
 		}
@@ -134,7 +142,7 @@ func (q *Query) evolve(ctx context.Context, all bool) error {
 			return q.takeUp(ctx)
 		}
 		q.tellEvolving()
-		if q.stopOn.Load() {
+		if q.stopping() {
 			return &stoppedError{batch: q.pos.next, err: errors.New("the state of the changed text was being built")}
 		}
 		if !all && q.opt.Clock.Now().Sub(began) >= share {
@@ -259,27 +267,30 @@ func (e *evolution) check(at *position) error {
 		switch {
 		case got.In != want.In:
 			return diag.New(diag.DataLoss, "history gives %d rows, and the query has consumed %d", got.In, want.In)
-		case got.Dead != want.Dead:
+		case got.Dead < want.Dead:
+			return inexactError(fmt.Sprintf("%d rows that could not be used when they came could be used now, such as event times "+
+				"that were too far ahead then", want.Dead-got.Dead))
+		case got.Dead > want.Dead:
 			return diag.New(diag.RowFault, "%d rows of the history can not be used by the changed text, and %d by the old one; the first: %s",
 				got.Dead, want.Dead, h.fault)
 		}
 		if reasons := Inexact(h.q.plan, checkpoint.Totals{Late: max(got.Late, want.Late)}); len(reasons) > 0 {
-			return errors.New(reasons[0])
+			return inexactError(reasons[0])
 		}
 	}
 	return nil
 }
 
-// refuseEvolution gives the fault its code where it is about history; others, such as a source that is away, keep
-// theirs.
+// refuseEvolution gives the fault its code where it is about history; others, such as a source that is away or memory
+// that does not suffice, keep theirs.
 func (q *Query) refuseEvolution(err error) error {
+	var inexact inexactError
 	switch diag.CodeOf(err) {
-	case "", diag.DataLoss, diag.RowFault, diag.SourceReplaced, diag.BadOption:
+	case diag.DataLoss, diag.RowFault, diag.SourceReplaced, diag.BadOption:
 	default:
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+		if !errors.As(err, &inexact) {
+			return err
+		}
 	}
 	return diag.Wrap(diag.PlanChanged, err, "query %q can not take up its changed text: the state for it can not be built from history",
 		q.def.Name).WithNote("what the old text has committed is safe, and the old text can go on").

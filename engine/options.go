@@ -29,7 +29,8 @@ type Options struct {
 	Clock clock.Clock
 	// Registry is the set of connectors. Required.
 	Registry stream.Registry
-	// Parse reads SQL text, as sqlfront does. It is needed to finish a batch of an older text of the query.
+	// Parse reads SQL text, as sqlfront does. It is needed where the text of a query has changed: to compare it with the
+	// stored one, to finish a batch of that, and to go on with it while new state is built.
 	Parse func(ctx context.Context, text *diag.Text) (*planner.App, error)
 	// Log gets lifecycle and faults. Default: discarded.
 	Log *slog.Logger

@@ -330,6 +330,16 @@ func (q *Query) Stop() {
 	}
 }
 
+// stopping reports that Stop was called.
+func (q *Query) stopping() bool {
+	select {
+	case <-q.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 func (q *Query) setState(state string, err error) {
 	s := Status{Query: q.def.Name, UUID: q.uuid, State: state, Batch: q.pos.next, Watermark: q.pos.watermark, Err: err}
 	if old := q.status.Load(); old != nil {

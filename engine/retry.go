@@ -28,7 +28,7 @@ func (q *Query) retry(ctx context.Context, batch int64, step func() error) error
 		if serr := q.pause(ctx, pause); serr != nil {
 			return err
 		}
-		if q.stopOn.Load() {
+		if q.stopping() {
 			return &stoppedError{batch: batch, err: err}
 		}
 		pause = min(2*pause, backoffMax)
@@ -63,7 +63,7 @@ func (q *Query) pause(ctx context.Context, d time.Duration) error {
 		}
 	}()
 	err := q.opt.Clock.Sleep(asleep, d)
-	if err != nil && q.stopOn.Load() {
+	if err != nil && q.stopping() {
 		return ctx.Err() //nolint:wrapcheck // nil unless the query is aborted
 	}
 	return err //nolint:wrapcheck // the fault itself is what is reported

@@ -9,6 +9,7 @@ import (
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
+	"github.com/tidemill/tidemill/trigger"
 )
 
 // rewriteTable is a table of the state version that a changed text begins with, beside those of its operators: what the
@@ -88,6 +89,10 @@ func (q *Query) runRewrite(ctx context.Context) error {
 	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond), Evolved: true,
 		Sources: make(map[string]stream.Range, len(q.inputs)), Tables: q.tables.versions(), Plan: q.plan.Hash(),
 		Watermark: q.pos.evicted, Late: q.pos.evicted}
+	if q.trigger.Spec().Kind == trigger.Cron && !q.schedule.last.IsZero() {
+		tick := q.schedule.last // a restart counts missed ticks from it
+		in.Tick = &tick
+	}
 	for _, s := range q.inputs {
 		name := s.def.Name
 		in.Sources[name] = stream.Range{From: q.pos.offsets[name], To: q.pos.offsets[name], Identity: q.pos.identities[name]}

@@ -106,6 +106,9 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 	if s.ended {
 		return false, nil
 	}
+	if q.rewrite.due(q.pos.next) { // before the text changes again: the sinks hold rows of the one before
+		return true, q.runRewrite(ctx)
+	}
 	evolving := q.evolution != nil
 	if evolving {
 		if err := q.evolve(ctx, force || q.endsByItself()); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tidemill/tidemill/stream"
 )
 
 // What a changed text of a query may do to a checkpoint goes by three readings of its plan: Layout, which the stored
@@ -21,12 +23,15 @@ func (p *Plan) Rigid() []string {
 			holds[line] = true
 		}
 	}
-	return slices.DeleteFunc(p.Layout(), func(line string) bool { return holds[line] })
+	return append(slices.DeleteFunc(p.Layout(), func(line string) bool { return holds[line] }), p.windows()...)
 }
 
-// StateHash returns a fingerprint of everything that decides which rows the state tables hold: the statements that move
-// them, and the source columns, macros and times that these read. Plans with one hash leave the same state.
+// StateHash returns a fingerprint of the statements that decide which rows the state tables hold. Together with
+// SameColumns it says whether two plans leave the same state.
 func (p *Plan) StateHash() string {
+	if !p.keeps() {
+		return ""
+	}
 	var b strings.Builder
 	for _, op := range p.Ops {
 		fmt.Fprintf(&b, "%s %v\n", op.Name, op.Global)
@@ -43,28 +48,78 @@ func (p *Plan) StateHash() string {
 	for _, m := range p.Macros {
 		fmt.Fprintln(&b, m.Text)
 	}
-	statements := strings.ToLower(b.String())
-	for _, s := range p.Sources {
-		for _, c := range s.Columns {
-			timed := s.Watermark != nil && s.Watermark.Column == c.Name
-			if timed || strings.Contains(statements, strings.ToLower(c.Name)) {
-				fmt.Fprintf(&b, "column %s.%s %s = %s\n", s.Name, c.Name, c.Type, c.Expr)
-			}
-		}
-	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:16])
 }
 
-// FreedByTime reports that the watermark frees every row of the state, so that nothing in it goes back to rows of times
-// that are closed.
-func (p *Plan) FreedByTime() bool {
+// keeps reports whether a batch finds what the ones before it have left.
+func (p *Plan) keeps() bool { return p.Stateful() && !p.SlotBound }
+
+// SameColumns reports whether the columns of the sources mean in next what they mean in p. Columns may be added: what
+// reads them is a changed statement.
+func (p *Plan) SameColumns(next *Plan) bool {
+	is := map[string]Column{}
+	for _, s := range next.Sources {
+		for _, c := range s.Columns {
+			is[s.Name+"\x00"+c.Name] = c
+		}
+	}
+	for _, s := range p.Sources {
+		for _, c := range s.Columns {
+			n, there := is[s.Name+"\x00"+c.Name]
+			if !there || n.Type != c.Type || n.Expr != c.Expr || n.Metadata != c.Metadata {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// LateLeavesNoTrace reports that a row which is late changes no state whether it is dropped or used: one operator keeps
+// everything by its own key, and what is late for it is what the watermark has freed. Behind a join, or another operator,
+// a late row would have met rows that are still there.
+func (p *Plan) LateLeavesNoTrace() bool {
+	if len(p.Ops) != 1 || p.Mode != stream.Append {
+		return len(p.Ops) == 0
+	}
+	name := p.Ops[0].Name
+	if !strings.HasPrefix(name, "aggregate ") && !strings.HasPrefix(name, "distinct ") {
+		return false
+	}
 	for _, t := range p.StateTables() {
 		if t.Closes == "" {
 			return false
 		}
 	}
 	return true
+}
+
+// windows describes the windows that rows are put into, and what event time is.
+func (p *Plan) windows() []string {
+	var lines []string
+	var visit func(n *Node)
+	visit = func(n *Node) {
+		if n == nil {
+			return
+		}
+		for _, kind := range []string{"tumble ", "hop ", "session "} {
+			if strings.HasPrefix(n.Op, kind) {
+				lines = append(lines, n.Op)
+			}
+		}
+		for _, below := range n.Below {
+			visit(below)
+		}
+	}
+	visit(p.Root)
+	for _, s := range p.Sources {
+		for _, c := range s.Columns {
+			if s.Watermark != nil && s.Watermark.Column == c.Name {
+				lines = append(lines, fmt.Sprintf("source %s: event time %s = %s", s.Name, c.Type, c.Expr))
+			}
+		}
+	}
+	return lines
 }
 
 // KeyNames returns the columns that name a row in update mode, each "name TYPE"; nil if rows are only added.

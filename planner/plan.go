@@ -108,7 +108,7 @@ func (p *Plan) Layout() []string {
 	for _, in := range p.Inputs {
 		lines = append(lines, "source "+in.Table)
 	}
-	if len(p.Ops) == 0 {
+	if !p.keeps() {
 		return append(lines, "stateless")
 	}
 	for _, op := range p.Ops {

@@ -144,11 +144,20 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	out.keyed, out.many, out.retracts = rel.keyed, rel.many, rel.retracts
 	out.filtered = out.filtered || rel.change // rows without time are in no window
 	c.define(out.name, sql)
+	of := fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL)
+	if offset != nil {
+		at, err := c.exprSQL(offset)
+		if err != nil {
+			return nil, err
+		}
+		of += ", offset " + at
+	}
 	if name == "hop" {
 		slideSQL, _, err := c.interval("hop", "slide", slide)
 		if err != nil {
 			return nil, err
 		}
+		of += ", slide " + slideSQL
 		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
 		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
 	}
@@ -165,7 +174,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	}
 	c.windows = append(c.windows, windowUse{name: name, source: strings.Join(rel.sources, ", "), column: ts,
 		marked: event.kind == markEvent, at: args[1]})
-	out.node = &Node{Op: fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL), Below: []*Node{rel.node}}
+	out.node = &Node{Op: of, Below: []*Node{rel.node}}
 	return out, nil
 }
 

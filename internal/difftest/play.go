@@ -53,6 +53,7 @@ type Outcome struct {
 	Batches []engine.Progress
 	Starts  int   // times that the engine was started again
 	Crashes int   // times that it died inside a batch
+	Missed  []int // of the crash steps, counted from 0, those whose point was not reached
 	Open    int64 // rows of state that only the last, infinite watermark freed or left
 
 	registry stream.Registry
@@ -111,6 +112,7 @@ type player struct {
 	sinks   *sinkmem.Hub
 	query   *engine.Query
 	crash   string
+	crashes int // crash steps so far
 	out     *Outcome
 	heard   map[int64]int // index in out.Batches by batch
 	err     error         // the first broken promise that a batch's report shows
@@ -222,6 +224,7 @@ func (p *player) step(ctx context.Context, s Step) error {
 		return p.restart(ctx)
 	case Crash:
 		p.crash = s.Point
+		p.crashes++
 	case Wait:
 		p.clock.Advance(pause)
 	}
@@ -260,6 +263,10 @@ func (p *player) run(ctx context.Context) error {
 		return errors.New("the engine is not running: a restart must come first")
 	}
 	err := p.query.Idle(ctx)
+	if err == nil && p.crash != "" {
+		p.out.Missed = append(p.out.Missed, p.crashes-1)
+		p.crash = ""
+	}
 	if errors.Is(err, errCrash) {
 		p.out.Crashes++
 		query := p.query

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,23 @@ func (s Script) Count(kind Kind) int {
 		}
 	}
 	return n
+}
+
+// Without returns the script without some of its crash steps, counted from 0, such as those that struck nothing: a case
+// may not have them.
+func (s Script) Without(crashes []int) Script {
+	var steps []Step
+	n := -1
+	for _, step := range s.Steps {
+		if step.Kind == Crash {
+			if n++; slices.Contains(crashes, n) {
+				continue
+			}
+		}
+		steps = append(steps, step)
+	}
+	s.Steps = steps
+	return s
 }
 
 // YAML writes the script as a case for tidemill test that expects the sink to hold want in the end.

@@ -19,6 +19,7 @@ const (
 	ErrQueueTaken        = 10099 // a work-queue stream has a consumer without filter already
 	ErrQueueSubjectTaken = 10100 // or one whose filter overlaps
 	ErrMessageNotFound   = 10037
+	ErrWrongLastMsgID    = 10070
 	ErrWrongLastSeq      = 10071
 	ErrWrongLastSeqAny   = 10164 // without the sequence that is there
 	ErrStreamNameInUse   = 10058

@@ -20,6 +20,7 @@ const (
 	headerLastSubject = "Nats-Expected-Last-Subject-Sequence"
 	headerLastOf      = "Nats-Expected-Last-Subject-Sequence-Subject"
 	headerLast        = "Nats-Expected-Last-Sequence"
+	headerLastID      = "Nats-Expected-Last-Msg-Id"
 	headerBatch       = "Nats-Batch-Id"
 	headerBatchSeq    = "Nats-Batch-Sequence"
 	headerBatchCommit = "Nats-Batch-Commit"

@@ -140,6 +140,9 @@ func (s *sink) sendWindow(ctx context.Context, m marker, window []message, at pl
 		msg.Header[headerStream] = []string{s.stream}
 		msg.Header[headerPos], msg.Header[headerMsgID] = []string{pos}, []string{pos}
 		msg.Header[headerLast] = []string{strconv.FormatUint(at.last+uint64(i), 10)} //nolint:gosec // not negative
+		if i > 0 {                                                                   // else a new owner's marker in the place of one message would let all that follow it in
+			msg.Header[headerLastID] = []string{s.position(m, at.index+i-1)}
+		}
 		if err := conn.PublishMsg(msg); err != nil {
 			return 0, fmt.Errorf("%w: %w", errBroken, s.client.Silent(conn, err))
 		}
@@ -159,7 +162,7 @@ func (s *sink) sendWindow(ctx context.Context, m marker, window []message, at pl
 		}
 		ack, err := decodeAck(answer.Data)
 		switch {
-		case natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny):
+		case natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny, natsconn.ErrWrongLastMsgID):
 			return i, diagShared(s, err)
 		case err != nil:
 			return i, err
