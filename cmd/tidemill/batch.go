@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemill/tidemill/engine"
@@ -87,8 +88,9 @@ func (e *env) batch(ctx context.Context, path string, f batchFlags) (err error) 
 		return aborted(ctx, err)
 	}
 	defer res.Release()
-	schema, records := visible(res.Result)
-	if err := printRows(e.stdout, form, schema, records); err != nil {
+	records := withoutOp(res.Result)
+	defer stream.Batch{Records: records}.Release()
+	if err := printRows(e.stdout, form, res.Result.Schema, records); err != nil {
 		return err
 	}
 	if form == "table" || res.Faults > 0 {
@@ -127,14 +129,14 @@ func one(app *planner.App, name string) (*planner.Query, error) {
 	return queries[0], nil
 }
 
-// visible is what a result shows: the op column of an update stands last.
-func visible(b stream.Batch) (*arrow.Schema, []arrow.Record) {
-	if !b.Op {
-		return b.Schema, b.Records
+// withoutOp returns the rows of a batch run without the op column that update mode has for its sinks: a run over all of
+// history has nothing to take back. The caller releases them.
+func withoutOp(b stream.Batch) []arrow.Record {
+	records := make([]arrow.Record, len(b.Records))
+	for i, rec := range b.Records {
+		records[i] = array.NewRecord(b.Schema, rec.Columns()[:len(b.Schema.Fields())], rec.NumRows())
 	}
-	fields := append(append([]arrow.Field(nil), b.Schema.Fields()...), arrow.Field{Name: stream.OpColumn,
-		Type: arrow.BinaryTypes.String})
-	return arrow.NewSchema(fields, nil), b.Records
+	return records
 }
 
 // tellCounts says what became of the rows that were read.

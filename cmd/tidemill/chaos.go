@@ -89,6 +89,10 @@ func (e *env) chaos(ctx context.Context, path string, f chaosFlags) (err error) 
 	if err != nil {
 		return err
 	}
+	// Its sinks are not written to, yet what they refuse never runs.
+	if err := engine.Check(ctx, engine.Options{Registry: registry(e), Clock: e.clock}, app, plan); err != nil {
+		return err //nolint:wrapcheck // coded
+	}
 	if err := difftest.Comparable(q, plan); err != nil {
 		return err //nolint:wrapcheck // coded
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -178,7 +179,7 @@ func sqlFault(err error, text *diag.Text, body diag.Span) error {
 
 // prepare makes what a SELECT reads: macros, rows of sources and tables, and views.
 func (s *session) prepare(ctx context.Context, sql string) error {
-	used := s.mentioned(sql)
+	used := s.mentioned(ctx, sql)
 	for _, t := range s.app.Tables { // before the macros, which may read them
 		if used[strings.ToLower(t.Name)] && !s.tables[t] {
 			if err := s.loadTables(ctx); err != nil {
@@ -214,34 +215,80 @@ func (s *session) prepare(ctx context.Context, sql string) error {
 	return nil
 }
 
-// mentioned returns the declared names that stand anywhere in a text or in what it mentions, in lower case. It may
-// name too many, which costs time and changes no result.
-func (s *session) mentioned(sql string) map[string]bool {
-	bodies := map[string]string{}
+// mentioned returns the declared names, in lower case, of what a SELECT reads: what stands in its FROM, what the views
+// read that stand there, and what the macros name that it calls.
+func (s *session) mentioned(ctx context.Context, sql string) map[string]bool {
+	selects, texts := map[string]string{}, map[string]string{}
 	for _, d := range s.app.Sources {
-		bodies[strings.ToLower(d.Name)] = ""
+		selects[strings.ToLower(d.Name)] = ""
 	}
 	for _, d := range s.app.Tables {
-		bodies[strings.ToLower(d.Name)] = ""
+		selects[strings.ToLower(d.Name)] = ""
 	}
 	for _, d := range s.app.Views {
-		bodies[strings.ToLower(d.Name)] = d.Body
+		selects[strings.ToLower(d.Name)] = d.Body
 	}
 	for _, d := range s.app.Macros {
-		bodies[strings.ToLower(d.Name)] = d.Text
+		texts[strings.ToLower(d.Name)] = d.Text
 	}
 	used := map[string]bool{}
-	for todo := []string{sql}; len(todo) > 0; {
-		text := strings.ToLower(todo[len(todo)-1])
-		todo = todo[:len(todo)-1]
-		for name, body := range bodies {
-			if !used[name] && strings.Contains(text, name) {
+	var look func(names func(name string) bool)
+	look = func(names func(name string) bool) {
+		for name, body := range selects {
+			if !used[name] && names(name) {
 				used[name] = true
-				todo = append(todo, body)
+				look(s.namesOf(ctx, body))
+			}
+		}
+		for name, text := range texts {
+			if !used[name] && names(name) {
+				used[name] = true
+				look(func(n string) bool { return mentions(text, n) })
 			}
 		}
 	}
+	look(s.namesOf(ctx, sql))
 	return used
+}
+
+// namesOf tells which relations and functions a SELECT names. Of one that does not parse it may be any word.
+func (s *session) namesOf(ctx context.Context, sql string) func(name string) bool {
+	var tree any
+	text, err := s.work.Parse(ctx, sql)
+	if err == nil {
+		err = json.Unmarshal(text, &tree)
+	}
+	if err != nil {
+		return func(name string) bool { return mentions(sql, name) }
+	}
+	found := map[string]bool{}
+	relations(tree, false, found)
+	return func(name string) bool { return found[name] }
+}
+
+// relations collects names of tables and functions, and those that a table function has as arguments, in lower case.
+func relations(tree any, argument bool, found map[string]bool) {
+	switch node := tree.(type) {
+	case []any:
+		for _, sub := range node {
+			relations(sub, argument, found)
+		}
+	case map[string]any:
+		argument = argument || node["type"] == "TABLE_FUNCTION"
+		for key, sub := range node {
+			text, isText := sub.(string)
+			switch list, isList := sub.([]any); {
+			case isText && (key == "table_name" || key == "function_name"):
+				found[strings.ToLower(text)] = true
+			case isList && key == "column_names" && argument:
+				for _, name := range list {
+					found[strings.ToLower(fmt.Sprint(name))] = true
+				}
+			default:
+				relations(sub, argument, found)
+			}
+		}
+	}
 }
 
 // loadSource puts all that a source holds now into a temporary table of its name.
