@@ -154,10 +154,12 @@ func windowMacros() []string {
 }
 
 func (c *compiler) prepareTables() error {
+	var missing []error
 	for _, t := range c.app.Tables {
 		cols := t.Columns
 		if cols == nil && t.Unread != "" {
-			return c.unread(t)
+			missing = append(missing, c.unread(t))
+			continue
 		}
 		if cols == nil {
 			described, err := c.db.Describe(c.ctx, t.Body)
@@ -179,7 +181,7 @@ func (c *compiler) prepareTables() error {
 			return fmt.Errorf("prepare reference table %q: %w", t.Name, err)
 		}
 	}
-	return nil
+	return errors.Join(missing...)
 }
 
 // unread says that a reference table could not be looked at, which is mostly a file that is not there.

@@ -144,20 +144,15 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 	out.keyed, out.many, out.retracts = rel.keyed, rel.many, rel.retracts
 	out.filtered = out.filtered || rel.change // rows without time are in no window
 	c.define(out.name, sql)
-	of := fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL)
-	if offset != nil {
-		at, err := c.exprSQL(offset)
-		if err != nil {
-			return nil, err
-		}
-		of += ", offset " + at
+	of, err := c.windowTitle(fmt.Sprintf("%s on %s, size %s", name, ts, sizeSQL), offset, slide)
+	if err != nil {
+		return nil, err
 	}
 	if name == "hop" {
 		slideSQL, _, err := c.interval("hop", "slide", slide)
 		if err != nil {
 			return nil, err
 		}
-		of += ", slide " + slideSQL
 		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
 		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
 	}
@@ -176,6 +171,24 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		marked: event.kind == markEvent, at: args[1]})
 	out.node = &Node{Op: of, Below: []*Node{rel.node}}
 	return out, nil
+}
+
+// windowTitle says all that makes windows what they are.
+func (c *compiler) windowTitle(title string, offset, slide tree) (string, error) {
+	for _, part := range []struct {
+		name string
+		expr tree
+	}{{"offset", offset}, {"slide", slide}} {
+		if part.expr == nil {
+			continue
+		}
+		sql, err := c.exprSQL(part.expr)
+		if err != nil {
+			return "", err
+		}
+		title += ", " + part.name + " " + sql
+	}
+	return title, nil
 }
 
 // bound gives the rows of rel the bounds of their windows: columns, and if the time is an event time what is known of

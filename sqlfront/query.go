@@ -219,7 +219,19 @@ func (p *parser) mode(h *queryHead) bool {
 	if t.kind == tokenWord {
 		nearHint(e, p.raw(t), []string{"APPEND", "UPDATE", "COMPLETE"})
 	}
-	return false
+	return p.passWord(t)
+}
+
+// passWord goes on behind a word that is none of those expected, so that it hides nothing of what follows.
+func (p *parser) passWord(t token) bool {
+	if t.kind != tokenWord || strings.EqualFold(p.raw(t), "AS") || strings.EqualFold(p.raw(t), "WITH") {
+		return false
+	}
+	p.pos++
+	if p.peek().kind == tokenString { // which belongs to it
+		p.pos++
+	}
+	return true
 }
 
 // trigger reads what stands behind TRIGGER.
@@ -227,9 +239,10 @@ func (p *parser) trigger(h *queryHead) bool {
 	t := p.peek()
 	switch {
 	case p.accept("EVERY"):
+		at := p.pos
 		every, ok := p.period()
 		h.trigger = trigger.Spec{Kind: trigger.Every, Period: every}
-		return ok
+		return ok || p.pos > at // a period that is wrong hides nothing of what follows
 	case p.accept("CONTINUOUS"):
 		h.trigger.Kind = trigger.Continuous
 	case p.accept("ONCE"):
@@ -245,7 +258,7 @@ func (p *parser) trigger(h *queryHead) bool {
 		if t.kind == tokenWord {
 			nearHint(e, p.raw(t), []string{"EVERY", "CONTINUOUS", "ONCE", "AVAILABLE NOW", "CRON"})
 		}
-		return false
+		return p.passWord(t)
 	}
 	return true
 }

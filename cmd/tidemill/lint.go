@@ -84,6 +84,9 @@ func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.
 	}
 	faults = append(faults, coded...)
 	faults.Sort()
+	faults = slices.CompactFunc(faults, func(a, b *diag.Error) bool { // several queries meet one fault of a table
+		return a.Code == b.Code && a.Span == b.Span && a.Message == b.Message
+	})
 	return plans, errors.Join(err, faults.Err())
 }
 
