@@ -37,6 +37,9 @@ func (c *compiler) aggregate(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseGrouping(node); err != nil {
 		return nil, nil, err
 	}
+	if err := c.refuseWholeRows(node, s); err != nil {
+		return nil, nil, err
+	}
 	splits := c.splits(node)
 	n := len(c.ops) + 1
 	g := &grouping{c: c, s: s, node: node, columns: map[string][]string{}, kept: map[string]string{},

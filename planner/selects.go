@@ -250,13 +250,35 @@ func (c *compiler) hidePosition(node tree, s *scope) error {
 		case "STAR":
 			first = c.hideStar(t, s)
 		case "COLUMN_REF":
-			names := t.names("column_names")
-			if _, isColumn := s.main.column(names[0]); len(names) == 1 && !isColumn &&
-				strings.EqualFold(names[0], s.alias) {
-				first = c.errAt(diag.ShapeUnsupported, t,
-					"%q as one value of all columns is not supported on a stream", names[0]).
-					WithHint("write struct_pack() of the columns")
-			}
+			first = c.refuseWholeRow(t, s)
+		}
+		return first == nil
+	})
+	return first
+}
+
+// refuseWholeRow refuses a name that stands for all columns, which has the position among them.
+func (c *compiler) refuseWholeRow(t tree, s *scope) error {
+	names := t.names("column_names")
+	if _, isColumn := s.main.column(names[0]); len(names) > 1 || isColumn || !strings.EqualFold(names[0], s.alias) {
+		return nil
+	}
+	return c.errAt(diag.ShapeUnsupported, t, "%q as one value of all columns is not supported on a stream", names[0]).
+		WithHint("write struct_pack() of the columns")
+}
+
+// refuseWholeRows looks for such names anywhere in a SELECT but in its subqueries.
+func (c *compiler) refuseWholeRows(node tree, s *scope) error {
+	if !s.main.pos {
+		return nil
+	}
+	var first error
+	walk(node, func(t tree) bool {
+		if first != nil || t.str("class") == "SUBQUERY" || t.str("type") == "SUBQUERY" {
+			return false
+		}
+		if t.class() == "COLUMN_REF" {
+			first = c.refuseWholeRow(t, s)
 		}
 		return first == nil
 	})
