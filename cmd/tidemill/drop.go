@@ -24,6 +24,7 @@ const droppedPrefix = "dropped-"
 
 // dropFlags are the flags of drop.
 type dropFlags struct {
+	brokerFlags
 	dataDir string
 	yes     bool
 	local   bool
@@ -43,6 +44,7 @@ func (e *env) dropCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.dataDir, "data-dir", e.defaultDataDir(),
 		"directory of logs, checkpoints and dead letters")
+	f.brokerFlags.add(c)
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&f.local, "local", false,
 		"remove the directory only: the server is gone, or the directory is too damaged to say where the consumer is")
@@ -64,6 +66,11 @@ func (e *env) drop(ctx context.Context, query string, f dropFlags) (err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	var consumers []*jetstream.Leftover
 	if !f.local {
+		stopNATS, err := e.embedNATS(f.brokerFlags, f.dataDir)
+		if err != nil {
+			return err
+		}
+		defer stopNATS()
 		consumers, err = e.consumersOf(ctx, query, dir)
 		defer func() {
 			for _, c := range consumers {
