@@ -163,7 +163,7 @@ func underPath(sink, source string) bool {
 		return false
 	}
 	dir := source
-	for hasGlob(dir) {
+	for strings.ContainsAny(dir, "*?[") {
 		dir = filepath.Dir(dir)
 	}
 	rel, err := filepath.Rel(absolute(dir), absolute(sink))
@@ -178,15 +178,6 @@ func absolute(path string) string {
 		return whole
 	}
 	return filepath.Clean(path)
-}
-
-func hasGlob(path string) bool {
-	for _, r := range path {
-		if r == '*' || r == '?' || r == '[' {
-			return true
-		}
-	}
-	return false
 }
 
 // checkFed refuses a sink, before it is opened, of which the servers say that it feeds one of the query's own sources.

@@ -10,7 +10,7 @@ import (
 // of the process nor of the connection.
 func TestTextsBeyondArrow(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes gigabytes")
+		t.Skip("-short: results of over 2 GiB are NOT tested; `make test` does it")
 	}
 	_, c := openTest(t, Options{Sealed: true, MemoryLimit: 12 << 30, Threads: 1})
 	_, err := c.Select(t.Context(), "SELECT repeat('x', 1100000000) AS x FROM range(2)")
