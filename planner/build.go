@@ -65,12 +65,10 @@ func asDuckError(err error) *duck.Error {
 
 // prepare makes empty tables of the declared schemas, so that bodies bind.
 func (c *compiler) prepare() error {
-	statements := []string{"SET VARIABLE " + VarSlotStart + " = TIMESTAMP '1970-01-01 00:00:00'",
-		"SET VARIABLE " + VarSlotEnd + " = TIMESTAMP '1970-01-01 00:00:00'",
-		"SET VARIABLE " + VarWatermark + " = CAST('-infinity' AS TIMESTAMP)",
-		"SET VARIABLE " + VarLate + " = CAST('-infinity' AS TIMESTAMP)",
-		"SET VARIABLE " + VarBatch + " = CAST(0 AS BIGINT)",
-		"SET VARIABLE " + VarNow + " = to_timestamp(0)", "SET VARIABLE " + VarToday + " = DATE '1970-01-01'"}
+	statements := []string{SetSQL(VarSlotStart, "TIMESTAMP '1970-01-01 00:00:00'"),
+		SetSQL(VarSlotEnd, "TIMESTAMP '1970-01-01 00:00:00'"), SetSQL(VarWatermark, "CAST('-infinity' AS TIMESTAMP)"),
+		SetSQL(VarLate, "CAST('-infinity' AS TIMESTAMP)"), SetSQL(VarBatch, "CAST(0 AS BIGINT)"),
+		SetSQL(VarNow, "to_timestamp(0)"), SetSQL(VarToday, "DATE '1970-01-01'")}
 	statements = append(statements, windowMacros()...)
 	for _, s := range c.app.Sources {
 		statements = append(statements, emptyTable(s.Name, s.Columns, ""))
@@ -193,7 +191,7 @@ func (c *compiler) unread(t *Table) error {
 		if strings.ContainsAny(file, "*?[") {
 			why = fmt.Sprintf("no file matches %q", file)
 		}
-		quoted := "'" + strings.ReplaceAll(file, "'", "''") + "'"
+		quoted := duck.QuoteLiteral(file)
 		if i := strings.Index(t.Body, quoted); i >= 0 {
 			at = diag.Span{Start: t.At + i, End: t.At + i + len(quoted)}
 		}

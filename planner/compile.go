@@ -165,9 +165,21 @@ func isWordByte(b byte) bool {
 	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
 }
 
-// parse returns the query node of a body whose first byte stands at offset at of the text. Clocks are pinned
-// and
-// macros that matter inlined.
+// template returns the node of a SELECT of our own.
+func (c *compiler) template(sql string) (tree, error) {
+	data, err := c.db.Parse(c.ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	root, err := decodeTree(data)
+	if err != nil {
+		return nil, err
+	}
+	return root.trees("statements")[0].sub("node"), nil
+}
+
+// parse returns the query node of a body whose first byte stands at offset at of the text. Clocks are pinned and macros
+// that matter inlined.
 func (c *compiler) parse(body string, at int) (tree, error) {
 	data, err := c.db.Parse(c.ctx, body)
 	if err != nil {

@@ -176,15 +176,11 @@ func (c *compiler) firstOfEach(cut *cuts, node tree, rel *relation) (tree, *rela
 	if err := c.distinctNames(rel, "DISTINCT ON"); err != nil {
 		return nil, nil, err
 	}
-	data, err := c.db.Parse(c.ctx, "SELECT 1 QUALIFY row_number() OVER (PARTITION BY "+strings.Join(over, ", ")+") = 1")
+	ranked, err := c.template("SELECT 1 QUALIFY row_number() OVER (PARTITION BY " + strings.Join(over, ", ") + ") = 1")
 	if err != nil {
 		return nil, nil, err
 	}
-	root, err := decodeTree(data)
-	if err != nil {
-		return nil, nil, err
-	}
-	first := root.trees("statements")[0].sub("node").sub("qualify")
+	first := ranked.sub("qualify")
 	c.naming = "select every expression of DISTINCT ON as it is"
 	first.sub("left")["orders"] = itemList(cut.orders)
 	var items []any

@@ -144,15 +144,11 @@ func withSide(side string, t tree) tree {
 
 // emptyJoin is a SEMI JOIN at the place of a subquery.
 func (c *compiler) emptyJoin(s tree) (tree, error) {
-	data, err := c.db.Parse(c.ctx, "SELECT 1 FROM a SEMI JOIN b ON true")
+	node, err := c.template("SELECT 1 FROM a SEMI JOIN b ON true")
 	if err != nil {
 		return nil, err
 	}
-	root, err := decodeTree(data)
-	if err != nil {
-		return nil, err
-	}
-	join := root.trees("statements")[0].sub("node").sub("from_table")
+	join := node.sub("from_table")
 	join["query_location"] = s["query_location"]
 	return join, nil
 }

@@ -104,7 +104,7 @@ func (p *Plan) explainSQL(b *strings.Builder) {
 
 // ResultSQL is Result with the tables that are lent to it.
 func (p *Plan) ResultSQL(with []string) string {
-	if len(p.Ops) == 0 && p.Counted {
+	if p.staged() {
 		return p.Result // they are lent to Input
 	}
 	return duck.WithSQL(p.WithSQL(with), p.Result)

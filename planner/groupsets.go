@@ -190,14 +190,14 @@ func maskColumn(i int) string { return fmt.Sprintf("__g%d", i+1) }
 
 // groupingValue is what GROUPING(...) says, from the number of the group's set.
 func (g *grouping) groupingValue(t tree) tree {
+	if i := g.maskOf(t); i >= 0 {
+		return columnRef(t.str("alias"), maskColumn(i))
+	}
 	values := []any{}
 	for _, set := range g.sets {
 		values = append(values, number(g.mask(set, t)))
 	}
 	value := number(0)
-	if i := g.maskOf(t); i >= 0 {
-		return columnRef(t.str("alias"), maskColumn(i))
-	}
 	if len(values) > 0 {
 		value = function("", "list_extract", function("", "list_value", values...), columnRef("", g.a.keys[len(g.keys)].Name))
 	}

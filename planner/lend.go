@@ -49,13 +49,13 @@ type reader struct {
 }
 
 func (r *reader) names(table string) bool {
-	return mentions(strings.Join(r.texts, "\n"), table)
+	return Mentions(strings.Join(r.texts, "\n"), table)
 }
 
-// mentions reports whether SQL may name a table: whether its name is in the text, whatever it means there.
-func mentions(sql, table string) bool {
+// Mentions reports whether SQL may name something: whether the name is a word of the text, whatever it means there.
+func Mentions(sql, name string) bool {
 	sql = strings.ToLower(sql)
-	name := strings.ToLower(strings.Trim(duck.QuoteIdent(table), `"`))
+	name = strings.ToLower(strings.Trim(duck.QuoteIdent(name), `"`))
 	for {
 		before, after, found := strings.Cut(sql, name)
 		if !found {
@@ -86,7 +86,7 @@ func (p *Plan) readers() []*reader {
 		}
 	}
 	result := &reader{texts: []string{p.Result}, rows: p.Emits, with: &p.With}
-	if len(p.Ops) == 0 && p.Counted {
+	if p.staged() {
 		result.texts = []string{p.Input}
 	}
 	out = append(out, result, &reader{texts: []string{p.Before}})
@@ -136,7 +136,7 @@ func (p *Plan) mergeOutput() {
 	}
 	op := p.Ops[len(p.Ops)-1]
 	at := slices.IndexFunc(op.Steps, func(s Step) bool { return s.Effect == Create && s.Table == outTable(len(p.Ops)) })
-	if at < 0 || !mentions(p.Result, op.Steps[at].Table) {
+	if at < 0 || !Mentions(p.Result, op.Steps[at].Table) {
 		return
 	}
 	out := op.Steps[at]
@@ -164,12 +164,8 @@ func (p *Plan) lendInputs() {
 		in := &p.Inputs[i]
 		by := onlyReader(all, in.Table)
 		in.Lent = len(by) > 0 && !in.computedTime()
-		cols := make([]duck.Column, len(in.Declared), len(in.Declared)+1)
-		for i, c := range in.Declared {
-			cols[i] = duck.Column{Name: c.Name, Type: c.Type}
-		}
 		p.Lent = append(p.Lent, Lent{Table: in.Table, Feed: "__batch_" + in.Table,
-			Columns: append(cols, duck.Column{Name: PosColumn, Type: "BIGINT"}), Select: in.Select})
+			Columns: append(described(in.Declared), duck.Column{Name: PosColumn, Type: "BIGINT"}), Select: in.Select})
 		if in.Lent {
 			take(by, in.Table)
 		}
@@ -184,20 +180,15 @@ func take(by []*reader, table string) {
 
 // lendState does the same for rows of a keyed state.
 func (p *Plan) lendState(op *Operator, st Step) {
-	by := onlyReader(p.readers(), st.Table)
 	if p.lentOf(st.Table) != nil {
 		return // of both kinds of batches
 	}
+	by := onlyReader(p.readers(), st.Table)
 	if len(by) == 0 {
 		return
 	}
 	t := op.table(st.State)
-	items := make([]string, len(t.Columns))
-	for i, c := range t.Columns {
-		n := duck.QuoteIdent(c.Name)
-		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
-	}
 	p.Lent = append(p.Lent, Lent{Table: st.Table, Feed: "__lent_" + strings.TrimLeft(st.Table, "_"), Columns: t.Described(),
-		Select: strings.Join(items, ", ")})
+		Select: t.CastList()})
 	take(by, st.Table)
 }

@@ -48,8 +48,8 @@ type Plan struct {
 	Inputs []Input     // beside Sources: how rows enter
 	Input  string      // without operators: SELECT of the result's rows with __pos
 	Ops    []*Operator // those that keep state, each after the ones that it reads
-	Result string      // SELECT of the batch's result; over __result if Counted, else over Input's own tables
-	With   []string    // the tables of Lent that stand before the SELECT of the result, or before Input if Counted
+	Result string      // SELECT of the batch's result; over __result if staged, else over Input's own tables
+	With   []string    // the tables of Lent that stand before the SELECT of the result, or before Input if staged
 	Emits  []string    // the operators' tables without whose rows there is no result; nil: there always is one
 	Before string      // SELECT of what the rows of Result were before the batch; only if Retracts
 
@@ -90,6 +90,9 @@ type Node struct {
 
 // Stateful reports whether the plan keeps anything between batches.
 func (p *Plan) Stateful() bool { return len(p.Ops) > 0 }
+
+// staged reports whether the result is read from __result, which Input makes so that its rows can be counted.
+func (p *Plan) staged() bool { return len(p.Ops) == 0 && p.Counted }
 
 // UsesWatermark reports whether a batch without data makes sense when the watermark has moved.
 func (p *Plan) UsesWatermark() bool {

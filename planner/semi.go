@@ -80,15 +80,11 @@ func onlyEqualities(condition tree) bool {
 func (c *compiler) exists(t tree, not bool) (tree, error) {
 	inner := selectNode([]any{number(1)}, t.sub("right"))
 	inner["where_clause"] = t["condition"]
-	data, err := c.db.Parse(c.ctx, "SELECT 1 WHERE EXISTS (SELECT 1)")
+	node, err := c.template("SELECT 1 WHERE EXISTS (SELECT 1)")
 	if err != nil {
 		return nil, err
 	}
-	root, err := decodeTree(data)
-	if err != nil {
-		return nil, err
-	}
-	found := root.trees("statements")[0].sub("node").sub("where_clause")
+	found := node.sub("where_clause")
 	walk(found, func(n tree) bool {
 		n["query_location"] = t["query_location"]
 		return true

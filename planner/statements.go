@@ -179,7 +179,7 @@ func (s *statements) operators() {
 			s.step(op, &op.Steps[i])
 		}
 	}
-	if len(s.plan.Ops) == 0 && s.plan.Counted {
+	if s.plan.staged() {
 		s.lent(s.add("result", ""), s.plan.With, s.plan.InputSQL)
 	}
 }
@@ -203,7 +203,7 @@ func (s *statements) step(op *Operator, st *Step) {
 		s.fold(op.table(st.State), st)
 	case Put:
 		t := op.table(st.State)
-		s.add(st.Title+": what "+t.Name+" takes", must(duck.ReadSQL(st.SQL, t.Described())))
+		s.add(st.Title+": what "+t.Name+" takes", orWhy(duck.ReadSQL(st.SQL, t.Described())))
 	case Expire:
 		t := op.table(st.State)
 		s.add(fmt.Sprintf("%s: those that %s lets go %s", st.Title, t.Name, st.SQL), "")
@@ -226,7 +226,7 @@ func (s *statements) changing(st *Step) {
 // query reads what a step selects.
 func (s *statements) query(when, title string, st *Step, cols []duck.Column) {
 	s.lent(s.add(title, ""), st.With, func(with []string) string {
-		return must(duck.QuerySQL(s.plan.WithSQL(with), st.SQL, cols))
+		return orWhy(duck.QuerySQL(s.plan.WithSQL(with), st.SQL, cols))
 	})
 	s.list[len(s.list)-1].When = when
 }
@@ -307,16 +307,12 @@ func (s *statements) output() {
 		sql = func([]string) string { return p.RetractSQL() }
 		cols = append(cols[:len(cols):len(cols)], stream.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
-	described := make([]duck.Column, len(cols))
-	for i, c := range cols {
-		described[i] = duck.Column{Name: c.Name, Type: c.Type}
-	}
 	with := p.With
-	if p.Retracts || len(p.Ops) == 0 && p.Counted {
+	if p.Retracts || p.staged() {
 		with = nil // what they are lent to comes before
 	}
 	s.lent(s.add("output", ""), with, func(with []string) string {
-		return must(duck.QuerySQL(nil, sql(with), described)) // a type that can not leave is refused by the sinks
+		return orWhy(duck.QuerySQL(nil, sql(with), described(cols)))
 	})
 }
 
@@ -325,7 +321,7 @@ func (s *statements) settle() {
 	switch {
 	case s.plan.Shared:
 		s.add("what became of each row", SharedSQL)
-	case len(s.plan.Ops) == 0 && s.plan.Counted:
+	case s.plan.staged():
 		s.add("rows used", s.plan.UsedSQL())
 	}
 }
@@ -343,8 +339,9 @@ func (s *statements) rewrites() {
 	}
 }
 
-// must returns the SQL of columns whose types are known to leave DuckDB, since they are kept in Arrow.
-func must(sql string, err error) string {
+// orWhy returns SQL, or in its place a comment that says why there is none: a result's type that can not leave DuckDB,
+// which the sinks refuse.
+func orWhy(sql string, err error) string {
 	if err != nil {
 		return "-- " + err.Error()
 	}
@@ -375,4 +372,13 @@ func CastList(cols []stream.Column) string {
 		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
 	}
 	return strings.Join(items, ", ")
+}
+
+// described are columns as DuckDB describes them.
+func described(cols []stream.Column) []duck.Column {
+	out := make([]duck.Column, len(cols))
+	for i, c := range cols {
+		out[i] = duck.Column{Name: c.Name, Type: c.Type}
+	}
+	return out
 }

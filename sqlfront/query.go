@@ -373,7 +373,6 @@ func (r *reader) resolveQueries() {
 			continue // Env.Base has it, and it was checked there.
 		}
 		p := &parser{text: r.text, faults: &r.faults}
-		defer func() { r.names[fold(q.Name)].faulty = r.names[fold(q.Name)].faulty || p.quiet > 0 }()
 		for i, name := range q.Sinks {
 			entry := r.names[fold(name)]
 			if entry == nil || entry.object != SinkObject {
@@ -382,6 +381,9 @@ func (r *reader) resolveQueries() {
 			}
 			q.Sinks[i] = entry.name
 			r.checkMode(p, q, entry)
+		}
+		if p.quiet > 0 {
+			r.names[fold(q.Name)].faulty = true
 		}
 	}
 	r.checkShared()

@@ -36,7 +36,7 @@ func (r *reader) rest() *Rest {
 	if len(r.faults) >= textFaultsMax {
 		return nil // it was not read to the end
 	}
-	bad := r.unknowable()
+	bad, faulty := r.unknowable(), r.faultyNames()
 	app := &planner.App{Text: r.text, Sinks: r.app.Sinks}
 	sound := func(name string) bool { return !bad[fold(name)] }
 	app.Sources = keep(r.app.Sources, func(d *planner.Source) bool { return sound(d.Name) })
@@ -51,7 +51,7 @@ func (r *reader) rest() *Rest {
 			continue
 		}
 		rest.Queries = append(rest.Queries, q)
-		rest.Whole[q.Name] = !entry.faulty && !r.mentions(entry, r.faultyNames())
+		rest.Whole[q.Name] = !entry.faulty && !r.mentions(entry, faulty)
 	}
 	return rest
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -105,7 +104,7 @@ func addSources(list, more []*planner.Source) []*planner.Source {
 func withoutCulprit(app *planner.App, faults diag.List) (*planner.App, func(*planner.Query) bool) {
 	var gone []string
 	reads := func(text string) bool {
-		return slices.ContainsFunc(gone, func(name string) bool { return mentions(text, name) })
+		return slices.ContainsFunc(gone, func(name string) bool { return planner.Mentions(text, name) })
 	}
 	for _, f := range faults {
 		for _, v := range app.Views {
@@ -143,9 +142,4 @@ func withoutCulprit(app *planner.App, faults diag.List) (*planner.App, func(*pla
 
 func inside(f *diag.Error, at int, body string) bool {
 	return f.Source != nil && at <= f.Span.Start && f.Span.Start < at+len(body)
-}
-
-// mentions reports whether a text has a name as a word.
-func mentions(text, name string) bool {
-	return regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(name) + `\b`).MatchString(text)
 }

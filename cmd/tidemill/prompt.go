@@ -199,12 +199,11 @@ func complete(text string) bool {
 // within reports whether a text ends inside of a string, quoted name or comment, where a backslash is no command.
 func within(text string) bool {
 	for i := 0; i < len(text); {
-		switch n := skipQuoted(text[i:]); {
-		case n < 0:
+		n := skipQuoted(text[i:])
+		if n < 0 {
 			return true
-		default:
-			i += max(1, n)
 		}
+		i += max(1, n)
 	}
 	return false
 }

@@ -243,7 +243,7 @@ func (s *session) mentioned(ctx context.Context, sql string) map[string]bool {
 		for name, text := range texts {
 			if !used[name] && names(name) {
 				used[name] = true
-				look(func(n string) bool { return mentions(text, n) })
+				look(func(n string) bool { return planner.Mentions(text, n) })
 			}
 		}
 	}
@@ -259,7 +259,7 @@ func (s *session) namesOf(ctx context.Context, sql string) func(name string) boo
 		err = json.Unmarshal(text, &tree)
 	}
 	if err != nil {
-		return func(name string) bool { return mentions(sql, name) }
+		return func(name string) bool { return planner.Mentions(sql, name) }
 	}
 	found := map[string]bool{}
 	relations(tree, false, found)

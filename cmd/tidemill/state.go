@@ -131,7 +131,7 @@ func (e *env) stateSQL(ctx context.Context, dataDir, query, sql, form string) (e
 	if b := st.at(st.batch); b != nil && b.Commit != nil && b.Commit.Watermark != nil {
 		watermark = fmt.Sprintf("make_timestamp(%d)", *b.Commit.Watermark)
 	}
-	if _, err := st.conn.Exec(ctx, "SET VARIABLE "+planner.VarWatermark+" = "+watermark); err != nil {
+	if _, err := st.conn.Exec(ctx, planner.SetSQL(planner.VarWatermark, watermark)); err != nil {
 		return fmt.Errorf("set the watermark: %w", err)
 	}
 	t, err := st.conn.Select(ctx, sql)

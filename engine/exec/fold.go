@@ -71,7 +71,7 @@ func (f *Fold) apply(ctx context.Context, t *folded, b stream.Batch) error {
 		return fmt.Errorf("fold a result: %w", err)
 	}
 	t.rows, t.dead = t.rows+put-gone, t.dead+gone
-	if t.dead <= t.rows+compactLeast {
+	if !mostlyDead(t.dead, t.rows) {
 		return nil
 	}
 	t.dead = 0

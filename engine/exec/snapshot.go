@@ -184,7 +184,10 @@ func (s *Session) restored(ctx context.Context, t *stateTable) error {
 // compactLeast is how many dead rows a table may have, whatever it holds.
 const compactLeast = 20_000
 
-// compact forgets changes that are more than a base, and rewrites tables of which more is dead than alive: DuckDB never reclaims deleted rows in memory.
+// mostlyDead reports that a table is worth being made anew: DuckDB never reclaims deleted rows in memory.
+func mostlyDead(dead, rows int64) bool { return dead >= compactLeast && dead >= rows }
+
+// compact forgets changes that are more than a base, and rewrites tables of which more is dead than alive.
 func (s *Session) compact(ctx context.Context) error {
 	const mostChanges = 200_000
 	for _, t := range s.tables {
@@ -198,7 +201,7 @@ func (s *Session) compact(ctx context.Context) error {
 			}
 			t.snapshot = false
 		}
-		if t.dead < compactLeast || t.dead < t.rows {
+		if !mostlyDead(t.dead, t.rows) {
 			continue
 		}
 		if _, err := s.conn.Exec(ctx, t.RewriteSQL()); err != nil {

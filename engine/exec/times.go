@@ -3,11 +3,14 @@ package exec
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 
+	"github.com/tidemill/tidemill/internal/invariant"
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
 )
 
 // eventTimes is what is known of the event times of one source's rows in a batch.
@@ -20,11 +23,6 @@ type eventTimes struct {
 
 // askTimes asks DuckDB, which knows computed columns.
 func (r *run) askTimes(ctx context.Context, i int, src *sourceRun) (eventTimes, error) {
-	if src.declaredTime() { // not set with the others
-		if _, err := r.s.conn.Exec(ctx, r.latestTime(i, src)); err != nil {
-			return eventTimes{}, err
-		}
-	}
 	rows, err := r.s.conn.Rows(ctx, src.in.TimesSQL(i))
 	if err != nil {
 		return eventTimes{}, err
@@ -37,36 +35,16 @@ func (r *run) askTimes(ctx context.Context, i int, src *sourceRun) (eventTimes, 
 	return t, nil
 }
 
-// declaredTime reports whether the event time is in the records.
-func (src *sourceRun) declaredTime() bool {
-	for _, c := range src.in.Declared {
-		if c.Name == src.in.EventTime {
-			return true
-		}
-	}
-	return false
-}
-
 // scanTimes looks at a declared column itself, which takes microseconds where a statement takes a good part of a
-// millisecond: that matters when batches are tiny. It returns false for a column that is not in the records.
+// millisecond: that matters when batches are tiny. It returns false for a computed column, which is not in the records.
 func (src *sourceRun) scanTimes(recs []arrow.Record, high int64) (t eventTimes, ok bool) {
-	column := -1
-	for i, c := range src.in.Declared {
-		if c.Name == src.in.EventTime {
-			column = i
-		}
-	}
+	column := slices.IndexFunc(src.in.Declared, func(c stream.Column) bool { return c.Name == src.in.EventTime })
 	if column < 0 {
 		return t, false
 	}
 	for _, rec := range recs {
 		times, isTime := rec.Column(column).(*array.Timestamp)
-		if !isTime {
-			return t, false
-		}
-		if unit, _ := times.DataType().(*arrow.TimestampType); unit == nil || unit.Unit != arrow.Microsecond {
-			return t, false
-		}
+		invariant.Check(isTime, "event time %q of source %q is no TIMESTAMP", src.in.EventTime, src.in.Table)
 		t.add(times, high)
 	}
 	return t, true

@@ -129,8 +129,7 @@ func fault(ctx context.Context, err error, sql string, prefix int) error {
 	}
 	var de *duckdb.Error
 	if !errors.As(err, &de) {
-		text := arrowText(err)
-		de = &duckdb.Error{Type: typeOfText(text), Msg: text}
+		de = &duckdb.Error{Type: typeOfText(err.Error()), Msg: err.Error()}
 	}
 	e := parseMessage(de.Msg, sql)
 	e.Kind, e.Err = kindOf(de.Type), err
@@ -148,12 +147,7 @@ func interrupted(err error) bool {
 	if errors.As(err, &de) {
 		return de.Type == duckdb.ErrorTypeInterrupt
 	}
-	return typeOfText(arrowText(err)) == duckdb.ErrorTypeInterrupt
-}
-
-// arrowText is DuckDB's own text in an error of the driver's Arrow interface, which flattens them.
-func arrowText(err error) string {
-	return strings.TrimPrefix(err.Error(), "duckdb_execute_prepared_arrow: ")
+	return typeOfText(err.Error()) == duckdb.ErrorTypeInterrupt
 }
 
 // typeOfText finds the driver's type of an error in DuckDB's text, which begins with its name.

@@ -11,7 +11,7 @@ import (
 )
 
 // A Feed is a name under which statements of one connection read records without a table in between: one batch's
-// after the other's. It costs nothing per batch where Import makes a view, a table, and drops the view again.
+// after the other's. It takes no statement of its own per batch where Import makes a view, a table, and drops the view again.
 //
 // The records that were lent are read by one statement, once: a second reader gets an error. The statement reads them
 // whole, in the text that FeedSQL gives, because DuckDB would push projections and filters into the stream, which
@@ -103,7 +103,7 @@ func (f *Feed) Fits(recs []arrow.Record) bool {
 }
 
 // Lend gives the next statement that names the feed its rows, in the place of those that were lent before. recs are
-// borrowed until Return.
+// borrowed until Lend returns: it keeps what it needs until Return.
 func (f *Feed) Lend(recs []arrow.Record) error {
 	f.Return()
 	if err := checkRecords(recs, f.schema); err != nil {

@@ -129,8 +129,7 @@ func plainColumns(cols []Column) bool {
 	return true
 }
 
-// interruptible makes the end of ctx stop the statement that runs until done is called: the driver's Arrow interface
-// does not look at the context.
+// interruptible makes the end of ctx stop the statement that runs until done is called: DuckDB knows no context.
 func (c *Conn) interruptible(ctx context.Context) (done func()) {
 	if ctx.Done() == nil {
 		return func() {}
@@ -176,7 +175,7 @@ func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 	return "SELECT " + strings.Join(exprs, ", ") + " FROM " + from, arrow.NewSchema(fields, nil), nil
 }
 
-// readArrow runs a short statement and gathers its records of 2,048 rows into big ones.
+// readArrow runs a statement and gathers its records of 2,048 rows into big ones.
 func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
 	c.db.trace(sql)
 	done := c.interruptible(ctx)

@@ -8,6 +8,7 @@ import (
 	"math/bits"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/decimal128"
 
 	"github.com/tidemill/tidemill/internal/invariant"
 )
@@ -43,7 +44,8 @@ func (e *RangeError) Error() string { return e.Message }
 
 // Fold puts the rows of rec, each merged with the row of its key if there is one; of rows with the same key each is
 // merged with the one before. how has an entry for each value column, which must be of fixed width. Columns after those
-// of the store are ignored. It returns how many rows the batch touched for the first time. After an error the batch must be rolled back.
+// of the store are ignored. It returns how many rows the batch touched for the first time. After an error the batch must
+// be rolled back.
 func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	if err := s.l.foldable(how); err != nil {
@@ -56,15 +58,9 @@ func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 	values := s.l.columns[s.l.keys:s.l.schema.NumFields()]
 	for r := range s.in.rows {
 		s.lookAhead(r)
-		slot, ok := s.find(r)
-		if !ok {
-			if slot = s.rows.alloc(); slot == noRow {
-				return 0, fmt.Errorf("fold rows: %w", ErrFull)
-			}
-			s.log(slot)
-			row := s.rows.row(slot)
-			clear(row)
-			row[0] = flagTouched
+		slot, fresh, err := s.findOrAdd(r)
+		if err != nil {
+			return 0, fmt.Errorf("fold rows: %w", err)
 		}
 		s.log(slot) // Touched returns it even if nothing changes
 		if row := s.rows.row(slot); row[0]&flagLive != 0 {
@@ -75,7 +71,7 @@ func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 				}
 			}
 		}
-		if err := s.put(slot, r, !ok); err != nil {
+		if err := s.put(slot, r, fresh); err != nil {
 			return 0, fmt.Errorf("fold rows: %w", err)
 		}
 	}
@@ -185,36 +181,23 @@ func (c *column) sum(have, add []byte, how Merge) error {
 	if a < 0 == (b < 0) && high < 0 != (a < 0) {
 		return &RangeError{Message: fmt.Sprintf("Overflow in HUGEINT addition: %s + %s", wide(have), wide(add))}
 	}
-	if how == SumDigits && beyondDigits(high, low) {
-		le.PutUint64(add, low)
-		le.PutUint64(add[8:], uint64(high))
-		return &RangeError{Cast: true, Message: fmt.Sprintf("Could not cast value %s to DECIMAL(38,0)", wide(add))}
-	}
 	le.PutUint64(add, low)
 	le.PutUint64(add[8:], uint64(high))
+	if how == SumDigits && beyondDigits(high, low) {
+		return &RangeError{Cast: true, Message: fmt.Sprintf("Could not cast value %s to DECIMAL(38,0)", wide(add))}
+	}
 	return nil
 }
 
-// 10^38, from which on a number has more than 38 digits.
-const (
-	digitsHigh = 0x4B3B4CA85A86C47A
-	digitsLow  = 0x098A224000000000
-)
-
+// beyondDigits reports whether a number has more than 38 digits.
 func beyondDigits(high int64, low uint64) bool {
-	if high < 0 {
-		if high == math.MinInt64 && low == 0 {
-			return true
-		}
-		var borrow uint64
-		low, borrow = bits.Sub64(0, low, 0)
-		high = -high - int64(borrow)
+	if high == math.MinInt64 && low == 0 {
+		return true // it has no absolute value
 	}
-	return high > digitsHigh || high == digitsHigh && low >= digitsLow
+	return !decimal128.New(high, low).FitsInPrecision(38)
 }
 
 // wide is the number of 16 bytes.
 func wide(b []byte) *big.Int {
-	n := big.NewInt(int64(binary.LittleEndian.Uint64(b[8:])))
-	return n.Add(n.Lsh(n, 64), new(big.Int).SetUint64(binary.LittleEndian.Uint64(b)))
+	return decimal128.New(int64(binary.LittleEndian.Uint64(b[8:])), binary.LittleEndian.Uint64(b)).BigInt()
 }

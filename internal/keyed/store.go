@@ -129,21 +129,31 @@ func (s *Store) Put(rec arrow.Record) error {
 	}
 	for r := range s.in.rows {
 		s.lookAhead(r)
-		slot, ok := s.find(r)
-		if !ok {
-			if slot = s.rows.alloc(); slot == noRow {
-				return fmt.Errorf("put rows: %w", ErrFull)
-			}
-			s.log(slot)
-			row := s.rows.row(slot)
-			clear(row)
-			row[0] = flagTouched
+		slot, fresh, err := s.findOrAdd(r)
+		if err != nil {
+			return fmt.Errorf("put rows: %w", err)
 		}
-		if err := s.put(slot, r, !ok); err != nil {
+		if err := s.put(slot, r, fresh); err != nil {
 			return fmt.Errorf("put rows: %w", err)
 		}
 	}
 	return nil
+}
+
+// findOrAdd returns the row of the key of row r of the input: a fresh one, which put makes a part of the store, if there is
+// none.
+func (s *Store) findOrAdd(r int) (slot uint32, fresh bool, err error) {
+	if slot, ok := s.find(r); ok {
+		return slot, false, nil
+	}
+	if slot = s.rows.alloc(); slot == noRow {
+		return noRow, false, ErrFull
+	}
+	s.log(slot)
+	row := s.rows.row(slot)
+	clear(row)
+	row[0] = flagTouched
+	return slot, true, nil
 }
 
 // put writes row r of the input to a row, which is new or has the same key.
