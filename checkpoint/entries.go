@@ -174,5 +174,5 @@ type Evolution struct {
 	Number int               `json:"number"`           // of the state, counting from 1; it names its folder
 	Batch  int64             `json:"batch"`            // the last batch of the old text; the state is of after it
 	Shift  int64             `json:"shift"`            // is added to batch numbers where rows are put in order: history may have taken more steps
-	Tables map[string]string `json:"tables,omitempty"` // the copies of reference tables that the state was built with
+	Tables map[string]string `json:"tables,omitempty"` // the copies of reference tables for the next batch
 }

@@ -85,6 +85,13 @@ func (c *Checkpoint) findVersion(x *index, r *Recovery) error {
 	if v, ok := c.state.Latest(x.last); ok {
 		r.Version, r.State = v.Batch(), v
 	}
+	if e := c.meta.Evolution; e != nil && r.Version < e.Batch {
+		return diag.New(diag.CheckpointUnusable,
+			"the state in %s began with a changed text after batch %d, and no version of that batch or a later one is there",
+			c.path(c.meta.stateDir()), e.Batch).
+			WithNote("the batches before ran by another text, so they can not be run again for it").
+			WithHint("restore the whole directory from one copy, or start the query anew in another one")
+	}
 	return nil
 }
 

@@ -220,5 +220,10 @@ func (c *Checkpoint) neededTables() map[[2]string]bool {
 			needed[[2]string{table, hash}] = true
 		}
 	}
+	if e := c.meta.Evolution; e != nil && c.nextBatch()-1 <= e.Batch { // no Intent names them yet
+		for table, hash := range e.Tables {
+			needed[[2]string{table, hash}] = true
+		}
+	}
 	return needed
 }

@@ -26,13 +26,13 @@ func deadOutputName(source string) string { return "dead_letters:" + source }
 
 // connectDeadOutputs makes a JetStream sink for every source with a dead_letter_subject. It is a sink like any other,
 // with a marker of its own, so dead letters are there exactly once too.
-func (q *Query) connectDeadOutputs(ctx context.Context, dir string) error {
+func (q *Query) connectDeadOutputs(ctx context.Context, dir string, stage stream.Stager) error {
 	for _, in := range q.inputs {
 		if in.def.Options.String("dead_letter_subject") == "" {
 			continue
 		}
 		name := deadOutputName(in.def.Name)
-		sink, err := connectDead(ctx, q.opt, q.app, in.def, filepath.Join(dir, "sinks", name), q.ckpt.Stager())
+		sink, err := connectDead(ctx, q.opt, q.app, in.def, filepath.Join(dir, "sinks", name), stage)
 		if err != nil {
 			return err
 		}

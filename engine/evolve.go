@@ -87,6 +87,13 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	if e.next, err = q.openHistory(ctx, app, def.Name, "next"); err != nil {
 		return err
 	}
+	q.tables.copies.Hold(e.next.q.tables.versions()) // no batch names them yet
+	if err := e.next.q.checkLoop(); err != nil {
+		return err
+	}
+	if err := e.next.q.connectOutputs(ctx, "", nil); err != nil {
+		return err
+	}
 	if reasons := Inexact(e.next.q.plan, q.pos.totals); len(reasons) > 0 {
 		return q.refuseEvolution(inexactError(reasons[0]))
 	}
@@ -202,6 +209,9 @@ func (q *Query) takeUp(ctx context.Context) error {
 	}
 	next, err := openAs(ctx, opt, app, name)
 	if err != nil {
+		for _, e := range diag.All(err) {
+			e.WithNote("the state of the changed text is built and stays: with this mended it goes on, and only then the old text can come back")
+		}
 		return q.fail(err)
 	}
 	schedule := q.schedule
@@ -217,6 +227,9 @@ func (q *Query) takeUp(ctx context.Context) error {
 func (q *Query) keepEvolved(ctx context.Context) error {
 	e := q.evolution
 	n := e.next.q
+	if err := n.useTables(ctx, q.tables.versions()); err != nil { // they may have been loaded again meanwhile
+		return err
+	}
 	meta := q.ckpt.Meta()
 	shape := n.shape()
 	meta.SQL, meta.Plan, meta.Layout = n.app.Text.Body, shape.Fingerprint, shape.Layout

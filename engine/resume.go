@@ -144,15 +144,15 @@ func (q *Query) retryStart(ctx context.Context, step func() error) error {
 	return err
 }
 
-// openOutputs opens the sinks, and those of dead letters, once it is known that none feeds the query itself: an Open
-// leaves a marker.
-func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
+// connectOutputs makes the sinks, and those of dead letters, and refuses what feeds the query itself. It leaves nothing
+// behind.
+func (q *Query) connectOutputs(ctx context.Context, dir string, stage stream.Stager) error {
 	schema, err := planSchema(q.plan)
 	if err != nil {
 		return err
 	}
 	for i, name := range q.def.Sinks {
-		sink, err := q.connectSink(ctx, i, filepath.Join(dir, "sinks", name), schema, q.ckpt.Stager())
+		sink, err := q.connectSink(ctx, i, filepath.Join(dir, "sinks", name), schema, stage)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,12 @@ func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recov
 			return err
 		}
 	}
-	if err := q.connectDeadOutputs(ctx, dir); err != nil {
+	return q.connectDeadOutputs(ctx, dir, stage)
+}
+
+// openOutputs opens them, which leaves a marker in each.
+func (q *Query) openOutputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
+	if err := q.connectOutputs(ctx, dir, q.ckpt.Stager()); err != nil {
 		return err
 	}
 	for _, out := range q.outputs {
@@ -217,7 +222,7 @@ func (q *Query) resume(ctx context.Context, r *checkpoint.Recovery) (replayed in
 	}
 	q.apply(*r.LastIntent, *r.Last)
 	q.setPending(r)
-	return len(r.Rerun), q.useCurrentTables(ctx, r)
+	return len(r.Rerun), q.useTables(ctx, nextTables(r))
 }
 
 func (q *Query) setPending(r *checkpoint.Recovery) {

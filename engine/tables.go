@@ -53,20 +53,24 @@ func (t *tables) close() error { return nil }
 // A table without REFRESH is loaded once in the life of the query.
 func (q *Query) openTables(ctx context.Context, r *checkpoint.Recovery) error {
 	q.tables = newTables(q.app, q.plan, q.ckpt.Tables())
-	var logged map[string]string
-	if e := r.Meta.Evolution; e != nil && r.Last == nil || e != nil && r.Last.Batch == e.Batch {
-		logged = e.Tables
-	}
-	switch {
-	case r.Pending != nil:
-		logged = r.Pending.Tables
-	case logged == nil && r.LastIntent != nil:
-		logged = r.LastIntent.Tables
-	}
-	if err := q.useTables(ctx, logged); err != nil {
+	if err := q.useTables(ctx, nextTables(r)); err != nil {
 		return err
 	}
 	return q.loadMissing(ctx)
+}
+
+// nextTables are the copies that the next batch begins with: the log's, or behind a changed text those of its state.
+func nextTables(r *checkpoint.Recovery) map[string]string {
+	e := r.Meta.Evolution
+	switch {
+	case r.Pending != nil:
+		return r.Pending.Tables
+	case e != nil && (r.Last == nil || r.Last.Batch == e.Batch):
+		return e.Tables
+	case r.LastIntent != nil:
+		return r.LastIntent.Tables
+	}
+	return nil
 }
 
 // loadMissing loads the tables that no copy was named for.
@@ -123,13 +127,6 @@ func (q *Query) useTables(ctx context.Context, versions map[string]string) error
 			return fmt.Errorf("load table %q: %w", name, err)
 		}
 		q.tables.inUse[name], q.tables.loaded[name] = hash, q.opt.Clock.Now()
-	}
-	return nil
-}
-
-func (q *Query) useCurrentTables(ctx context.Context, r *checkpoint.Recovery) error {
-	if q.pending == nil {
-		return q.useTables(ctx, r.LastIntent.Tables)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type Copies struct {
 
 	mu    sync.Mutex
 	fresh map[string]string // guarded by mu: the copy of each table that was put or got last, never pruned
+	held  map[string]string // guarded by mu: likewise
 }
 
 // OpenCopies makes dir if need be and removes what an interrupted Put left behind.
@@ -172,8 +174,15 @@ func openCopy(ctx context.Context, fsys vfs.FS, path string) (vfs.File, trailer,
 	return f, t, nil
 }
 
-// Prune removes the copies that needed does not report, except the one of each table that was put or got
-// last.
+// Hold keeps a copy of each table from being pruned, in the place of those that were held before.
+func (c *Copies) Hold(versions map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = maps.Clone(versions)
+}
+
+// Prune removes the copies that needed does not report, except the one of each table that was put or got last, and
+// those that are held.
 func (c *Copies) Prune(needed func(table, hash string) bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,7 +192,7 @@ func (c *Copies) Prune(needed func(table, hash string) bool) error {
 	}
 	for _, name := range names {
 		table, hash, ok := copyName(name)
-		if !ok || c.fresh[table] == hash || needed(table, hash) {
+		if !ok || c.fresh[table] == hash || c.held[table] == hash || needed(table, hash) {
 			continue
 		}
 		if err := c.fs.Remove(filepath.Join(c.dir, name)); err != nil {

@@ -74,13 +74,15 @@ func TestCopies(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, found)
 
+	held := putCopy(t, c, odd, span(0, 5))
+	c.Hold(map[string]string{odd: held})
 	three := putCopy(t, c, odd, span(0, 7))
 	require.NoError(t, c.Prune(func(table, hash string) bool { return table == odd && hash == one }))
 	_, err = getCopy(t, c, odd, two)
 	require.Error(t, err)
-	for _, hash := range []string{one, three} {
+	for _, hash := range []string{one, held, three} {
 		_, err = getCopy(t, c, odd, hash)
-		require.NoError(t, err, "needed, or put last")
+		require.NoError(t, err, "needed, held, or put last")
 	}
 }
 
