@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
@@ -86,16 +85,11 @@ func (r *rewrite) forget(changes []state.Change) []state.Change {
 // runRewrite runs the batch that tells the sinks. It evicts with the watermark of the batch before it, so it frees
 // nothing.
 func (q *Query) runRewrite(ctx context.Context) error {
-	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond), Evolved: true,
-		Sources: make(map[string]stream.Range, len(q.inputs)), Tables: q.tables.versions(), Plan: q.plan.Hash(),
-		Watermark: q.pos.evicted, Late: q.pos.evicted}
+	in := q.standingIntent()
+	in.Evolved, in.Watermark = true, q.pos.evicted
 	if q.trigger.Spec().Kind == trigger.Cron && !q.schedule.last.IsZero() {
 		tick := q.schedule.last // a restart counts missed ticks from it
 		in.Tick = &tick
-	}
-	for _, s := range q.inputs {
-		name := s.def.Name
-		in.Sources[name] = stream.Range{From: q.pos.offsets[name], To: q.pos.offsets[name], Identity: q.pos.identities[name]}
 	}
 	return q.finishBatch(ctx, q.newWork(in), false)
 }

@@ -228,12 +228,19 @@ func (q *Query) Finish(ctx context.Context) (err error) {
 	if err := q.Idle(ctx); err != nil {
 		return err
 	}
-	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond), Final: true,
+	in := q.standingIntent()
+	in.Final = true
+	return q.finishBatch(ctx, q.newWork(in), false)
+}
+
+// standingIntent is a batch that reads nothing.
+func (q *Query) standingIntent() checkpoint.Intent {
+	in := checkpoint.Intent{Batch: q.pos.next, Time: q.opt.Clock.Now().Truncate(time.Microsecond),
 		Sources: make(map[string]stream.Range, len(q.inputs)), Tables: q.tables.versions(), Plan: q.plan.Hash(),
 		Watermark: q.pos.watermark, Late: q.pos.evicted}
 	for _, s := range q.inputs {
 		name := s.def.Name
 		in.Sources[name] = stream.Range{From: q.pos.offsets[name], To: q.pos.offsets[name], Identity: q.pos.identities[name]}
 	}
-	return q.finishBatch(ctx, q.newWork(in), false)
+	return in
 }

@@ -51,9 +51,6 @@ func (r *run) due(st *planner.Step, always bool) bool {
 	if st.Time && r.c.Watermark == nil && !r.c.Final {
 		return false
 	}
-	if st.When == planner.Punctual && r.delayed || st.When == planner.Delayed && !r.delayed {
-		return false
-	}
 	if st.Effect == planner.Delete && r.s.table(st.Table).rows == 0 {
 		return false
 	}
@@ -69,6 +66,9 @@ func (r *run) due(st *planner.Step, always bool) bool {
 }
 
 func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
+	if st.When == planner.Punctual && r.delayed || st.When == planner.Delayed && !r.delayed {
+		return nil // another step does it in this batch
+	}
 	if !r.due(st, always) {
 		return r.leaveOut(ctx, st)
 	}
@@ -98,11 +98,8 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	return nil
 }
 
-// leaveOut leaves a step out that is not due: what it would make is empty, unless another one makes it in this batch.
+// leaveOut leaves a step out that is not due: what it would make is empty.
 func (r *run) leaveOut(ctx context.Context, st *planner.Step) error {
-	if st.When == planner.Punctual && r.delayed || st.When == planner.Delayed && !r.delayed {
-		return nil
-	}
 	switch st.Effect {
 	case planner.Create, planner.Lookup, planner.Expire, planner.Fold:
 		if st.Table != "" {

@@ -171,6 +171,9 @@ func (r *run) setVariables(ctx context.Context) error {
 	if r.s.plan.SlotBound && r.c.Slot == nil {
 		return errors.New("the query is bound to a slot, but the batch has none")
 	}
+	if len(r.s.variables) == 0 {
+		return nil
+	}
 	values := r.values()
 	var sets []string
 	for _, name := range r.s.variables {

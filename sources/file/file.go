@@ -77,7 +77,7 @@ func (s *source) opened() (*seenLog, error) {
 	if s.closed {
 		return nil, errors.New("the source is closed")
 	}
-	if s.cfg.Beside {
+	if s.log == nil && s.cfg.Beside {
 		return s.view()
 	}
 	if s.log == nil {
@@ -132,7 +132,16 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	if err != nil {
 		return stream.Available{}, err
 	}
+	until := int64(ordinalMax)
+	if limit.Until != "" {
+		if until, err = s.position(limit.Until); err != nil {
+			return stream.Available{}, err
+		}
+	}
 	l, err := s.opened()
+	if err == nil && s.cfg.Beside && !l.knows(at, until) {
+		l, err = s.view()
+	}
 	if err != nil {
 		return stream.Available{}, err
 	}
@@ -149,12 +158,6 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	present, err := s.present(ctx, l)
 	if err != nil {
 		return stream.Available{}, err
-	}
-	until := int64(ordinalMax)
-	if limit.Until != "" {
-		if until, err = s.position(limit.Until); err != nil {
-			return stream.Available{}, err
-		}
 	}
 	list, err := s.fit(l.after(at, until), present, limit)
 	if err != nil {

@@ -97,6 +97,13 @@ func viewLog(fsys vfs.FS, dir string) (*seenLog, error) {
 	return l, nil
 }
 
+// knows reports whether the log has the files behind from up to to and what was read of each, so that a view of it needs
+// no second look.
+func (l *seenLog) knows(from, to int64) bool {
+	unread := func(e entry) bool { return e.CRC == nil }
+	return to < l.next && !slices.ContainsFunc(l.after(from, to), unread)
+}
+
 func (l *seenLog) path() string { return filepath.Join(l.dir, logName) }
 
 func readFile(fsys vfs.FS, name string) ([]byte, error) {
