@@ -66,6 +66,11 @@ func QuerySpec() stream.Spec {
 				Summary: "How much changed state calls for a state version before the interval is over.",
 			},
 			{
+				Name: "latency_target", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(time.Hour),
+				Summary: "How long a row may wait and be worked on before its result is in the sinks: batches are kept so small " +
+					"that two of them take no longer, within the sources' own limits. Off unless set.",
+			},
+			{
 				Name: "retries", Type: stream.Int, Min: 0, Max: 1_000_000, Default: "10",
 				Summary: "How often a temporary fault is tried again before the query fails.",
 			},
@@ -315,6 +320,11 @@ func (p *parser) placed(err error, span diag.Span) {
 
 // checkTrigger checks the trigger with the options that belong to it.
 func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
+	if o := h.with.find("latency_target"); o != nil && !batchesFollow(h.trigger.Kind) {
+		p.fault(diag.BadOption, o.id.span, `option "latency_target" asks for small batches one after another, `+
+			"but this trigger decides itself when a batch is due").
+			WithHint("leave it out, or use TRIGGER CONTINUOUS")
+	}
 	if h.trigger.Kind != trigger.Cron {
 		for _, name := range []string{"missed", "overlap"} {
 			if o := h.with.find(name); o != nil {
@@ -335,6 +345,11 @@ func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
 	if _, err := trigger.New(h.trigger); err != nil {
 		p.placed(err, h.cron)
 	}
+}
+
+// batchesFollow reports whether a trigger of this kind runs batches one after another while there is data.
+func batchesFollow(k trigger.Kind) bool {
+	return k == trigger.AsAvailable || k == trigger.Continuous || k == trigger.AvailableNow
 }
 
 // createSink reads a CREATE SINK behind its name.
