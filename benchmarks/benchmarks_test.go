@@ -119,21 +119,29 @@ func TestMemory(t *testing.T) {
 	require.True(t, consumed(append(done, engine.Progress{Name: "c", Totals: checkpoint.Totals{In: 5}}), 5))
 }
 
-// TestSave asks for both files of a report.
+// TestSave asks for all files of a report: what was measured as JSON, Markdown that shows the plots, and the plots.
 func TestSave(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "results")
-	r := &Report{Suite: "filter", Machine: machine(), Throughput: []Throughput{{Rows: 7, RowsPerSecond: 1234,
+	measured := &Throughputs{Target: 1000, Runs: []Throughput{{Rows: 7, RowsPerSecond: 1234, RawPerSecond: 2345,
 		Verified: []verified{{"filter", 3}}}}}
+	r := &Report{Suite: "filter", Machine: machine(), Result: measured}
 	require.NotEmpty(t, r.Machine.CPU)
 	require.NoError(t, r.Save(dir))
 	text, err := os.ReadFile(filepath.Join(dir, "filter.md"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "| 1 | 1234 |")
 	require.Contains(t, string(text), "Verified filter: 3 rows equal plain DuckDB.")
-	var back Report
+	require.Contains(t, string(text), "](filter-throughput.svg)")
+	back := struct{ Result *Throughputs }{}
 	data, err := os.ReadFile(filepath.Join(dir, "filter.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &back))
-	require.Equal(t, r.Throughput, back.Throughput)
+	require.Equal(t, measured, back.Result)
+	picture, err := os.ReadFile(filepath.Join(dir, "filter-throughput.svg"))
+	require.NoError(t, err)
+	require.Contains(t, string(picture), "<svg")
+	for _, label := range []string{"rows per second", "raw read", "target", "1.23k", "2.35k"} {
+		require.Contains(t, string(picture), ">"+label+"<")
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +80,7 @@ func (r *run) latency(ctx context.Context) error {
 	result.Batches, result.PeakBytes = batchStats(w.progress()), w.peakBytes()
 	l.fill(result, int64(latencyWarmup.Seconds()*float64(rate)))
 	result.Verified, err = r.verifyLatency(ctx, dir, l, n)
-	r.report.Latency = result
+	r.report.Result = result
 	return err
 }
 
@@ -218,4 +219,45 @@ func (l *latencyRun) fill(out *Latency, first int64) {
 func quantiles(ms []float64) Quantiles {
 	return Quantiles{P50: quantile(ms, 0.5), P90: quantile(ms, 0.9), P99: quantile(ms, 0.99),
 		P999: quantile(ms, 0.999), Max: quantile(ms, 1)}
+}
+
+// Quantiles are in milliseconds.
+type Quantiles struct {
+	P50  float64 `json:"p50"`
+	P90  float64 `json:"p90"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p999"`
+	Max  float64 `json:"max"`
+}
+
+// Latency is from just before a row is published.
+type Latency struct {
+	Rate      int64      `json:"rate"`
+	Achieved  float64    `json:"achieved_rate"`
+	Seconds   float64    `json:"seconds"`
+	Rows      int64      `json:"rows"`
+	Samples   int        `json:"samples"`
+	Stored    Quantiles  `json:"stored_ms"` // until the broker has stored the sink's message
+	Seen      Quantiles  `json:"seen_ms"`   // until a subscriber of the sink's stream has it
+	WorkerCPU float64    `json:"worker_cpu_seconds"`
+	BrokerCPU float64    `json:"broker_cpu_seconds"`
+	PeakBytes int64      `json:"worker_peak_bytes"`
+	Batches   Batches    `json:"batches"`
+	Verified  []verified `json:"verified"`
+}
+
+func (l *Latency) markdown() string {
+	var b strings.Builder
+	b.WriteString("| until | p50 ms | p90 | p99 | p99.9 | max |\n|---|--:|--:|--:|--:|--:|\n")
+	for _, line := range []struct {
+		name string
+		q    Quantiles
+	}{{"stored in the sink", l.Stored}, {"seen by a subscriber", l.Seen}} {
+		fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.1f | %.1f | %.1f |\n", line.name, line.q.P50, line.q.P90, line.q.P99,
+			line.q.P999, line.q.Max)
+	}
+	fmt.Fprintf(&b, "\n%d rows, asked for %d rows/s, sent %.0f rows/s. CPU: worker %.1f s, broker %.1f s. ",
+		l.Rows, l.Rate, l.Achieved, l.WorkerCPU, l.BrokerCPU)
+	batches(&b, l.Batches, l.Verified)
+	return b.String()
 }

@@ -105,6 +105,7 @@ func (r *run) throughput(ctx context.Context, t throughput) error {
 	}
 	runs := max(1, r.Runs)
 	m := maker{seed: r.Seed, perSecond: 1000}
+	result := &Throughputs{Target: t.target}
 	r.report.SQL, r.report.Target = fmt.Sprintf(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)
 	r.say("publishing %d rows, %d in a message", t.rows, t.pack)
 	if err := r.client.fill(ctx, m, t.rows, t.pack); err != nil {
@@ -115,18 +116,17 @@ func (r *run) throughput(ctx context.Context, t throughput) error {
 		return err
 	}
 	if size, err := os.Stat(rowsFile); err == nil {
-		r.report.BytesPerRow = float64(size.Size())/float64(t.rows) - 1
+		result.BytesPerRow = float64(size.Size())/float64(t.rows) - 1
 	}
-	var results []Throughput
 	for i := 1; i <= runs; i++ {
 		one, err := r.eat(ctx, t, i, rowsFile)
 		if err != nil {
 			return fmt.Errorf("run %d: %w", i, err)
 		}
-		results = append(results, *one)
+		result.Runs = append(result.Runs, *one)
 		r.say("run %d of %d: %.0f rows/s, verified; raw read %.0f rows/s", i, runs, one.RowsPerSecond, one.RawPerSecond)
 	}
-	r.report.Throughput = results
+	r.report.Result = result
 	return nil
 }
 
@@ -178,4 +178,51 @@ func (t *Throughput) measure(all []engine.Progress) {
 	t.Seconds = end.Sub(all[0].Timestamp).Seconds()
 	t.RowsPerSecond = float64(t.Rows) / t.Seconds
 	t.Ratio = t.RowsPerSecond / t.RawPerSecond
+}
+
+// Throughputs are runs over the same filled stream.
+type Throughputs struct {
+	BytesPerRow float64      `json:"bytes_per_row"`
+	Target      float64      `json:"target_rows_per_second"`
+	Runs        []Throughput `json:"runs"`
+}
+
+// Throughput is one run over a filled stream, from the start of the first batch to the end of the last.
+type Throughput struct {
+	Rows          int64      `json:"rows"`
+	Seconds       float64    `json:"seconds"`
+	RowsPerSecond float64    `json:"rows_per_second"`
+	RawPerSecond  float64    `json:"raw_rows_per_second"` // a read of the same stream that looks at nothing
+	Ratio         float64    `json:"ratio_to_raw"`
+	WorkerCPU     float64    `json:"worker_cpu_seconds"` // its start included
+	BrokerCPU     float64    `json:"broker_cpu_seconds"`
+	PeakBytes     int64      `json:"worker_peak_bytes"`
+	Batches       Batches    `json:"batches"`
+	Verified      []verified `json:"verified"`
+}
+
+func (t *Throughputs) markdown() string {
+	var b strings.Builder
+	b.WriteString("| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | peak MiB |\n" +
+		"|--:|--:|--:|--:|--:|--:|--:|\n")
+	for i, run := range t.Runs {
+		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %d |\n", i+1, run.RowsPerSecond, run.RawPerSecond,
+			run.Ratio, run.WorkerCPU, run.BrokerCPU, run.PeakBytes>>20)
+	}
+	last := t.Runs[len(t.Runs)-1]
+	fmt.Fprintf(&b, "\n%d rows of %.0f bytes. Last run: ", last.Rows, t.BytesPerRow)
+	batches(&b, last.Batches, last.Verified)
+	return b.String()
+}
+
+func (t *Throughputs) plots() []plot {
+	p := plot{name: "throughput", title: "Rows through the query, beside a raw read of the same stream",
+		y: axis{label: "rows per second"}, series: []series{{name: "tidemill"}, {name: "raw read"}},
+		goals: []goal{{"target", t.Target}}}
+	for i, run := range t.Runs {
+		p.bars = append(p.bars, fmt.Sprintf("run %d", i+1))
+		p.series[0].y = append(p.series[0].y, run.RowsPerSecond)
+		p.series[1].y = append(p.series[1].y, run.RawPerSecond)
+	}
+	return []plot{p}
 }

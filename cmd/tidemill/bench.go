@@ -61,7 +61,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
-	c.Flags().StringVar(&f.out, "out", "", "also write a JSON and a Markdown file for each suite into this folder")
+	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
 	c.Flags().StringVar(&f.Dir, "dir", "", "where streams and checkpoints are put for the time of the run (default: a temporary folder)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object for each suite")
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
