@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
@@ -112,14 +113,17 @@ func (m *mending) follows(f *diag.Error) bool {
 	case f.Code == diag.UnknownColumn:
 		return m.mayExist(path)
 	case f.Code == diag.SQLInvalid && last.class() == "COLUMN_REF":
-		return m.mayExist(path) || m.within(path) || m.coarse(tree{"groups": innermostSelect(path)["group_expressions"]})
+		return m.mayExist(path) || m.within(path) ||
+			strings.Contains(f.Message, "GROUP BY") && m.holds(innermostSelect(path), anyRepair)
 	case f.Code == diag.SQLInvalid:
-		return m.holds(last, func(repair) bool { return true }) || m.within(path)
+		return m.holds(last, anyRepair) || m.within(path)
 	case f.Code == diag.OrderByUnsupported, f.Code == diag.LimitUnsupported:
 		return false
 	}
 	return m.holds(innermostSelect(path), func(r repair) bool { return r.taints })
 }
+
+func anyRepair(repair) bool { return true }
 
 // followsAll is follows for a fault of the query as a whole.
 func (m *mending) followsAll(f *diag.Error) bool {

@@ -103,6 +103,7 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 	read := p.queryClauses(&h)
 	if !read {
 		if !p.skipToBody() {
+			r.loose = append(r.loose, h.sinks...)
 			return diag.Span{}, nil
 		}
 		kept = false // the body may have faults of its own, but what it runs as is not known
@@ -121,10 +122,12 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 	}
 	body, ok := p.asBody("the query itself is a SELECT behind AS")
 	if !ok {
+		r.loose = append(r.loose, h.sinks...)
 		return body, nil
 	}
 	tree, err := r.checkBody(ctx, p, body, `the body of query "`+h.id.name+`"`)
 	if tree == nil || err != nil || !kept {
+		r.loose = append(r.loose, h.sinks...)
 		return body, err
 	}
 	q := &planner.Query{
@@ -383,15 +386,17 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 // resolveQueries checks the sinks of each query of this text once everything is declared, so that the order
 // of statements does not matter.
 func (r *reader) resolveQueries() {
+	for _, sink := range r.loose {
+		r.sink(&parser{text: r.text, faults: &r.faults}, sink)
+	}
 	for _, q := range r.app.Queries {
 		if !r.here(q) {
 			continue // Env.Base has it, and it was checked there.
 		}
 		p := &parser{text: r.text, faults: &r.faults}
 		for i, name := range q.Sinks {
-			entry := r.names[fold(name)]
-			if entry == nil || entry.object != SinkObject {
-				r.unknown(p, SinkObject, ident{name, q.SinkSpan[i]})
+			entry := r.sink(p, ident{name, q.SinkSpan[i]})
+			if entry == nil {
 				continue
 			}
 			q.Sinks[i] = entry.name
@@ -402,6 +407,19 @@ func (r *reader) resolveQueries() {
 		}
 	}
 	r.checkShared()
+}
+
+// sink returns what the name of a sink stands for. It is nil where there is none, which is recorded unless a statement
+// that can not be read may define it.
+func (r *reader) sink(p *parser, id ident) *named {
+	entry := r.names[fold(id.name)]
+	if entry != nil && entry.object == SinkObject {
+		return entry
+	}
+	if entry != nil || !r.lost[fold(id.name)] {
+		r.unknown(p, SinkObject, id)
+	}
+	return nil
 }
 
 // checkMode records that a sink can not hold results of the query's mode.
