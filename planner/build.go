@@ -115,7 +115,7 @@ func (c *compiler) prepareMacros() error {
 		c.waiting = append(c.waiting, m)
 	}
 	var err error
-	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
 	return err
 }
 
@@ -130,7 +130,7 @@ func (c *compiler) lateMacros() error {
 		return nil
 	}
 	var err error
-	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
 	return err
 }
 
