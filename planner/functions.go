@@ -117,7 +117,7 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 				}
 				continue
 			}
-			if internal, ok := r[5].(bool); !(ok && internal) && !own[name] {
+			if internal, ok := r[5].(bool); (!ok || !internal) && !own[name] {
 				continue // of another application, or of our prelude
 			}
 			m := macro{table: kind == "table_macro", body: text(r[4])}
