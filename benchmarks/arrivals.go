@@ -49,7 +49,7 @@ func (p *pacer) publish(ctx context.Context, c *client) error {
 		p.behind = max(p.behind, late)
 		var body []byte
 		for ; sent < end; sent++ {
-			if body = p.maker.append(body, sent); p.pack > 1 {
+			if body = p.maker.Append(body, sent); p.pack > 1 {
 				body = append(body, '\n')
 			}
 		}

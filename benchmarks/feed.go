@@ -46,6 +46,8 @@ func (c *client) createInput(ctx context.Context) error {
 	return nil
 }
 
+func isMissing(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
+
 // fill publishes rows [0, n), pack of them in a message, and returns when the broker has acknowledged all.
 func (c *client) fill(ctx context.Context, m rowMaker, n int64, pack int) error {
 	if err := c.createInput(ctx); err != nil {

@@ -26,7 +26,15 @@ const watermarkDelay = "INTERVAL '10 seconds'"
 type maker struct {
 	seed      uint64
 	perSecond int64 // rows in one second of event time
+	users     int64 // how many there are; 0 means 50,000
 }
+
+// user is the user of row n, counted from 0.
+func (m maker) user(n int64) int64 {
+	return int64(mix(m.seed^mix(uint64(n)))>>16) % or(m.users, 50_000)
+}
+
+const firstUser = 10_000 // is called user-10000
 
 const disorder = 5 * time.Second
 
@@ -55,7 +63,7 @@ func (m maker) appendAt(b []byte, n int64, at time.Time) []byte {
 	r := mix(m.seed ^ mix(uint64(n)))
 	cents := int64(r % 50_000)
 	b = strconv.AppendInt(append(b, `{"order_id":`...), 1_000_000+n, 10)
-	b = strconv.AppendInt(append(b, `,"user_id":"user-`...), 10_000+int64(r>>16%50_000), 10)
+	b = strconv.AppendInt(append(b, `,"user_id":"user-`...), firstUser+m.user(n), 10)
 	b = append(append(b, `","country":"`...), countries[r>>32%8]...)
 	b = append(append(b, `","category":"`...), categories[r>>36%5]...)
 	b = strconv.AppendInt(append(b, `","amount":`...), cents/100, 10)

@@ -23,6 +23,7 @@ type Options struct {
 	Rows       int64             // of a throughput suite and of hop; of a batch of state; events of nexmark
 	Runs       int               // of a throughput suite, each over the same rows
 	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
+	Rates      []int64           // of latency, in the place of Rate
 	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
 	Keys       int64             // of state; groups that leave with a batch of evict
 	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
