@@ -108,8 +108,8 @@ func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration)
 // renewLatency makes both streams anew.
 func (c *client) renewLatency(ctx context.Context) error {
 	for _, name := range []string{inStream, "SEEN"} {
-		if err := c.js.DeleteStream(ctx, name); err != nil && !isMissing(err) {
-			return fmt.Errorf("remove stream %s: %w", name, err)
+		if err := c.remove(ctx, name); err != nil {
+			return err
 		}
 	}
 	if _, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "SEEN", Subjects: []string{"seen", "seen.>"},

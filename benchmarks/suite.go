@@ -41,7 +41,9 @@ type Options struct {
 }
 
 // Suites lists all suites.
-func Suites() []string { return append(Usual(), "yahoo", "state", "hop", "join", "evict", "nexmark") }
+func Suites() []string {
+	return append(Usual(), "ingest", "sinks", "yahoo", "state", "hop", "join", "evict", "nexmark")
+}
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
@@ -57,10 +59,13 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Seed = r.Seed
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
-		"yahoo": (*run).yahoo,
+		"yahoo": (*run).yahoo, "ingest": (*run).ingest, "sinks": (*run).sinks,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
+	}
+	if suite == "sinks" { // what a durable sink costs is what it is about
+		r.SyncAlways = true
 	}
 	var err error
 	if suite == "yahoo" && r.Input == "files" {
