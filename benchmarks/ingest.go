@@ -33,7 +33,11 @@ func (r *run) ingest(ctx context.Context) error {
 	}
 	result := &Lanes{By: "format"}
 	r.report.SQL, r.report.Target = fmt.Sprintf(ingestSQL, "json"), "near the raw read, one JSON row per message"
-	for i, f := range formats() {
+	chosen, err := chosenLanes(r.Lanes, formats(), func(f format) string { return f.name })
+	if err != nil {
+		return err
+	}
+	for i, f := range chosen {
 		if err := r.client.remove(ctx, inStream); err != nil {
 			return err
 		}

@@ -3,7 +3,10 @@ package benchmarks
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // Lanes are runs that differ in one thing: the format that comes in, or the sink.
@@ -22,6 +25,26 @@ type Lane struct {
 	Source float64 `json:"source_seconds"` // reading and decoding that the batches waited for
 	Engine float64 `json:"engine_seconds"` // the phase addBatch
 	Sink   float64 `json:"sink_seconds"`   // the phase sink
+}
+
+// chosenLanes returns the lanes that were asked for, or all.
+func chosenLanes[T any](asked []string, all []T, name func(T) string) ([]T, error) {
+	if len(asked) == 0 {
+		return all, nil
+	}
+	var names []string
+	var chosen []T
+	for _, lane := range all {
+		if names = append(names, name(lane)); slices.Contains(asked, name(lane)) {
+			chosen = append(chosen, lane)
+		}
+	}
+	for _, want := range asked {
+		if !slices.Contains(names, want) {
+			return nil, diag.New(diag.Usage, "there is no lane %q; choose of %s", want, strings.Join(names, ", "))
+		}
+	}
+	return chosen, nil
 }
 
 func newLane(name string, t *Throughput) Lane {

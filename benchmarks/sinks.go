@@ -62,7 +62,11 @@ func (r *run) sinks(ctx context.Context) error {
 	result := &Lanes{By: "sink"}
 	r.report.SQL = fmt.Sprintf(sinksSQL, "...", "", sinksBody)
 	r.report.Target = "90,000 rows/s into JetStream one row per message and 700,000 packed, each write synced"
-	for i, lane := range sinkLanes() {
+	chosen, err := chosenLanes(r.Lanes, sinkLanes(), func(l sinkLane) string { return l.name })
+	if err != nil {
+		return err
+	}
+	for i, lane := range chosen {
 		t := lane.throughput(m, total, pack)
 		one, err := r.eat(ctx, t, i+1, rowsFile)
 		if err != nil {

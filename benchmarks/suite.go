@@ -30,6 +30,7 @@ type Options struct {
 	BatchCount int64             // batches of each size of state and of each run of evict
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
+	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
 	Input      string            // of yahoo: packed, single or files
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges

@@ -43,7 +43,7 @@ func (e *env) benchCommand() *cobra.Command {
 		},
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
-	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, hop and yahoo (default 1, 4, 4 and 8 million; 2 million single ones), "+
+	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
 		"of a batch of state (default 100,000 and then 1,000), events of nexmark (default 1 million)")
 	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
@@ -60,6 +60,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
+	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().StringVar(&f.Input, "input", "packed", "input of yahoo: "+strings.Join(benchmarks.YahooInputs(), ", "))
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
