@@ -76,8 +76,8 @@ func TestQuantile(t *testing.T) {
 		values[i] = float64(i + 1)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-	require.Equal(t, Quantiles{P50: 500, P90: 900, P99: 990, P999: 999, Max: 1000}, quantiles(values))
-	require.Equal(t, Quantiles{}, quantiles(nil))
+	require.Equal(t, Spread{P50: 500, P95: 950, Max: 1000}, spread(values))
+	require.Equal(t, Spread{}, spread(nil))
 }
 
 // TestMeasure asks that the clock runs from the first batch to the last one with data.
