@@ -98,6 +98,11 @@ func (f benchFlags) check(suites []string) error {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
 		}
 	}
+	for _, rate := range f.Rates {
+		if rate <= 0 {
+			return diag.New(diag.Usage, "--rates has %d, and a rate is more than nothing", rate)
+		}
+	}
 	return nil
 }
 
