@@ -30,6 +30,9 @@ func (a *aggregate) merges(old bool) []keyed.Merge {
 // their groups, since none is late and none comes twice, one statement is all.
 func (a *aggregate) foldedSteps(how []keyed.Merge) []Step {
 	at, counted := !a.entry.Raw, a.entry.Raw && (!a.entry.Many || a.entry.Unique != nil) && a.alone()
+	if len(a.seen) > 0 { // the rows are read several times
+		at, counted = false, false
+	}
 	fold := Step{Title: "touched groups, merged", Effect: Fold, State: a.state(), Merges: how}
 	if a.emits == touchedGroups {
 		fold.Table = a.new()
@@ -43,7 +46,8 @@ func (a *aggregate) foldedSteps(how []keyed.Merge) []Step {
 	apart := fold
 	apart.Rows, apart.SQL = []string{a.in}, a.deltaSQL(false)
 	steps := []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
-		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: []string{a.in}}, apart}
+		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: []string{a.in}}}
+	steps = append(append(steps, a.seenSteps()...), apart)
 	switch {
 	case at || counted && a.entry.Late == "" && !a.entry.Many:
 		return []Step{once}
@@ -70,5 +74,5 @@ func (a *aggregate) deltaSQL(counted bool) string {
 	if counted {
 		merged = append(merged, "count(*) AS "+RowsColumn)
 	}
-	return "SELECT " + list(keys, merged) + "\nFROM " + a.in + a.live() + "\nGROUP BY " + strings.Join(keys, ", ")
+	return "SELECT " + list(keys, merged) + "\nFROM " + a.adds() + "\nGROUP BY " + strings.Join(keys, ", ")
 }

@@ -149,6 +149,7 @@ const (
 	Delete               // removes rows from it
 	Fold                 // merges the rows that SQL selects into the keyed State; with Table, makes that of the rows as they are then
 	Lookup               // makes the temporary table Table of the rows of State whose keys SQL selects
+	Admit                // adds the bits of the rows that SQL selects to the keyed State, and makes Table of the rows with the bits that are new
 	Put                  // puts the rows of the temporary table SQL into the keyed State, in the place of those with their keys
 	Expire               // takes the rows of State out that the watermark has closed; with Table, makes that of them
 )
@@ -158,7 +159,7 @@ type Step struct {
 	Title  string
 	Effect Effect
 	Table  string
-	State  string // of Fold, Lookup, Put and Expire
+	State  string // of Fold, Lookup, Admit, Put and Expire
 	SQL    string
 
 	// With names what stands in front of SQL: the tables of Plan.Lent that this statement alone reads.
@@ -209,7 +210,7 @@ func (s Step) Statement(with []string) string {
 		return "INSERT INTO " + s.Table + "\n" + sql
 	case Delete:
 		return "DELETE FROM " + s.Table + " " + s.SQL
-	case Count, Fold, Lookup, Put, Expire:
+	case Count, Fold, Lookup, Admit, Put, Expire:
 	}
 	return sql
 }
