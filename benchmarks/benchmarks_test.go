@@ -22,11 +22,11 @@ func TestRows(t *testing.T) {
 	other := maker{seed: 8, perSecond: 1000}
 	most := time.Time{}
 	for n := range int64(20_000) {
-		row := m.append(nil, n)
+		row := m.Append(nil, n)
 		require.GreaterOrEqual(t, len(row), 200, "%s", row)
 		require.LessOrEqual(t, len(row), 236, "%s", row)
-		require.Equal(t, row, m.append(nil, n))
-		require.NotEqual(t, row, other.append(nil, n))
+		require.Equal(t, row, m.Append(nil, n))
+		require.NotEqual(t, row, other.Append(nil, n))
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal(row, &fields))
 		require.Len(t, fields, 7)

@@ -47,17 +47,17 @@ func (c *client) createInput(ctx context.Context) error {
 }
 
 // fill publishes rows [0, n), pack of them in a message, and returns when the broker has acknowledged all.
-func (c *client) fill(ctx context.Context, m maker, n int64, pack int) error {
+func (c *client) fill(ctx context.Context, m rowMaker, n int64, pack int) error {
 	if err := c.createInput(ctx); err != nil {
 		return err
 	}
 	for i := int64(0); i < n; {
-		body := make([]byte, 0, 240*pack)
+		body := make([]byte, 0, 260*pack)
 		for range pack {
 			if i == n {
 				break
 			}
-			if body = m.append(body, i); pack > 1 {
+			if body = m.Append(body, i); pack > 1 {
 				body = append(body, '\n')
 			}
 			i++

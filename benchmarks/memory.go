@@ -55,7 +55,7 @@ func (r *run) memory(ctx context.Context) error {
 	r.say("publishing %d rows/s for %s", rate, duration)
 	watched, samples := watch(w.pid()), []int64(nil)
 	m := maker{seed: r.Seed, perSecond: rate}
-	n, err := r.client.pace(ctx, rate, duration, func(n int64) []byte { return m.append(nil, n) })
+	n, err := r.client.pace(ctx, rate, duration, func(n int64) []byte { return m.Append(nil, n) })
 	samples = watched()
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func mean(values []int64) int64 {
 // verifyMemory compares all three sinks. Of the keyed messages in update mode the last one of each key counts.
 func (r *run) verifyMemory(ctx context.Context, dir string, m maker, n int64) ([]verified, error) {
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	if err := m.write(rowsFile, n); err != nil {
+	if err := writeRows(rowsFile, m, 0, n); err != nil {
 		return nil, err
 	}
 	for _, stream := range []string{"TUMBLED", "HOPPED", "UPDATED"} {

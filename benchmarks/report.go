@@ -44,16 +44,18 @@ type Batches struct {
 
 // Throughput is one run over a filled stream, from the start of the first batch to the end of the last.
 type Throughput struct {
-	Rows          int64      `json:"rows"`
-	Seconds       float64    `json:"seconds"`
-	RowsPerSecond float64    `json:"rows_per_second"`
-	RawPerSecond  float64    `json:"raw_rows_per_second"` // a read of the same stream that looks at nothing
-	Ratio         float64    `json:"ratio_to_raw"`
-	WorkerCPU     float64    `json:"worker_cpu_seconds"` // its start included
-	BrokerCPU     float64    `json:"broker_cpu_seconds"`
-	PeakBytes     int64      `json:"worker_peak_bytes"`
-	Batches       Batches    `json:"batches"`
-	Verified      []verified `json:"verified"`
+	Rows             int64      `json:"rows"`
+	Seconds          float64    `json:"seconds"`
+	RowsPerSecond    float64    `json:"rows_per_second"`
+	RawPerSecond     float64    `json:"raw_rows_per_second"` // a read of the same stream that looks at nothing
+	Ratio            float64    `json:"ratio_to_raw"`
+	WorkerCPU        float64    `json:"worker_cpu_seconds"` // its start included
+	BrokerCPU        float64    `json:"broker_cpu_seconds"`
+	CPUPerMillion    float64    `json:"cpu_seconds_per_million_rows"` // of worker and broker
+	RowsPerCPUSecond float64    `json:"rows_per_cpu_second"`
+	PeakBytes        int64      `json:"worker_peak_bytes"`
+	Batches          Batches    `json:"batches"`
+	Verified         []verified `json:"verified"`
 }
 
 // Quantiles are in milliseconds.
@@ -153,10 +155,11 @@ func (r *Report) throughput(b *strings.Builder) {
 	if len(r.Throughput) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(b, "| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | CPU s per million rows "+
+		"| rows per CPU second | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i, t := range r.Throughput {
-		fmt.Fprintf(b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %d |\n", i+1, t.RowsPerSecond, t.RawPerSecond, t.Ratio,
-			t.WorkerCPU, t.BrokerCPU, t.PeakBytes>>20)
+		fmt.Fprintf(b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %.3f | %.0f | %d |\n", i+1, t.RowsPerSecond, t.RawPerSecond,
+			t.Ratio, t.WorkerCPU, t.BrokerCPU, t.CPUPerMillion, t.RowsPerCPUSecond, t.PeakBytes>>20)
 	}
 	last := r.Throughput[len(r.Throughput)-1]
 	fmt.Fprintf(b, "\n%d rows of %.0f bytes. Last run: ", last.Rows, r.BytesPerRow)

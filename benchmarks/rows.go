@@ -1,9 +1,6 @@
 package benchmarks
 
 import (
-	"bufio"
-	"fmt"
-	"os"
 	"strconv"
 	"time"
 )
@@ -43,8 +40,8 @@ func mix(x uint64) uint64 {
 
 const noteLetters = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
 
-// append appends row n to b.
-func (m maker) append(b []byte, n int64) []byte {
+// Append appends row n to b.
+func (m maker) Append(b []byte, n int64) []byte {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at = at.Add(time.Duration(n) * time.Second / time.Duration(m.perSecond))
 	r := mix(m.seed ^ mix(uint64(n)))
@@ -68,29 +65,4 @@ func (m maker) appendAt(b []byte, n int64, at time.Time) []byte {
 	b = append(append(b, ` `...), noteLetters[:42]...)
 	b = at.AppendFormat(append(b, `","ts":"`...), "2006-01-02T15:04:05.000000")
 	return append(b, `"}`...)
-}
-
-// write writes rows [0, n) to a file, one a line, for plain DuckDB.
-func (m maker) write(path string, n int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	var line []byte
-	for i := range n {
-		line = append(m.append(line[:0], i), '\n')
-		if _, err := w.Write(line); err != nil {
-			_ = f.Close()
-			return fmt.Errorf("write row %d: %w", i, err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	return nil
 }

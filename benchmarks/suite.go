@@ -30,6 +30,7 @@ type Options struct {
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
+	Input      string            // of yahoo: packed, single or files
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
 	CPUProfile string            // a file for the worker's CPU profile
@@ -39,7 +40,7 @@ type Options struct {
 }
 
 // Suites lists all suites.
-func Suites() []string { return append(Usual(), "state", "hop", "join", "evict", "nexmark") }
+func Suites() []string { return append(Usual(), "yahoo", "state", "hop", "join", "evict", "nexmark") }
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
@@ -55,12 +56,16 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Seed = r.Seed
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
+		"yahoo": (*run).yahoo,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
 	}
 	var err error
-	if measure, ok := piped[suite]; ok {
+	if suite == "yahoo" && r.Input == "files" {
+		r.report.Durability = "exactly once, from files into files; one fdatasync of Tidemill's log per batch, and each file of the sink is synced"
+		err = r.yahoo(ctx)
+	} else if measure, ok := piped[suite]; ok {
 		err = r.piped(ctx, measure)
 	} else if measure, ok := alone[suite]; ok {
 		r.report.Durability = "One fdatasync of Tidemill's log per batch; rows are made in the process before the clock runs, " +
@@ -123,7 +128,11 @@ func (r *run) worker(ctx context.Context, dir, sql string, more ...string) (*wor
 	if r.Threads > 0 {
 		more = append(more, "--threads", fmt.Sprint(r.Threads))
 	}
-	return startWorker(ctx, r.Options, r.broker.url, dir, file, more...)
+	url := ""
+	if r.broker != nil {
+		url = r.broker.url
+	}
+	return startWorker(ctx, r.Options, url, dir, file, more...)
 }
 
 // profiles are the flags of a worker that is to be profiled.

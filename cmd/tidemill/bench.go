@@ -30,8 +30,9 @@ func (e *env) benchCommand() *cobra.Command {
 		Short: "measure throughput, latency and memory end to end, each result verified first",
 		Long: "Suites: filter (one JSON row per message, filtered into JetStream), packed (a thousand rows per message,\n" +
 			"counted in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a\n" +
-			"steady stream). Without a name these four run. Others run the engine alone, over rows that it finds in\n" +
-			"memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
+			"steady stream). Without a name these four run. yahoo is the Yahoo Streaming Benchmark (views of ads per campaign\n" +
+			"in windows of 10 s) from packed or single messages or from files. Others run the engine alone, over rows that it\n" +
+			"finds in memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
 			"within a minute), evict (few of many open groups leave) and nexmark (q0 to q23). Broker and queries run in\n" +
 			"processes of their own; nothing needs to be installed.",
 		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rate 10000 --for 30s\n" +
@@ -42,11 +43,11 @@ func (e *env) benchCommand() *cobra.Command {
 		},
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
-	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed and hop (default 1, 4 and 4 million), "+
+	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, hop and yahoo (default 1, 4, 4 and 8 million; 2 million single ones), "+
 		"of a batch of state (default 100,000 and then 1,000), events of nexmark (default 1 million)")
-	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter and packed")
+	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency and memory (default 10,000 and 5,000), "+
-		"in a second of event time of hop, of each stream of join, and of nexmark (default 10,000, 50,000 and 10,000)")
+		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
 	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency, memory and join run (default 30s, 10m and 1m); "+
 		"the most that a query of nexmark may take (default 10m)")
 	c.Flags().Int64Var(&f.Keys, "keys", 0,
@@ -59,6 +60,7 @@ func (e *env) benchCommand() *cobra.Command {
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
+	c.Flags().StringVar(&f.Input, "input", "packed", "input of yahoo: "+strings.Join(benchmarks.YahooInputs(), ", "))
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
 	c.Flags().StringVar(&f.out, "out", "", "also write a JSON and a Markdown file for each suite into this folder")
@@ -82,6 +84,9 @@ func (f benchFlags) check(suites []string) error {
 			return err.WithHint("did you mean %q?", near)
 		}
 		return err
+	}
+	if f.Input != "" && !slices.Contains(benchmarks.YahooInputs(), f.Input) {
+		return diag.New(diag.Usage, "--input %q is not one of %s", f.Input, strings.Join(benchmarks.YahooInputs(), ", "))
 	}
 	for _, number := range []struct {
 		flag  string

@@ -33,6 +33,7 @@ func (e *env) commands() []*cobra.Command {
 		e.brokerCommand(),
 		e.engineCommand(),
 		e.duckDBCommand(),
+		e.benchDataCommand(),
 		e.versionCommand(),
 	}
 }
