@@ -129,8 +129,7 @@ func latencySuite(ctx context.Context, r *run, dir string) ([]*workload, error) 
 		keys = r.Keys
 	}
 	files := int(or(r.Duration, 30*time.Second) / fileEvery)
-	const settling = 10 * time.Second // which no figure counts
-	ignored := int(settling / fileEvery)
+	ignored := int(or(r.Settle, 10*time.Second) / fileEvery)
 	perFile := max(1, rate*int64(fileEvery)/int64(time.Second))
 	var out []*workload
 	for _, n := range keys {

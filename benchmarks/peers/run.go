@@ -29,6 +29,7 @@ type Options struct {
 	Runs       int           // rounds
 	Rate       int64         // rows per second of latency; events in a second of event time of yahoo and nexmark
 	Duration   time.Duration // of latency
+	Settle     time.Duration // before, which no figure of latency counts
 	Keys       []int64       // of state, of latency
 	Queries    []string      // of nexmark; all if empty
 	Limit      time.Duration // the most that one run may take
@@ -41,11 +42,12 @@ type Options struct {
 type suite func(ctx context.Context, r *run, dir string) ([]*workload, error)
 
 func suites() map[string]suite {
-	return map[string]suite{"start": startSuite, "copy": copySuite, "state": stateSuite, "latency": latencySuite}
+	return map[string]suite{"start": startSuite, "copy": copySuite, "yahoo": yahooSuite, "nexmark": nexmarkSuite,
+		"state": stateSuite, "latency": latencySuite}
 }
 
 // Suites lists all suites in the order in which they run.
-func Suites() []string { return []string{"start", "copy", "state", "latency"} }
+func Suites() []string { return []string{"start", "copy", "yahoo", "nexmark", "state", "latency"} }
 
 // Names lists the contenders.
 func Names() []string {
@@ -193,8 +195,8 @@ func (r *run) tune(ctx context.Context, w *workload, c contender, e *Entry) erro
 	if w.follow || w.cold {
 		return nil // a batch takes what is there
 	}
-	if r.BatchFiles > 0 {
-		e.BatchFiles = r.BatchFiles
+	if fixed := or(r.BatchFiles, w.files); fixed > 0 {
+		e.BatchFiles = fixed
 		return nil
 	}
 	best, files := 0.0, 0

@@ -35,6 +35,7 @@ type workload struct {
 	keys    []string
 	update  bool // output mode update, in which keys name a row; else append
 	follow  bool // rows go on arriving while it runs
+	files   int  // that a batch takes; 0 for what each contender does best with
 	ignored int  // files at the start that no figure counts, where rows go on arriving
 	state   bool // a streaming engine keeps state for it, though it neither updates nor waits for a watermark
 	cold    bool // what is measured is the start

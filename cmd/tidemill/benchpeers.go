@@ -50,6 +50,7 @@ func (e *env) benchPeersCommand() *cobra.Command {
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency; rows in a second of event time of yahoo and nexmark "+
 		"(default 10,000)")
 	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency runs once it has settled (default 30s)")
+	c.Flags().DurationVar(&f.Settle, "settle", 10*time.Second, "how long rows of latency arrive before any is counted")
 	c.Flags().Int64SliceVar(&f.Keys, "keys", nil, "keys of state (default 100000,1000000) and of latency (default 10000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().DurationVar(&f.Limit, "limit", 10*time.Minute, "the most that one run may take")
@@ -74,7 +75,7 @@ func (f peersFlags) check(suites []string) error {
 	for _, number := range []struct {
 		flag  string
 		value int64
-	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"batch-files", int64(f.BatchFiles)}} {
+	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"settle", int64(f.Settle)}, {"batch-files", int64(f.BatchFiles)}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
 		}
