@@ -235,7 +235,7 @@ func TestChanges(t *testing.T) {
 		require.NoError(t, p.Exec(t.Context(), fmt.Sprintf("COPY (FROM (VALUES %s) AS t(k, v)) TO '%s/a.parquet' (FORMAT parquet)",
 			rows, dir)))
 	}
-	got := script{engine: "spark"}.got(&workload{update: true, keys: []string{"k"}}, job{Out: out})
+	got := sparkResult(&workload{update: true, keys: []string{"k"}}, job{Out: out})
 	n, err := p.Compare(t.Context(), got, "FROM (VALUES (1, 'x'), (2, 'z')) AS t(k, v)")
 	require.NoError(t, err)
 	require.Equal(t, int64(2), n)

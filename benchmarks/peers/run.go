@@ -60,8 +60,9 @@ func Names() []string {
 
 func contenders(o Options) []contender {
 	list := []contender{tidemill{o.Binary, o.Threads}}
+	list = append(list, plainDuck{o.Binary})
 	list = append(list, sparkStates(o.Peers)...)
-	return append(list, plainDuck{o.Binary})
+	return append(list, others(o.Peers)...)
 }
 
 // run is one suite on its way.
@@ -77,6 +78,12 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 	list, err := chosen(contenders(o), o.Contenders)
 	if err != nil {
 		return nil, err
+	}
+	if len(o.Contenders) == 0 { // Spark is what all are measured against; the rest may be missing
+		list = slices.DeleteFunc(list, func(c contender) bool {
+			s, ok := c.(script)
+			return ok && s.engine != "spark" && s.installed() != nil
+		})
 	}
 	if err := check(list); err != nil {
 		return nil, err

@@ -1,66 +1,30 @@
 package peers
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 
-	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 )
 
-// script is an engine that a Python script drives: <dir>/<engine>/run.py, by the Python of <dir>/.venv/<engine>.
-type script struct {
-	dir     string
-	engine  string
-	variant string // what sets it apart from the engine's other settings, or ""
-	rocksDB bool
-	java    bool // it needs a JVM
-	cuts    bool // see batches
-	suites  func(w *workload) bool
-	says    func(w *workload) string
-}
-
 // sparkStates are Spark with its state in memory, written to files, and in RocksDB.
 func sparkStates(dir string) []contender {
-	says := func(w *workload) string {
-		if w.update {
-			return "at least once into Parquet of changed rows by foreachBatch; checkpoint through rename, never synced"
-		}
-		return "exactly once into Parquet by the file sink's log; checkpoint through rename, never synced"
-	}
-	all := func(*workload) bool { return true }
-	return []contender{
-		script{dir: dir, engine: "spark", java: true, cuts: true, suites: all, says: says},
-		script{dir: dir, engine: "spark", variant: "rocksdb", rocksDB: true, java: true, cuts: true, says: says,
-			suites: func(w *workload) bool { return w.stateful() }},
-	}
+	files := script{dir: dir, engine: "spark", java: true, cuts: true, result: sparkResult, says: sparkSays,
+		suites: func(*workload) bool { return true }}
+	rocksDB := files
+	rocksDB.variant, rocksDB.rocksDB, rocksDB.suites = "rocksdb", true, (*workload).stateful
+	return []contender{files, rocksDB}
 }
 
-func (s script) name() string {
-	if s.variant == "" {
-		return s.engine
+func sparkSays(w *workload) string {
+	if w.update {
+		return "at least once into Parquet of changed rows by foreachBatch; no file and no checkpoint is synced to disk"
 	}
-	return s.engine + "-" + s.variant
+	return "exactly once into Parquet by the file sink's log; no file and no checkpoint is synced to disk"
 }
 
-func (s script) takes(w *workload) bool       { return s.suites(w) }
-func (s script) batches() bool                { return s.cuts }
-func (s script) guarantee(w *workload) string { return s.says(w) }
-
-func (s script) python() string { return filepath.Join(s.dir, ".venv", s.engine, "bin", "python") }
-
-func (s script) command(_ *workload, j job) (command, error) {
-	j.RocksDB = s.rocksDB
-	return command{path: s.python(), args: []string{filepath.Join(s.dir, s.engine, "run.py")}, input: j,
-		env: []string{"SPARK_LOCAL_IP=127.0.0.1", "TZ=UTC", "PYTHONUNBUFFERED=1"}}, nil
-}
-
-func (s script) got(w *workload, j job) string {
-	if !w.update || s.engine != "spark" {
+// sparkResult reads what the file sink wrote, or the last change of each key.
+func sparkResult(w *workload, j job) string {
+	if !w.update {
 		return parquetOf(j.Out)
 	}
 	by := ""
@@ -71,44 +35,5 @@ func (s script) got(w *workload, j job) string {
 		", hive_partitioning = true) QUALIFY row_number() OVER (" + by + " ORDER BY batch DESC) = 1"
 }
 
-// installed says what has to be done before the contender can run, or nil.
-func (s script) installed() error {
-	if _, err := os.Stat(s.python()); errors.Is(err, fs.ErrNotExist) {
-		return diag.New(diag.Usage, "peer %q is not installed: there is no %s", s.engine, s.python()).
-			WithHint("make peers-%s installs it, by pip, into a folder that git ignores", s.engine)
-	} else if err != nil {
-		return diag.New(diag.Usage, "peer %q can not be used: %s", s.engine, err)
-	}
-	if !s.java {
-		return nil
-	}
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		if _, err := os.Stat(filepath.Join(home, "bin", "java")); err == nil {
-			return nil
-		}
-		return diag.New(diag.Usage, "peer %q needs Java, and JAVA_HOME is %q, which has no bin/java", s.engine, home).
-			WithHint("set JAVA_HOME to a JDK of version 17 or later")
-	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return diag.New(diag.Usage, "peer %q needs Java, and there is no java in PATH", s.engine).
-			WithHint("install a JDK of version 17 or later, such as Debian's openjdk-17-jre-headless, or set JAVA_HOME")
-	}
-	return nil
-}
-
 // stateful says whether a streaming engine keeps state for the query: where its state lives then matters.
 func (w *workload) stateful() bool { return w.update || w.final != "" || w.state }
-
-// check asks that every contender is installed.
-func check(list []contender) error {
-	var all []error
-	for _, c := range list {
-		if s, ok := c.(script); ok {
-			all = append(all, s.installed())
-		}
-	}
-	if err := errors.Join(all...); err != nil {
-		return fmt.Errorf("peers: %w", err)
-	}
-	return nil
-}
