@@ -53,6 +53,9 @@ func (f *feed) next() error {
 	return nil
 }
 
+// counted is how many rows figures count.
+func (f *feed) counted() int64 { return f.perFile * int64(f.files-f.ignored) }
+
 // reset takes all files back for the next contender.
 func (f *feed) reset() {
 	for _, name := range f.names[:f.sent] {

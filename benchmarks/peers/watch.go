@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -53,26 +54,22 @@ func (r *run) watch(ctx context.Context, w *workload, c contender, j job, e *Ent
 	if err != nil {
 		return nil, err
 	}
-	f := s.figures(w, p, span)
-	if feed != nil {
-		f.Latency = feed.latency(s.batches)
+	if feed == nil {
+		return s.figures(w, p), nil
 	}
+	f := s.between(span, feed.counted())
+	f.First, f.Latency = s.batches[0].at.Sub(p.began).Seconds(), feed.latency(s.batches)
 	return f, nil
 }
 
-// figures are those of a child that has ended. span is of a workload that follows.
-func (s seen) figures(w *workload, p *child, span [2]mark) *Figures {
-	f := &Figures{Peak: s.peak, Batches: len(s.batches)}
+// figures are those of a child that has ended.
+func (s seen) figures(w *workload, p *child) *Figures {
 	from, to := s.start, s.done
 	if to.at.IsZero() { // it says no more than its batches
 		to = mark{time.Now(), p.cmd.ProcessState.UserTime().Seconds() + p.cmd.ProcessState.SystemTime().Seconds()}
 	}
-	if w.follow {
-		from, to = span[0], span[1]
-	}
-	f.CPU = to.cpu - from.cpu
-	f.First = to.at.Sub(p.began).Seconds()
-	f.Seconds = to.at.Sub(from.at).Seconds()
+	f := &Figures{Peak: s.peak, CPU: to.cpu - from.cpu, First: to.at.Sub(p.began).Seconds(),
+		Seconds: to.at.Sub(from.at).Seconds()}
 	if n := len(s.batches); n > 0 {
 		f.First = s.batches[0].at.Sub(p.began).Seconds()
 		f.Seconds = s.batches[n-1].end().Sub(s.batches[0].Time).Seconds()
@@ -80,16 +77,28 @@ func (s seen) figures(w *workload, p *child, span [2]mark) *Figures {
 	if w.cold {
 		f.Seconds = f.First
 	}
+	f.rest(s.batches, w.rows)
+	return f
+}
+
+// between are the figures of a stretch of time in which so many rows arrived.
+func (s seen) between(span [2]mark, rows int64) *Figures {
+	f := &Figures{Peak: s.peak, CPU: span[1].cpu - span[0].cpu, Seconds: span[1].at.Sub(span[0].at).Seconds()}
+	f.rest(slices.DeleteFunc(slices.Clone(s.batches), func(b line) bool { return b.Time.Before(span[0].at) }), rows)
+	return f
+}
+
+// rest fills in what follows from batches, rows, time and CPU time.
+func (f *Figures) rest(batches []line, rows int64) {
 	var took []float64
-	for _, b := range s.batches {
+	for _, b := range batches {
 		if b.Rows > 0 {
 			took = append(took, b.Duration)
 		}
 	}
-	f.P50, f.P99 = quantile(took, 0.5), quantile(took, 0.99)
-	f.PerSecond = float64(w.rows) / max(f.Seconds, 1e-3)
-	f.CPUPerMillion = f.CPU / float64(w.rows) * 1e6
-	return f
+	f.Batches, f.P50, f.P99 = len(batches), quantile(took, 0.5), quantile(took, 0.99)
+	f.PerSecond = float64(rows) / max(f.Seconds, 1e-3)
+	f.CPUPerMillion = f.CPU / float64(rows) * 1e6
 }
 
 // serve lets rows arrive once the first batch shows that the query is at work, and waits until all are committed.
