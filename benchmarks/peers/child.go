@@ -21,7 +21,7 @@ type command struct {
 	args  []string
 	env   []string // beside the driver's own
 	input any      // for standard input, as one line of JSON; nil for none
-	term  bool     // it stops by SIGTERM rather than by the end of its standard input
+	term  bool     // it stops by SIGTERM, not by the end of its standard input, and does not say when it starts
 }
 
 // child is a contender at work, in a process group of its own.
@@ -41,7 +41,8 @@ type child struct {
 type seen struct {
 	version string
 	refused *line
-	start   mark // the measured query; at the process's start where it says none
+	started bool // the measured query has started
+	start   mark // when; at the process's start where it does not say
 	done    mark // its end; zero before
 	batches []line
 	peak    int64
@@ -71,7 +72,7 @@ func start(ctx context.Context, c command) (*child, error) {
 		return nil, fmt.Errorf("open a contender's input: %w", err)
 	}
 	p.began = time.Now()
-	p.seen.start.at = p.began
+	p.seen.start.at, p.seen.started = p.began, c.term
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a contender: %w", err)
 	}
@@ -119,7 +120,7 @@ func (p *child) note(l line) {
 	case "ready":
 		p.seen.version = l.Version
 	case "start":
-		p.seen.start = mark{l.at, u.cpu}
+		p.seen.started, p.seen.start = true, mark{l.at, u.cpu}
 		p.seen.batches = nil // of the warm-up
 	case "done":
 		p.seen.done = mark{l.at, u.cpu}

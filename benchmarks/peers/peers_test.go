@@ -79,7 +79,12 @@ func runFake(kind string) error {
 	case "hangs":
 		select {}
 	}
-	fmt.Println(`{"batchId":7,"timestamp":"2026-01-01T00:00:00.000Z","batchDuration":5,"numInputRows":9}`)
+	fmt.Println(`{"batchId":7,"timestamp":"2026-01-01T00:00:00.000Z","batchDuration":5,"numInputRows":900}`)
+	if kind == "follows" {
+		if err := idle(j); err != nil {
+			return err
+		}
+	}
 	fmt.Println(`{"event":"start"}`)
 	if kind == "follows" {
 		if err := follow(j, in); err != nil {
@@ -101,6 +106,16 @@ func runFake(kind string) error {
 	fmt.Println(`{"event":"done"}`)
 	_, err = io.Copy(io.Discard, in)
 	return err
+}
+
+// idle asks that nothing but the first file arrives while the contender has not begun.
+func idle(j job) error {
+	time.Sleep(3 * fileEvery)
+	files, err := filepath.Glob(filepath.Join(j.Tables["rows"], "*.parquet"))
+	if len(files) != 1 {
+		return fmt.Errorf("%d files have arrived before the start: %w", len(files), err)
+	}
+	return nil
 }
 
 // follow commits a batch of each file that appears, 20 rows each, until standard input ends.

@@ -93,7 +93,7 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 
 // runWith measures one suite with these contenders.
 func runWith(ctx context.Context, name string, o Options, list []contender) (_ *Report, err error) {
-	make, ok := suites()[name]
+	input, ok := suites()[name]
 	if !ok {
 		return nil, fmt.Errorf("suite %q is not one of %v", name, Suites())
 	}
@@ -108,7 +108,7 @@ func runWith(ctx context.Context, name string, o Options, list []contender) (_ *
 		return nil, fmt.Errorf("suite %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, r.plain.Close()) }()
-	work, err := make(ctx, r, filepath.Join(o.Dir, "input"))
+	work, err := input(ctx, r, filepath.Join(o.Dir, "input"))
 	if err != nil {
 		return nil, fmt.Errorf("suite %s: %w", name, err)
 	}
@@ -252,7 +252,7 @@ func (r *run) once(ctx context.Context, w *workload, c contender, e *Entry) (f *
 		return nil, context.Cause(ctx)
 	case err != nil:
 		e.Failed = err.Error()
-		return nil, nil //nolint:nilerr // the report tells
+		return nil, nil
 	case f == nil:
 		return nil, nil
 	}
@@ -265,7 +265,7 @@ func (r *run) once(ctx context.Context, w *workload, c contender, e *Entry) (f *
 		return nil, nil
 	case err != nil:
 		e.Failed = err.Error()
-		return nil, nil //nolint:nilerr // the report tells
+		return nil, nil
 	}
 	return f, nil
 }

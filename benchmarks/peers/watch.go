@@ -104,7 +104,7 @@ func (f *Figures) rest(batches []line, rows int64) {
 // serve lets rows arrive once the first batch shows that the query is at work, and waits until all are committed.
 // The span that it returns begins when the warm-up of the feed is over.
 func (r *run) serve(ctx context.Context, p *child, f *feed) (span [2]mark, err error) {
-	working := func(s seen) bool { return s.rows() >= f.perFile || s.refused != nil }
+	working := func(s seen) bool { return s.started && s.rows() >= f.perFile || s.refused != nil }
 	if err := f.next(); err != nil {
 		return span, err
 	}

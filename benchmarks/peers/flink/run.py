@@ -32,12 +32,16 @@ SUITES = {
     "copy": COPY,
     "yahoo": {
         "tables": {"events": EVENTS},
-        "static": {"campaigns": "ad_id STRING, campaign_id STRING"},
+        # A table of versions, so that the join keeps the time of the events: each campaign has been valid since 1970.
+        "static": {
+            "campaigns": "ad_id STRING, campaign_id STRING, since AS TO_TIMESTAMP('1970-01-01 00:00:00'), "
+            "WATERMARK FOR since AS since, PRIMARY KEY (ad_id) NOT ENFORCED"
+        },
+        "view": """SELECT e.event_time, c.campaign_id FROM {events} AS e
+            JOIN {campaigns} FOR SYSTEM_TIME AS OF e.event_time AS c ON e.ad_id = c.ad_id WHERE e.event_type = 'view'""",
         "result": "window_start TIMESTAMP(3), campaign_id STRING, `views` BIGINT",
-        # The campaigns are a bounded stream: the join keeps both sides for ever, as it knows no better.
-        "query": """SELECT window_start, campaign_id, count(*) AS `views` FROM (
-            SELECT * FROM TUMBLE(TABLE {events}, DESCRIPTOR(event_time), INTERVAL '10' SECOND)) AS e
-            JOIN {campaigns} AS c ON e.ad_id = c.ad_id WHERE event_type = 'view'
+        "query": """SELECT window_start, campaign_id, count(*) AS `views`
+            FROM TUMBLE(TABLE {view}, DESCRIPTOR(event_time), INTERVAL '10' SECOND)
             GROUP BY window_start, window_end, campaign_id""",
     },
 }
@@ -63,6 +67,9 @@ def run(env, suite, job, tables, out, prefix):
             if kind == "static":
                 path = os.path.join(path, name + ".ndjson")
             env.execute_sql(files(names[name], columns, path))
+    if "view" in suite:
+        names["view"] = f"{prefix}_view"
+        env.execute_sql(f"CREATE TEMPORARY VIEW {names['view']} AS " + suite["view"].format(**names))
     env.execute_sql(files(f"{prefix}_result", suite["result"], out))
     env.execute_sql(f"INSERT INTO {prefix}_result " + suite["query"].format(**names)).wait()
 

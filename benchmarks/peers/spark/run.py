@@ -64,8 +64,11 @@ def session(job):
     )
     if job["rocksdb"]:
         provider = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-        build = build.config("spark.sql.streaming.stateStore.providerClass", provider).config(
-            "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled", "true"
+        rocksdb = "spark.sql.streaming.stateStore.rocksdb."
+        build = (
+            build.config("spark.sql.streaming.stateStore.providerClass", provider)
+            .config(rocksdb + "changelogCheckpointing.enabled", "true")
+            .config(rocksdb + "trackTotalNumberOfRows", "false")  # counting costs a read for each write
         )
     spark = build.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
