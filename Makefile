@@ -3,7 +3,11 @@
 GO       ?= go
 BIN      := bin
 FUZZTIME ?= 30s
-COUNT    ?= 5
+COUNT    ?= 6
+OLD      ?= HEAD~1
+NEW      ?= HEAD
+BENCH    ?= .
+BENCHTIME ?= 200ms
 KILLS    ?= 200
 PROP_CHECKS ?= 1000
 PROP_SEED   ?= 0
@@ -66,6 +70,10 @@ $(PEERS)/.venv/%: $(PEERS)/%/requirements.txt
 	rm -rf $@ && python3 -m venv $@
 	$@/bin/pip install --no-cache-dir -r $< || { rm -rf $@; exit 1; }
 	touch $@
+.PRECIOUS: $(PEERS)/.venv/%
+
+benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms
+	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)
 
 generate: build ## write the generated documents
 	$(BIN)/tidemill docs --dir docs
@@ -75,4 +83,4 @@ ci: lint test ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench peers peers-all generate ci clean
+.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench benchcmp peers peers-all generate ci clean

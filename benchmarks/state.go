@@ -45,7 +45,7 @@ func (r *run) state(ctx context.Context) error {
 	}
 	result.Verified, err = r.verify(ctx, t, o, map[string]string{
 		"state": "SELECT k, count(*) AS n, sum(v)::BIGINT AS total FROM rows GROUP BY k"})
-	r.report.State = result
+	r.report.Result = result
 	return err
 }
 

@@ -23,12 +23,14 @@ type Options struct {
 	Rows       int64             // of a throughput suite and of hop; of a batch of state; events of nexmark
 	Runs       int               // of a throughput suite, each over the same rows
 	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
+	Rates      []int64           // of latency, in the place of Rate
 	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
 	Keys       int64             // of state; groups that leave with a batch of evict
 	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
 	BatchCount int64             // batches of each size of state and of each run of evict
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
+	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
 	Input      string            // of yahoo: packed, single or files
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
@@ -40,7 +42,9 @@ type Options struct {
 }
 
 // Suites lists all suites.
-func Suites() []string { return append(Usual(), "yahoo", "state", "hop", "join", "evict", "nexmark") }
+func Suites() []string {
+	return append(Usual(), "ingest", "sinks", "yahoo", "state", "hop", "join", "evict", "nexmark")
+}
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
@@ -56,10 +60,13 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Seed = r.Seed
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
-		"yahoo": (*run).yahoo,
+		"yahoo": (*run).yahoo, "ingest": (*run).ingest, "sinks": (*run).sinks,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
+	}
+	if suite == "sinks" { // what a durable sink costs is what it is about
+		r.SyncAlways = true
 	}
 	var err error
 	if suite == "yahoo" && r.Input == "files" {

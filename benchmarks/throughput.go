@@ -116,17 +116,17 @@ func (r *run) throughput(ctx context.Context, t throughput) error {
 	if err != nil {
 		return err
 	}
-	var results []Throughput
+	result := &Throughputs{Target: t.target, BytesPerRow: rowBytes(t.maker)}
 	for i := 1; i <= runs; i++ {
 		one, err := r.eat(ctx, t, i, rowsFile)
 		if err != nil {
 			return fmt.Errorf("run %d: %w", i, err)
 		}
-		results = append(results, *one)
+		result.Runs = append(result.Runs, *one)
 		r.say("run %d of %d: %.0f rows/s, verified; raw read %.0f; %.3f CPU seconds per million rows", i, runs,
 			one.RowsPerSecond, one.RawPerSecond, one.CPUPerMillion)
 	}
-	r.report.Throughput = results
+	r.report.Result = result
 	return nil
 }
 
@@ -138,14 +138,8 @@ const (
 
 // provide puts the rows where the worker reads them, and returns the file, or the pattern, that plain DuckDB reads.
 func (r *run) provide(ctx context.Context, t throughput) (rowsFile string, err error) {
-	sample := make([]byte, 0, 1<<20)
-	const sampled = 1000
-	for n := range int64(sampled) {
-		sample = t.maker.Append(sample, n)
-	}
-	r.report.BytesPerRow = float64(len(sample)) / sampled
 	if t.pack == 0 {
-		files := max(1, int(float64(t.rows)*r.report.BytesPerRow/partBytes))
+		files := max(1, int(float64(t.rows)*rowBytes(t.maker)/partBytes))
 		r.say("writing %d rows to %d files", t.rows, files)
 		dir := filepath.Join(r.Dir, partsDir)
 		return filepath.Join(dir, "*.ndjson"), writeParts(dir, t.maker, t.rows, files)
@@ -156,6 +150,16 @@ func (r *run) provide(ctx context.Context, t throughput) (rowsFile string, err e
 	}
 	rowsFile = filepath.Join(r.Dir, "rows.ndjson")
 	return rowsFile, writeRows(rowsFile, t.maker, 0, t.rows)
+}
+
+// rowBytes is the mean size of the first rows of a maker.
+func rowBytes(m rowMaker) float64 {
+	const sampled = 1000
+	sample := make([]byte, 0, 1<<20)
+	for n := range int64(sampled) {
+		sample = m.Append(sample, n)
+	}
+	return float64(len(sample)) / sampled
 }
 
 // eat measures one run, and the raw read beside it where there is a broker.
@@ -215,4 +219,54 @@ func (t *Throughput) measure(all []engine.Progress) {
 	if cpu > 0 {
 		t.RowsPerCPUSecond = float64(t.Rows) / cpu
 	}
+}
+
+// Throughputs are runs over the same filled stream.
+type Throughputs struct {
+	BytesPerRow float64      `json:"bytes_per_row"`
+	Target      float64      `json:"target_rows_per_second"`
+	Runs        []Throughput `json:"runs"`
+}
+
+// Throughput is one run over a filled stream, from the start of the first batch to the end of the last.
+type Throughput struct {
+	Rows             int64      `json:"rows"`
+	Seconds          float64    `json:"seconds"`
+	RowsPerSecond    float64    `json:"rows_per_second"`
+	RawPerSecond     float64    `json:"raw_rows_per_second"` // a read of the same stream that looks at nothing
+	Ratio            float64    `json:"ratio_to_raw"`
+	WorkerCPU        float64    `json:"worker_cpu_seconds"` // its start included
+	BrokerCPU        float64    `json:"broker_cpu_seconds"`
+	CPUPerMillion    float64    `json:"cpu_seconds_per_million_rows"` // of worker and broker
+	RowsPerCPUSecond float64    `json:"rows_per_cpu_second"`
+	PeakBytes        int64      `json:"worker_peak_bytes"`
+	Batches          Batches    `json:"batches"`
+	Verified         []verified `json:"verified"`
+}
+
+func (t *Throughputs) markdown() string {
+	var b strings.Builder
+	b.WriteString("| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | CPU s per million rows " +
+		"| rows per CPU second | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	for i, run := range t.Runs {
+		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %.3f | %.0f | %d |\n", i+1, run.RowsPerSecond,
+			run.RawPerSecond, run.Ratio, run.WorkerCPU, run.BrokerCPU, run.CPUPerMillion, run.RowsPerCPUSecond,
+			run.PeakBytes>>20)
+	}
+	last := t.Runs[len(t.Runs)-1]
+	fmt.Fprintf(&b, "\n%d rows of %.0f bytes. Last run: ", last.Rows, t.BytesPerRow)
+	batches(&b, last.Batches, last.Verified)
+	return b.String()
+}
+
+func (t *Throughputs) plots() []plot {
+	p := plot{name: "throughput", title: "Rows through the query, beside a raw read of the same stream",
+		y: axis{label: "rows per second"}, series: []series{{name: "tidemill"}, {name: "raw read"}},
+		goals: []goal{{"target", t.Target}}}
+	for i, run := range t.Runs {
+		p.bars = append(p.bars, fmt.Sprintf("run %d", i+1))
+		p.series[0].y = append(p.series[0].y, run.RowsPerSecond)
+		p.series[1].y = append(p.series[1].y, run.RawPerSecond)
+	}
+	return []plot{p}
 }

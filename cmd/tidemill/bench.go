@@ -35,7 +35,7 @@ func (e *env) benchCommand() *cobra.Command {
 			"finds in memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
 			"within a minute), evict (few of many open groups leave) and nexmark (q0 to q23). Broker and queries run in\n" +
 			"processes of their own; nothing needs to be installed.",
-		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rate 10000 --for 30s\n" +
+		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rates 10000,100000 --for 30s\n" +
 			"  tidemill bench state --keys 1000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
@@ -43,12 +43,13 @@ func (e *env) benchCommand() *cobra.Command {
 		},
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
-	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, hop and yahoo (default 1, 4, 4 and 8 million; 2 million single ones), "+
+	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
 		"of a batch of state (default 100,000 and then 1,000), events of nexmark (default 1 million)")
 	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
-	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency and memory (default 10,000 and 5,000), "+
+	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
 		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
-	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency, memory and join run (default 30s, 10m and 1m); "+
+	c.Flags().Int64SliceVar(&f.Rates, "rates", nil, "rows per second of latency (default 1000,10000,100000)")
+	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency (each rate), memory and join run (default 20s, 10m and 1m); "+
 		"the most that a query of nexmark may take (default 10m)")
 	c.Flags().Int64Var(&f.Keys, "keys", 0,
 		"keys of state (default 1,000,000), groups that leave with a batch of evict (default 1,000)")
@@ -59,11 +60,12 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
+	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().StringVar(&f.Input, "input", "packed", "input of yahoo: "+strings.Join(benchmarks.YahooInputs(), ", "))
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
-	c.Flags().StringVar(&f.out, "out", "", "also write a JSON and a Markdown file for each suite into this folder")
+	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
 	c.Flags().StringVar(&f.Dir, "dir", "", "where streams and checkpoints are put for the time of the run (default: a temporary folder)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object for each suite")
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
