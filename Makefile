@@ -57,6 +57,22 @@ fmt: ## format the code
 bench: build ## the figures of benchmarks/README.md
 	$(BIN)/tidemill bench $(SUITES) --out benchmarks/results
 
+PEERS := benchmarks/peers
+peers: build $(PEERS)/.venv/spark ## Tidemill beside Spark and others on the same files; needs Python 3.11 and Java 17
+	$(BIN)/tidemill bench peers --peers $(PEERS) --out benchmarks/results
+
+peers-all: $(foreach p,spark flink pathway bytewax,$(PEERS)/.venv/$(p)) ## install every peer that is known to run
+
+peers-%: $(PEERS)/.venv/%
+	@:
+
+# An environment that pip did not finish is not left behind.
+$(PEERS)/.venv/%: $(PEERS)/%/requirements.txt
+	rm -rf $@ && python3 -m venv $@
+	$@/bin/pip install --no-cache-dir -r $< || { rm -rf $@; exit 1; }
+	touch $@
+.PRECIOUS: $(PEERS)/.venv/%
+
 benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms
 	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)
 
@@ -68,4 +84,4 @@ ci: lint test ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench benchcmp generate ci clean
+.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench benchcmp peers peers-all generate ci clean

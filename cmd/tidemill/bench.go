@@ -72,6 +72,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
 	c.Flags().StringVar(&f.MemProfile, "memprofile", "", "write the worker's allocation profile to this file")
 	hide(c, "cpuprofile", "memprofile")
+	c.AddCommand(e.benchPeersCommand())
 	return c
 }
 
@@ -123,10 +124,20 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	}
 	f.Binary, f.Log, f.Versions = self, e.stderr, libraries()
 	f.Versions["tidemill"] = version()
-	ctx, stop, done := interrupts(ctx, func() { fmt.Fprintln(e.stderr, "stopping") })
+	ctx, done := e.untilInterrupted(ctx)
 	defer done()
+	for _, name := range suites {
+		if err := e.benchSuite(ctx, name, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilInterrupted is ctx until the user interrupts. The caller calls done.
+func (e *env) untilInterrupted(ctx context.Context) (_ context.Context, done func()) {
+	ctx, stop, end := interrupts(ctx, func() { fmt.Fprintln(e.stderr, "stopping") })
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	go func() { // ends with ctx
 		select {
 		case <-stop:
@@ -134,12 +145,7 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 		case <-ctx.Done():
 		}
 	}()
-	for _, name := range suites {
-		if err := e.benchSuite(ctx, name, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ctx, func() { cancel(nil); end() }
 }
 
 // benchSuite runs one suite in a folder that goes away with it.

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/benchmarks"
+	"github.com/tidemill/tidemill/benchmarks/peers"
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
@@ -31,4 +32,26 @@ func TestBenchChecks(t *testing.T) {
 	}
 	require.Subset(t, benchmarks.Suites(), benchmarks.Usual())
 	require.NotContains(t, benchmarks.Usual(), "nexmark", "without a name bench stays short")
+}
+
+// TestBenchPeersChecks asks the same of bench peers.
+func TestBenchPeersChecks(t *testing.T) {
+	t.Parallel()
+	fine := peers.Options{Files: 16, Runs: 1}
+	require.NoError(t, peersFlags{Options: fine}.check(peers.Suites()))
+	for _, c := range []struct {
+		change func(*peers.Options)
+		suite  string
+		fault  string
+	}{
+		{func(*peers.Options) {}, "nexmrk", `"nexmrk" is not one of start`},
+		{func(o *peers.Options) { o.Files = 0 }, "copy", "--files and --runs must be 1 or more"},
+		{func(o *peers.Options) { o.Rows = -1 }, "copy", "--rows can not be less than nothing"},
+	} {
+		o := fine
+		c.change(&o)
+		err := peersFlags{Options: o}.check([]string{c.suite})
+		require.ErrorContains(t, err, c.fault)
+		require.Equal(t, diag.Usage, diag.CodeOf(err))
+	}
 }

@@ -209,7 +209,7 @@ func commandDoc(b *strings.Builder, c *cobra.Command) {
 		if sub.Long != "" {
 			b.WriteString("\n" + sub.Long + "\n")
 		}
-		if !sub.HasSubCommands() {
+		if sub.Runnable() {
 			fmt.Fprintf(b, "\n```\n%s\n```\n", strings.TrimSuffix(sub.UseLine(), " [flags]"))
 		}
 		if sub.Example != "" {

@@ -1,0 +1,108 @@
+package benchmarks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/duck"
+)
+
+// Plain is plain DuckDB, which says what results are, for those who compare others with it. One goroutine uses it.
+type Plain struct{ p *plain }
+
+// OpenPlain opens a database in memory that spills into dir. It knows the window macros. The caller closes it.
+func OpenPlain(ctx context.Context, dir string) (*Plain, error) {
+	p, err := openPlain(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Plain{p}, nil
+}
+
+// Close ends the database.
+func (p *Plain) Close() error { return p.p.close() }
+
+// Exec runs statements.
+func (p *Plain) Exec(ctx context.Context, sql string) error {
+	if _, err := p.p.conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("plain DuckDB: %w", err)
+	}
+	return nil
+}
+
+// Counts runs a SELECT of one row of BIGINTs.
+func (p *Plain) Counts(ctx context.Context, sql string) ([]int64, error) { return p.p.counts(ctx, sql) }
+
+// Columns returns the names and types of a SELECT's columns.
+func (p *Plain) Columns(ctx context.Context, sql string) ([][2]string, error) {
+	rows, err := p.p.conn.Rows(ctx, "SELECT column_name, column_type FROM (DESCRIBE "+sql+")")
+	if err != nil {
+		return nil, fmt.Errorf("describe: %w", err)
+	}
+	out := make([][2]string, len(rows))
+	for i, r := range rows {
+		out[i] = [2]string{fmt.Sprint(r[0]), fmt.Sprint(r[1])}
+	}
+	return out, nil
+}
+
+// Compare asks that two SELECTs give the same rows, each as often, but for the last bits of DOUBLEs, and returns how
+// many. Differs tells its refusal from a fault.
+func (p *Plain) Compare(ctx context.Context, got, want string) (int64, error) {
+	if err := p.Exec(ctx, "CREATE OR REPLACE TEMP TABLE got AS "+got); err != nil {
+		return 0, err
+	}
+	return p.p.compare(ctx, want)
+}
+
+// Differs says whether err is that two results are not the same.
+func Differs(err error) bool {
+	var d *differs
+	return errors.As(err, &d)
+}
+
+// ThisMachine describes the machine, with its load as it is now.
+func ThisMachine() Machine { return machine() }
+
+// Done notes the load at the end of a run.
+func (m *Machine) Done() { m.After = loadAverage() }
+
+// Quantile returns the q-quantile of values by the nearest rank, or 0. It sorts values.
+func Quantile(values []float64, q float64) float64 { return quantile(values, q) }
+
+// NexmarkFiles writes Nexmark's events [0, total) into dir, as Parquet: a folder for each of person, auction and bid,
+// each with so many files, the n-th of which holds the rows of the n-th part of the events.
+func (p *Plain) NexmarkFiles(ctx context.Context, dir string, seed uint64, rate, total int64, files int) error {
+	spec := feedSpec{Kind: "nexmark", Seed: seed, Rate: rate, Rows: (total + int64(files) - 1) / int64(files), Total: total}
+	makeRows, err := spec.feed()
+	if err != nil {
+		return err
+	}
+	for n := range steps(total, spec.Rows) {
+		for name, rec := range makeRows(n) {
+			err := p.file(ctx, rec, filepath.Join(dir, name), fmt.Sprintf("%06d.parquet", n))
+			rec.Release()
+			if err != nil {
+				return fmt.Errorf("write events: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// file writes a record to a Parquet file in a folder, which it makes.
+func (p *Plain) file(ctx context.Context, rec arrow.Record, dir, name string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	if err := p.p.add(ctx, "__events", false, []arrow.Record{rec}, ""); err != nil {
+		return err
+	}
+	return p.Exec(ctx, "COPY __events TO "+duck.QuoteLiteral(filepath.Join(dir, name))+
+		" (FORMAT parquet, COMPRESSION snappy)")
+}
