@@ -24,9 +24,9 @@ type Options struct {
 	Runs       int               // of a throughput suite, each over the same rows
 	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
 	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
-	Keys       int64             // of state; groups that leave with a batch of evict
+	Keys       []int64           // of each run of state; groups that leave with a batch of evict
 	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
-	BatchCount int64             // batches of each size of state and of each run of evict
+	BatchCount int64             // batches of each run of evict, and of 100,000 rows of state
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet

@@ -20,7 +20,7 @@ func TestBenchChecks(t *testing.T) {
 		fault   string
 	}{
 		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `"nexmrk" is not one of filter`},
-		{benchmarks.Options{Keys: -1}, []string{"state"}, "--keys can not be less than nothing"},
+		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
 	} {
 		err := benchFlags{Options: c.options}.check(c.suites)
