@@ -112,7 +112,7 @@ func (r *run) recoverState(ctx context.Context, t task, before *outcome, s *Stat
 	}
 	first := o.of(0, t.From, t.From+1)[0]
 	s.Recovery = Recovery{OpenSeconds: o.Opening / 1000, Seconds: (o.Opening + first.Millis) / 1000, Reruns: o.Reruns,
-		PeakBytes: o.Peak}
+		CPU: o.OpenCPU, PeakBytes: o.Peak}
 	if s.DiskPerKey, err = diskPerKey(t.Dir, s.Keys); err != nil {
 		return err
 	}

@@ -48,11 +48,12 @@ type outcome struct {
 	Laps    []lap    `json:"laps"` // one for each step and query, in order; the end is step Steps
 	Keys    []string `json:"keys"` // of the first query's result in update mode
 	CPU     float64  `json:"cpu_seconds"`
-	Opened  int64    `json:"opened_bytes"` // of memory, when the queries stood open
-	Opening float64  `json:"opening_ms"`   // from the text to queries that stand where their logs say
-	Reruns  int      `json:"reruns"`       // batches that were run again for it
-	Kept    []kept   `json:"kept"`         // state versions
-	Filled  int64    `json:"filled_bytes"` // after the step of that name
+	Opened  int64    `json:"opened_bytes"`     // of memory, when the queries stood open
+	Opening float64  `json:"opening_ms"`       // from the text to queries that stand where their logs say
+	OpenCPU float64  `json:"open_cpu_seconds"` // of the process, until then
+	Reruns  int      `json:"reruns"`           // batches that were run again for it
+	Kept    []kept   `json:"kept"`             // state versions
+	Filled  int64    `json:"filled_bytes"`     // after the step of that name
 	Peak    int64    `json:"peak_bytes"`
 }
 
@@ -133,7 +134,7 @@ func (t task) run(ctx context.Context) (*outcome, error) {
 		}
 	}()
 	err = b.open(ctx)
-	b.out.Opening = b.since(time.Now())
+	b.out.Opening, b.out.OpenCPU = b.since(time.Now()), processCPU(syscall.RUSAGE_SELF)
 	if err != nil {
 		if code := diag.CodeOf(err); code != "" {
 			return &outcome{Refused: string(code), Why: err.Error()}, nil

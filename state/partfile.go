@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"iter"
 	"path/filepath"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -114,38 +115,46 @@ func (w *partWriter) flush() error {
 	return nil
 }
 
-// stream writes records as one Arrow IPC stream and returns its length.
-func (w *partWriter) stream(records []arrow.Record) (int64, error) {
-	if len(records) == 0 {
-		return 0, nil
-	}
+// stream writes records as one Arrow IPC stream, and returns its length and how many rows there were.
+func (w *partWriter) stream(records iter.Seq[arrow.Record]) (bytes, rows int64, err error) {
 	before := w.bytes
-	out := ipc.NewWriter(w, ipc.WithSchema(records[0].Schema()))
-	for _, r := range records {
-		if err := out.Write(r); err != nil {
-			return 0, errors.Join(fmt.Errorf("write record: %w", err), out.Close())
+	var out *ipc.Writer
+	for r := range records {
+		if out == nil {
+			out = ipc.NewWriter(w, ipc.WithSchema(r.Schema()))
+		}
+		err := out.Write(r)
+		rows += r.NumRows()
+		r.Release()
+		if err != nil {
+			return 0, 0, errors.Join(fmt.Errorf("write record: %w", err), out.Close())
 		}
 	}
-	if err := out.Close(); err != nil {
-		return 0, fmt.Errorf("end stream: %w", err)
+	if out == nil {
+		return 0, 0, nil
 	}
-	return w.bytes - before, nil
+	if err := out.Close(); err != nil {
+		return 0, 0, fmt.Errorf("end stream: %w", err)
+	}
+	return w.bytes - before, rows, nil
 }
 
 // partContent is what one part file holds.
 type partContent struct {
-	batch   int64
-	base    bool
-	records []arrow.Record
-	deleted []arrow.Record
-	also    hash.Hash
+	batch int64
+	base  bool
+	rows  Rows
+	also  hash.Hash
 }
 
+// partRows says how many rows a part file has.
+type partRows struct{ rows, deleted int64 }
+
 // writePart makes a part file durable, all but its name.
-func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t trailer, err error) {
+func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t trailer, n partRows, err error) {
 	f, err := fsys.Create(path)
 	if err != nil {
-		return trailer{}, fmt.Errorf("create %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("create %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := &partWriter{ctx: ctx, f: f, buf: make([]byte, 0, blockBytes), also: c.also}
@@ -153,22 +162,22 @@ func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t 
 	if c.base {
 		t.flags = flagBase
 	}
-	if t.put, err = w.stream(c.records); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+	if t.put, n.rows, err = w.stream(c.rows.Rows()); err != nil {
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
-	if t.deleted, err = w.stream(c.deleted); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+	if t.deleted, n.deleted, err = w.stream(c.rows.Gone()); err != nil {
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := w.flush(); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if _, err := f.Write(t.encode(w.sums)); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := f.Sync(); err != nil {
-		return trailer{}, fmt.Errorf("sync %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("sync %s: %w", path, err)
 	}
-	return t, nil
+	return t, n, nil
 }
 
 func corrupt(path string, at int64, format string, args ...any) *diag.Error {

@@ -41,9 +41,6 @@ func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, erro
 			return nil, fmt.Errorf("snapshot state table %s: %w", t.Name, err)
 		}
 		t.snapshot = !s.batch
-		if t.store != nil && !s.batch {
-			t.store.Mark()
-		}
 	}
 	return out, nil
 }

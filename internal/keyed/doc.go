@@ -49,9 +49,9 @@
 // The first touch of a row in a batch copies it to the undo log. Deleting only clears the flag of life: the
 // row and its cell remain until Commit, blobs that were replaced until then, too. Rollback copies rows back,
 // in reverse, and gives up rows and blobs that the batch made; the store is then as it was, down to the order
-// of its free rows. From the first Mark on, a list has the rows that changed since the last one. Deleted rows
-// that were there at the last Mark remain as their own memorial until the next, which is how Changes knows
-// their keys; rows that came and went in between leave no trace. If there are far more changes than rows,
+// of its free rows. From the first Freeze on, a bitmap has the rows that changed since the last one. Deleted rows
+// that were there at the last Freeze remain as their own memorial until the next has handed their keys over; rows that
+// came and went in between leave no trace. If there are far more changes than rows,
 // they are forgotten, and the next state version must be a base.
 //
 // No order that a caller sees depends on the hash.
