@@ -31,6 +31,7 @@ type Report struct {
 	Join        *Join             `json:"join,omitempty"`
 	Evict       *Evict            `json:"evict,omitempty"`
 	Nexmark     *Nexmark          `json:"nexmark,omitempty"`
+	Batch       *Batch            `json:"batch,omitempty"`
 }
 
 // Batches describes the batches that had data.
@@ -145,6 +146,8 @@ func (r *Report) alone() string {
 		return r.Evict.markdown()
 	case r.Nexmark != nil:
 		return r.Nexmark.markdown()
+	case r.Batch != nil:
+		return r.Batch.markdown()
 	}
 	return ""
 }

@@ -39,7 +39,7 @@ type Options struct {
 }
 
 // Suites lists all suites.
-func Suites() []string { return append(Usual(), "state", "hop", "join", "evict", "nexmark") }
+func Suites() []string { return append(Usual(), "state", "hop", "join", "evict", "nexmark", "batch") }
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
@@ -58,6 +58,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
+		"batch": (*run).batch,
 	}
 	var err error
 	if measure, ok := piped[suite]; ok {
