@@ -32,6 +32,8 @@ type Report struct {
 	Evict       *Evict            `json:"evict,omitempty"`
 	Nexmark     *Nexmark          `json:"nexmark,omitempty"`
 	Batch       *Batch            `json:"batch,omitempty"`
+	Startup     *Startup          `json:"startup,omitempty"`
+	Scale       *Scale            `json:"scale,omitempty"`
 }
 
 // Batches describes the batches that had data.
@@ -148,6 +150,10 @@ func (r *Report) alone() string {
 		return r.Nexmark.markdown()
 	case r.Batch != nil:
 		return r.Batch.markdown()
+	case r.Startup != nil:
+		return r.Startup.markdown()
+	case r.Scale != nil:
+		return r.Scale.markdown()
 	}
 	return ""
 }

@@ -39,7 +39,9 @@ type Options struct {
 }
 
 // Suites lists all suites.
-func Suites() []string { return append(Usual(), "state", "hop", "join", "evict", "nexmark", "batch") }
+func Suites() []string {
+	return append(Usual(), "state", "hop", "join", "evict", "nexmark", "batch", "startup", "scale")
+}
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
@@ -55,6 +57,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Seed = r.Seed
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
+		"startup": (*run).startup, "scale": (*run).scale,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,

@@ -71,14 +71,19 @@ func decodeTrailer(b []byte, size int64) (trailer, error) {
 	return t, nil
 }
 
+// syncBytes is how much of a file is written before it is synced: the log of the batches that go on meanwhile is on the
+// same disk, and a sync there waits for what others have left to the last.
+const syncBytes = 4 << 20
+
 // partWriter writes whole blocks and remembers the checksum of each.
 type partWriter struct {
-	ctx   context.Context //nolint:containedctx // the writer lives inside one call that has it
-	f     vfs.File
-	buf   []byte
-	sums  []byte
-	bytes int64
-	also  hash.Hash // of the copies: the name comes from the content
+	ctx      context.Context //nolint:containedctx // the writer lives inside one call that has it
+	f        vfs.File
+	buf      []byte
+	sums     []byte
+	bytes    int64
+	unsynced int
+	also     hash.Hash // of the copies: the name comes from the content
 }
 
 func (w *partWriter) Write(p []byte) (int, error) {
@@ -111,7 +116,15 @@ func (w *partWriter) flush() error {
 	if _, err := w.f.Write(w.buf); err != nil {
 		return fmt.Errorf("write block: %w", err)
 	}
+	w.unsynced += len(w.buf)
 	w.buf = w.buf[:0]
+	if w.unsynced < syncBytes {
+		return nil
+	}
+	w.unsynced = 0
+	if err := w.f.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
 	return nil
 }
 

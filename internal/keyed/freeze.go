@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"math/bits"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -11,7 +12,14 @@ import (
 )
 
 // frozenRows is how many rows are handed over at once at most: what a batch may have to wait for.
-const frozenRows = 1 << 13
+const frozenRows = 1 << 12
+
+// A batch comes first. Its calls follow one another, and a reader that took its turn between any two of them would make
+// the batch wait as often; and there may be no more cores than the batch has use for.
+const (
+	frozenYield = 10 * time.Millisecond // how long a reader waits for the calls of a batch to end
+	frozenShare = 2                     // how many times as long as it worked it rests while a batch is open
+)
 
 // A Frozen is a store as it was at one moment between two batches, or what had changed by then since the moment before.
 // One other goroutine reads it while batches go on: a row that a batch is about to change is copied first, unless it
@@ -20,10 +28,11 @@ type Frozen struct {
 	s       *Store
 	base    bool
 	empty   bool
-	pending rowSet // rows to hand over; guarded by s.mu
-	most    int    // rows to hand over at once, a multiple of 64
-	next    int    // words of pending before this one are empty; guarded by s.mu
-	before  *Store // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
+	pending rowSet    // rows to hand over; guarded by s.mu
+	most    int       // rows to hand over at once, a multiple of 64
+	worked  time.Time // when the last rows were handed over
+	next    int       // words of pending before this one are empty; guarded by s.mu
+	before  *Store    // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
 	puts    []uint32
 	gone    []uint32
 }
@@ -115,10 +124,28 @@ func (f *Frozen) end() {
 	f.pending = nil
 }
 
+// giveWay lets the open batch go first.
+func (f *Frozen) giveWay() {
+	f.s.mu.Lock()
+	open := f.s.open
+	f.s.mu.Unlock()
+	if !open {
+		return
+	}
+	if !f.worked.IsZero() {
+		time.Sleep(min(frozenYield, frozenShare*time.Since(f.worked)))
+	}
+	for waited := time.Duration(0); waited < frozenYield && f.s.busy.Load(); waited += time.Millisecond {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // some hands the next rows over that are still as they were, or returns nil.
 func (f *Frozen) some() []arrow.Record {
+	f.giveWay()
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
+	f.worked = time.Now()
 	slots := make([]uint32, 0, f.most)
 	for ; f.next < len(f.pending) && len(slots) <= f.most-64; f.next++ {
 		word := f.pending[f.next]

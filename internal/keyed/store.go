@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -33,7 +34,8 @@ type Store struct {
 	seed  maphash.Seed
 	live  int
 
-	open    bool // a batch is
+	open    bool        // a batch is
+	busy    atomic.Bool // and it has called what changes or reads rows
 	undo    undo
 	tracked bool     // dirty has what changed since the last Freeze
 	dirty   rowSet   // rows that did
@@ -269,6 +271,7 @@ func (s *Store) Expire(upTo int64) []arrow.Record {
 
 // read encodes a record and hashes its keys.
 func (s *Store) read(rec arrow.Record, all bool) error {
+	s.busy.Store(s.open)
 	if err := s.l.encode(&s.in, rec, all); err != nil {
 		return err
 	}
