@@ -25,7 +25,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's folder: %w", err)
 	}
-	t.Threads, t.Memory = r.Threads, taskMemory
+	t.Threads, t.Memory = r.Threads, or(r.Memory, taskMemory)
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode the task: %w", err)
@@ -33,6 +33,9 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	var out, faults strings.Builder
 	cmd := exec.CommandContext(ctx, r.Binary, EngineCommand) //nolint:gosec // ourselves
 	cmd.Stdout, cmd.Stderr = &out, &faults
+	if r.Memory > 0 { // as run shares it between Go and DuckDB
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.Memory*2/5))
+	}
 	in, err := cmd.StdinPipe() // stays open until the process has ended: its end is the process's end
 	if err != nil {
 		return nil, fmt.Errorf("open the input of the engine's process: %w", err)

@@ -30,6 +30,7 @@ type Options struct {
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
+	Memory     int64             // limit of the worker of memory and of the process of state, in bytes
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
 	CPUProfile string            // a file for the worker's CPU profile

@@ -20,6 +20,7 @@ import (
 type benchFlags struct {
 	benchmarks.Options
 	out    string
+	memory string
 	asJSON bool
 }
 
@@ -54,10 +55,12 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().Int64Var(&f.BatchRows, "batch-rows", 0,
 		"rows of a batch of hop, events of a batch of nexmark (default 100,000)")
 	c.Flags().Int64Var(&f.BatchCount, "batches", 0,
-		"batches of each run of evict, and of 100,000 rows of state, which has ten times as many of smaller ones (default 30)")
+		"least batches of memory (default none), batches of each run of evict, and of 100,000 rows of state, which has ten times as many of smaller ones (default 30)")
 	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
+	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the worker of memory (default 300 MiB), and of the process "+
+		"of a suite that runs the engine alone (default: 3 GiB for each query)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
@@ -108,6 +111,13 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	}
 	if len(suites) == 0 {
 		suites = benchmarks.Usual()
+	}
+	if f.memory != "" {
+		limit, err := memoryLimit(f.memory)
+		if err != nil {
+			return err
+		}
+		f.Memory = limit
 	}
 	self, err := os.Executable()
 	if err != nil {
