@@ -13,6 +13,7 @@ type Change struct {
 	Keys    []string // names of the key columns; empty for a table of rows that are only added and dropped whole
 
 	Base    bool           // Records are the whole table, whatever was there before
+	More    bool           // of Load: Records are more of the base before, so that none replaces another
 	Dropped bool           // the table is gone; nothing else is set
 	Records []arrow.Record // rows to put; in a delta they replace rows of the same key, or are added if Keys is empty
 	Deleted []arrow.Record // delta only: the key columns of rows that are gone

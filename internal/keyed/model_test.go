@@ -263,7 +263,14 @@ func (m *machine) thaw(t *rapid.T) {
 	}
 	require.ElementsMatch(t, f.put, texts(t, changed))
 	require.ElementsMatch(t, f.gone, keyTexts(deleted))
-	require.NoError(t, m.replica.Restore(f.base, changed, deleted))
+	if f.base {
+		require.NoError(t, m.replica.Restore(true, nil, nil))
+		for _, rec := range changed {
+			require.NoError(t, m.replica.Fill(rec))
+		}
+	} else {
+		require.NoError(t, m.replica.Restore(false, changed, deleted))
+	}
 	require.Len(t, f.rows, m.replica.Len())
 	want := make([]string, 0, len(f.rows))
 	for _, row := range f.rows {
@@ -293,7 +300,10 @@ func (m *machine) resume(t *rapid.T) {
 		require.Equal(t, texts(t, m.store.Expired(1<<62)), texts(t, m.replica.Expired(1<<62)))
 	}
 	m.store, m.replica = m.replica, m.store
-	require.NoError(t, m.replica.Restore(true, all(m.store), nil))
+	require.NoError(t, m.replica.Restore(true, nil, nil))
+	for _, rec := range all(m.store) {
+		require.NoError(t, m.replica.Fill(rec))
+	}
 }
 
 func (m *machine) check(t *rapid.T) {

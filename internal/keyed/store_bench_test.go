@@ -141,8 +141,11 @@ func BenchmarkRestore(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := open(b, Options{Schema: schema, Keys: 1})
-		for i, g := range groups {
-			require.NoError(b, s.Restore(i == 0, g, nil))
+		require.NoError(b, s.Restore(true, nil, nil))
+		for _, g := range groups {
+			for _, rec := range g {
+				require.NoError(b, s.Fill(rec))
+			}
 		}
 		require.Equal(b, all, s.Len())
 	}

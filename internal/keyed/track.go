@@ -1,7 +1,6 @@
 package keyed
 
 import (
-	"fmt"
 	"iter"
 	"math/bits"
 
@@ -121,32 +120,4 @@ func (s *Store) All() iter.Seq[arrow.Record] {
 			emit()
 		}
 	}
-}
-
-// Restore applies a base, which replaces all there is, or the changes after it: what frozen stores gave. Then it is as
-// after a Freeze. After an error the store holds part of it.
-func (s *Store) Restore(base bool, changed, deleted []arrow.Record) error {
-	invariant.Check(!s.open, "a batch of the keyed store is open")
-	if base {
-		s.reset()
-	}
-	s.Forget() // changes between two calls are not worth to be noted
-	for _, rec := range deleted {
-		s.Begin()
-		if _, err := s.Delete(rec); err != nil {
-			s.Rollback()
-			return fmt.Errorf("restore: %w", err)
-		}
-		s.Commit()
-	}
-	for _, rec := range changed {
-		s.Begin()
-		if err := s.Put(rec); err != nil {
-			s.Rollback()
-			return fmt.Errorf("restore: %w", err)
-		}
-		s.Commit()
-	}
-	s.mark()
-	return nil
 }
