@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidemill/tidemill/internal/duck"
@@ -114,14 +115,15 @@ func (r *run) batchOf(ctx context.Context, p *plain, file string, q batchQuery, 
 	one := &BatchQuery{Query: q.name, SQL: q.body}
 	out := filepath.Join(filepath.Dir(file), q.name+".ndjson")
 	want := filepath.Join(filepath.Dir(file), q.name+".plain.ndjson")
-	var ours, plain, cpu []float64
+	var ours, plain, cpu, plainCPU []float64
 	for range runs {
-		began := time.Now()
+		began, used := time.Now(), processCPU(syscall.RUSAGE_SELF)
 		_, err := p.conn.Exec(ctx, "COPY ("+q.body+") TO "+duck.QuoteLiteral(want)+" (FORMAT json)")
 		if err != nil {
 			return nil, fmt.Errorf("plain DuckDB: %w", err)
 		}
 		plain = append(plain, time.Since(began).Seconds())
+		plainCPU = append(plainCPU, processCPU(syscall.RUSAGE_SELF)-used)
 		began = time.Now()
 		used, peak, err := r.batchProcess(ctx, file, q.name+"_q", out)
 		if err != nil {
@@ -131,7 +133,7 @@ func (r *run) batchOf(ctx context.Context, p *plain, file string, q batchQuery, 
 		one.PeakBytes = max(one.PeakBytes, peak)
 	}
 	one.Seconds, one.Plain, one.CPU = quantile(ours, 0.5), quantile(plain, 0.5), quantile(cpu, 0.5)
-	one.Ratio = one.Seconds / one.Plain
+	one.PlainCPU, one.Ratio = quantile(plainCPU, 0.5), one.Seconds/one.Plain
 	if _, err := p.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE got AS "+fromJSON(out, q.columns)); err != nil {
 		return nil, fmt.Errorf("read the result: %w", err)
 	}
@@ -183,16 +185,17 @@ type BatchQuery struct {
 	Plain     float64 `json:"plain_seconds"` // of the statement in plain DuckDB
 	Ratio     float64 `json:"ratio"`
 	CPU       float64 `json:"cpu_seconds"` // of the process
-	PeakBytes int64   `json:"peak_bytes"`  // sampled each second
+	PlainCPU  float64 `json:"plain_cpu_seconds"`
+	PeakBytes int64   `json:"peak_bytes"` // sampled each second
 	Verified  int64   `json:"verified_rows"`
 }
 
 func (b *Batch) markdown() string {
-	text := "| query | tidemill batch s | plain DuckDB s | ratio | rows/s | its CPU s | peak MiB | rows verified |\n" +
-		"|---|--:|--:|--:|--:|--:|--:|--:|\n"
+	text := "| query | tidemill batch s | plain DuckDB s | ratio | rows/s | its CPU s | plain DuckDB's | ratio | peak MiB | " +
+		"rows verified |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, q := range b.Queries {
-		text += fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.0f | %.2f | %d | %d |\n", q.Query, q.Seconds, q.Plain, q.Ratio,
-			float64(b.Rows)/q.Seconds, q.CPU, q.PeakBytes>>20, q.Verified)
+		text += fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.0f | %.2f | %.2f | %.2f | %d | %d |\n", q.Query, q.Seconds, q.Plain, q.Ratio,
+			float64(b.Rows)/q.Seconds, q.CPU, q.PlainCPU, q.CPU/q.PlainCPU, q.PeakBytes>>20, q.Verified)
 	}
 	return text + fmt.Sprintf("\n%d rows of Parquet, %d runs of each side in turns, medians. The time of `tidemill batch` is "+
 		"that of its process, from start to end; that of plain DuckDB is of the statement alone. Each result equals plain "+

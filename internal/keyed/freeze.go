@@ -133,10 +133,10 @@ func (f *Frozen) giveWay() {
 		return
 	}
 	if !f.worked.IsZero() {
-		time.Sleep(min(frozenYield, frozenShare*time.Since(f.worked)))
+		<-time.After(min(frozenYield, frozenShare*time.Since(f.worked)))
 	}
 	for waited := time.Duration(0); waited < frozenYield && f.s.busy.Load(); waited += time.Millisecond {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
