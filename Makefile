@@ -3,7 +3,11 @@
 GO       ?= go
 BIN      := bin
 FUZZTIME ?= 30s
-COUNT    ?= 5
+COUNT    ?= 6
+OLD      ?= HEAD~1
+NEW      ?= HEAD
+BENCH    ?= .
+BENCHTIME ?= 200ms
 KILLS    ?= 200
 PROP_CHECKS ?= 1000
 PROP_SEED   ?= 0
@@ -52,6 +56,9 @@ fmt: ## format the code
 bench: build ## the figures of benchmarks/README.md
 	$(BIN)/tidemill bench --out benchmarks/results
 
+benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms
+	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)
+
 generate: build ## write the generated documents
 	$(BIN)/tidemill docs --dir docs
 
@@ -60,4 +67,4 @@ ci: lint test ## what .ci/run calls
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench generate ci clean
+.PHONY: help build demo test short crash prop e2e fuzz lint fmt bench benchcmp generate ci clean

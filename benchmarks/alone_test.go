@@ -41,8 +41,8 @@ func smoke(t *testing.T, suite string, o Options) *Report {
 func TestStateSuite(t *testing.T) {
 	t.Parallel()
 	r := smoke(t, "state", Options{Keys: []int64{500, 2_000}, BatchCount: 3})
-	require.Len(t, r.State.Runs, 2)
-	s := r.State.Runs[1]
+	require.Len(t, r.Result.(*State).Runs, 2)
+	s := r.Result.(*State).Runs[1]
 	require.Equal(t, []verified{{"state", 2_000}, {"state after the recovery", 2_000}}, s.Verified)
 	require.Len(t, s.Sizes, 3)
 	require.Equal(t, int64(3*2_000), s.Sizes[0].Out, "100,000 random rows reach every one of 2,000 keys")
@@ -76,7 +76,7 @@ func TestVersions(t *testing.T) {
 func TestHopSuite(t *testing.T) {
 	t.Parallel()
 	r := smoke(t, "hop", Options{Rows: 25_000, BatchRows: 4_000, Rate: 500})
-	h := r.Hop
+	h := r.Result.(*Hop)
 	require.Len(t, h.Windows, 2)
 	require.Len(t, h.Verified, 2)
 	for i, w := range h.Windows {
@@ -91,7 +91,7 @@ func TestHopSuite(t *testing.T) {
 func TestJoinSuite(t *testing.T) {
 	t.Parallel()
 	r := smoke(t, "join", Options{Rate: 20, Duration: 1}) // a nanosecond: one step after the state is full
-	j := r.Join
+	j := r.Result.(*Join)
 	require.Equal(t, 1, j.Steps)
 	require.Positive(t, j.StateRows)
 	require.Len(t, j.Verified, 1)
@@ -103,8 +103,9 @@ func TestJoinSuite(t *testing.T) {
 func TestEvictSuite(t *testing.T) {
 	t.Parallel()
 	r := smoke(t, "evict", Options{Keys: []int64{10}, Groups: []int64{50, 400}, BatchCount: 4})
-	require.Len(t, r.Evict.Open, 2)
-	for i, o := range r.Evict.Open {
+	open := r.Result.(*Evict).Open
+	require.Len(t, open, 2)
+	for i, o := range open {
 		require.Equal(t, int64(4*10), o.Out, "ten groups leave with each batch")
 		require.Equal(t, int64([]int{50, 400}[i]+60), o.Verified[0].Rows, "in the end every group came out once")
 		require.GreaterOrEqual(t, o.StateRows, o.Groups)
@@ -116,9 +117,10 @@ func TestNexmarkSuite(t *testing.T) {
 	t.Parallel()
 	r := smoke(t, "nexmark", Options{Rows: 2_000, BatchRows: 500, Rate: 50,
 		Queries: []string{"q1", "q5", "q11", "q12", "q18"}})
-	require.Len(t, r.Nexmark.Queries, 5)
+	queries := r.Result.(*Nexmark).Queries
+	require.Len(t, queries, 5)
 	done := 0
-	for _, q := range r.Nexmark.Queries {
+	for _, q := range queries {
 		require.Empty(t, q.Differs, q.Query)
 		require.Empty(t, q.Failed, q.Query)
 		if q.Refused != "" { // nexmark's own tests say which and with what code

@@ -76,7 +76,7 @@ func (r *run) batch(ctx context.Context) (err error) {
 		}
 		result.Queries = append(result.Queries, *one)
 	}
-	r.report.Batch = result
+	r.report.Result = result
 	return nil
 }
 

@@ -22,11 +22,11 @@ func TestRows(t *testing.T) {
 	other := maker{seed: 8, perSecond: 1000}
 	most := time.Time{}
 	for n := range int64(20_000) {
-		row := m.append(nil, n)
+		row := m.Append(nil, n)
 		require.GreaterOrEqual(t, len(row), 200, "%s", row)
 		require.LessOrEqual(t, len(row), 236, "%s", row)
-		require.Equal(t, row, m.append(nil, n))
-		require.NotEqual(t, row, other.append(nil, n))
+		require.Equal(t, row, m.Append(nil, n))
+		require.NotEqual(t, row, other.Append(nil, n))
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal(row, &fields))
 		require.Len(t, fields, 7)
@@ -76,8 +76,8 @@ func TestQuantile(t *testing.T) {
 		values[i] = float64(i + 1)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-	require.Equal(t, Quantiles{P50: 500, P90: 900, P99: 990, P999: 999, Max: 1000}, quantiles(values))
-	require.Equal(t, Quantiles{}, quantiles(nil))
+	require.Equal(t, Spread{P50: 500, P95: 950, Max: 1000}, spread(values))
+	require.Equal(t, Spread{}, spread(nil))
 }
 
 // TestMeasure asks that the clock runs from the first batch to the last one with data.
@@ -119,21 +119,29 @@ func TestMemory(t *testing.T) {
 	require.True(t, consumed(append(done, engine.Progress{Name: "c", Totals: checkpoint.Totals{In: 5}}), 5))
 }
 
-// TestSave asks for both files of a report.
+// TestSave asks for all files of a report: what was measured as JSON, Markdown that shows the plots, and the plots.
 func TestSave(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "results")
-	r := &Report{Suite: "filter", Machine: machine(), Throughput: []Throughput{{Rows: 7, RowsPerSecond: 1234,
+	measured := &Throughputs{Target: 1000, Runs: []Throughput{{Rows: 7, RowsPerSecond: 1234, RawPerSecond: 2345,
 		Verified: []verified{{"filter", 3}}}}}
+	r := &Report{Suite: "filter", Machine: machine(), Result: measured}
 	require.NotEmpty(t, r.Machine.CPU)
 	require.NoError(t, r.Save(dir))
 	text, err := os.ReadFile(filepath.Join(dir, "filter.md"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "| 1 | 1234 |")
 	require.Contains(t, string(text), "Verified filter: 3 rows equal plain DuckDB.")
-	var back Report
+	require.Contains(t, string(text), "](filter-throughput.svg)")
+	back := struct{ Result *Throughputs }{}
 	data, err := os.ReadFile(filepath.Join(dir, "filter.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &back))
-	require.Equal(t, r.Throughput, back.Throughput)
+	require.Equal(t, measured, back.Result)
+	picture, err := os.ReadFile(filepath.Join(dir, "filter-throughput.svg"))
+	require.NoError(t, err)
+	require.Contains(t, string(picture), "<svg")
+	for _, label := range []string{"rows per second", "raw read", "target", "1.23k", "2.35k"} {
+		require.Contains(t, string(picture), ">"+label+"<")
+	}
 }

@@ -58,7 +58,7 @@ func (r *run) evict(ctx context.Context) error {
 		}
 		result.Open = append(result.Open, one)
 	}
-	r.report.Evict = result
+	r.report.Result = result
 	return nil
 }
 
@@ -96,4 +96,17 @@ func (e *Evict) markdown() string {
 			o.Verified[0].Rows)
 	}
 	return text + "\n\n"
+}
+
+func (e *Evict) plots() []plot {
+	p := plot{name: "open", title: fmt.Sprintf("A batch from which %d groups leave", e.Leaving),
+		x: axis{label: "open groups", log: true}, y: axis{label: "ms a batch", log: true}}
+	execute, whole := series{name: "execute, p50"}, series{name: "whole batch, p50"}
+	for _, o := range e.Open {
+		for s, ms := range map[*series]float64{&execute: o.Execute.P50, &whole: o.Batch.P50} {
+			s.x, s.y = append(s.x, float64(o.Groups)), append(s.y, ms)
+		}
+	}
+	p.series = []series{execute, whole}
+	return []plot{p}
 }

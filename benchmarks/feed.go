@@ -46,24 +46,39 @@ func (c *client) createInput(ctx context.Context) error {
 	return nil
 }
 
+// remove removes a stream, if it is there.
+func (c *client) remove(ctx context.Context, stream string) error {
+	if err := c.js.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("remove stream %s: %w", stream, err)
+	}
+	return nil
+}
+
 // fill publishes rows [0, n), pack of them in a message, and returns when the broker has acknowledged all.
-func (c *client) fill(ctx context.Context, m maker, n int64, pack int) error {
+func (c *client) fill(ctx context.Context, m rowMaker, n int64, pack int) error {
+	return c.fillWith(ctx, n, pack, func(from, to int64) ([]byte, error) {
+		body := make([]byte, 0, 260*pack)
+		for i := from; i < to; i++ {
+			if body = m.Append(body, i); pack > 1 {
+				body = append(body, '\n')
+			}
+		}
+		return body, nil
+	})
+}
+
+// fillWith does so with messages that encode makes of rows [from, to).
+func (c *client) fillWith(ctx context.Context, n int64, pack int, encode func(from, to int64) ([]byte, error)) error {
 	if err := c.createInput(ctx); err != nil {
 		return err
 	}
-	for i := int64(0); i < n; {
-		body := make([]byte, 0, 240*pack)
-		for range pack {
-			if i == n {
-				break
-			}
-			if body = m.append(body, i); pack > 1 {
-				body = append(body, '\n')
-			}
-			i++
+	for from := int64(0); from < n; from += int64(pack) {
+		body, err := encode(from, min(n, from+int64(pack)))
+		if err != nil {
+			return err
 		}
 		if _, err := c.js.PublishAsync(inSubject, body, jetstream.WithStallWait(time.Minute)); err != nil {
-			return fmt.Errorf("publish row %d: %w", i, err)
+			return fmt.Errorf("publish row %d: %w", from, err)
 		}
 	}
 	return c.acknowledged(ctx)

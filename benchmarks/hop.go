@@ -49,7 +49,7 @@ func (r *run) hop(ctx context.Context) error {
 	result.Ratio = result.Windows[1].Seconds / result.Windows[0].Seconds
 	result.Verified, err = r.verify(ctx, t, o, map[string]string{
 		"tumble": fmt.Sprintf(hopWant, 10, 10, 1), "hop": fmt.Sprintf(hopWant, 2, 2, 5)})
-	r.report.Hop = result
+	r.report.Result = result
 	return err
 }
 
@@ -81,4 +81,13 @@ func (h *Hop) markdown() string {
 	}
 	return text + fmt.Sprintf("\n%d rows, %d in a second of event time. Hop took %.2f times as long as tumble. "+
 		"%d MiB at most, both queries together.", h.Rows, h.Rate, h.Ratio, h.PeakBytes>>20) + said(h.Verified)
+}
+
+func (h *Hop) plots() []plot {
+	p := plot{name: "windows", title: "Hopping windows of 10 s every 2 s beside tumbling ones of 10 s",
+		y: axis{label: "rows per second"}, series: []series{{name: "rows/s"}}}
+	for _, w := range h.Windows {
+		p.bars, p.series[0].y = append(p.bars, w.Query), append(p.series[0].y, w.RowsPerSecond)
+	}
+	return []plot{p}
 }

@@ -42,7 +42,7 @@ func (r *run) join(ctx context.Context) error {
 	result.First = mean(memoryOf(held[:quarter]))
 	result.Last = mean(memoryOf(held[len(held)-quarter:]))
 	result.Verified, err = r.verify(ctx, t, o, map[string]string{"joined": joinBody})
-	r.report.Join = result
+	r.report.Result = result
 	return err
 }
 

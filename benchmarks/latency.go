@@ -1,221 +1,136 @@
 package benchmarks
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
-const latencySQL = `CREATE SOURCE rows (` + columns + `,
-  WATERMARK FOR ts AS ts - ` + watermarkDelay + `
-) WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'ROWS', format = 'json');
-CREATE SINK seen WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'SEEN', subject = 'seen');
-CREATE QUERY latency INTO seen TRIGGER CONTINUOUS AS
-  SELECT order_id, user_id, country, amount, ts FROM rows;
+// latencySQL counts by key. All that a batch changed goes out as one message: a subscriber learns from n how many of
+// a key's rows are in it.
+const latencySQL = `CREATE SOURCE rows (` + columns + `
+) WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'ROWS', format = '%s');
+CREATE SINK seen WITH (connector = 'jetstream', url = '${NATS_URL}', stream = 'SEEN', payload = 'ndjson',
+  rows_per_message = 100000);
+CREATE QUERY latency INTO seen OUTPUT MODE UPDATE TRIGGER CONTINUOUS AS
+  SELECT user_id, count(*) AS n, sum(amount) AS amount FROM rows GROUP BY user_id;
 `
 
-// latencyWarmup is left out: processes start, pages fault, caches fill.
-const latencyWarmup = 3 * time.Second
+const (
+	latencyColumns = `{'user_id': 'VARCHAR', 'n': 'BIGINT', 'amount': 'DECIMAL(38, 2)'}`
+	latencyKeys    = 10_000
+	// latencyWarmup is left out: processes start, pages fault, caches fill, every key becomes known.
+	latencyWarmup = 5 * time.Second
+	// latencyPackFrom is the rate from which rows are packed, because one message a row would measure the publisher.
+	latencyPackFrom = 50_000
+	latencyPack     = 100
+)
 
-// latency publishes tiny messages at a steady rate, each stamped as it is published, and takes the time until a
-// subscriber of the sink's stream has the row.
+// latency publishes rows at a steady rate and takes the time from when each was to be sent until the sink has stored
+// the change that holds it. A publisher that falls behind makes its rows late, it does not make them fewer.
 func (r *run) latency(ctx context.Context) error {
-	rate, duration := r.Rate, r.Duration
-	if rate == 0 {
-		rate = 10_000
+	rates, duration := r.Rates, r.Duration
+	if len(rates) == 0 {
+		rates = []int64{1_000, 10_000, 100_000}
+	}
+	if r.Rate > 0 {
+		rates = []int64{r.Rate}
 	}
 	if duration == 0 {
-		duration = 30 * time.Second
+		duration = 20 * time.Second
 	}
-	total := duration + latencyWarmup
-	r.report.SQL, r.report.Target = latencySQL, "p99 at most 50 ms"
-	if err := r.client.createInput(ctx); err != nil {
-		return err
+	r.report.SQL = fmt.Sprintf(latencySQL, "json")
+	r.report.Target = "p50 at most 5 ms and p99 at most 15 ms at 10,000 rows/s, p99 at most 50 ms at 100,000 rows/s"
+	result := &Latencies{Keys: latencyKeys}
+	for _, rate := range rates {
+		one, err := r.latencyAt(ctx, rate, duration)
+		if err != nil {
+			return fmt.Errorf("at %d rows/s: %w", rate, err)
+		}
+		r.say("%d rows/s: p50 %.1f ms, p99 %.1f ms until stored, verified", rate, one.Stored.P50, one.Stored.P99)
+		result.Rates = append(result.Rates, *one)
 	}
-	if _, err := r.client.js.CreateStream(ctx, jetstream.StreamConfig{Name: "SEEN", Subjects: []string{"seen", "seen.>"},
-		AllowAtomicPublish: true}); err != nil {
-		return fmt.Errorf("create stream SEEN: %w", err)
+	r.report.Result = result
+	return nil
+}
+
+func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration) (*Latency, error) {
+	p := &pacer{rate: rate, pack: 1, total: int64((duration + latencyWarmup).Seconds() * float64(rate)),
+		maker: maker{seed: r.Seed, perSecond: rate, users: latencyKeys}}
+	format := "json"
+	if rate >= latencyPackFrom {
+		p.pack, format = latencyPack, "ndjson"
 	}
-	dir := filepath.Join(r.Dir, "run")
-	w, err := r.worker(ctx, dir, latencySQL, r.profiles()...)
+	if err := r.client.renewLatency(ctx); err != nil {
+		return nil, err
+	}
+	dir, sql := filepath.Join(r.Dir, fmt.Sprintf("rate%d", rate)), fmt.Sprintf(latencySQL, format)
+	w, err := r.worker(ctx, dir, sql, r.profiles()...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l := &latencyRun{sent: make([]time.Time, 0, int64(total.Seconds()*float64(rate))+1)}
 	reader, err := dial(r.broker.url) // a connection of its own, as a stranger's would be
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer reader.close()
+	l := newArrivals(p, int64(latencyWarmup.Seconds()*float64(rate)))
 	stop, err := l.subscribe(ctx, reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer stop()
+	r.say("publishing %d rows/s, %d in a message, for %s, the first %s left out", rate, p.pack, duration+latencyWarmup,
+		latencyWarmup)
 	before, beforeWorker := r.broker.cpu(), cpuSeconds(w.pid())
-	n, err := l.publish(ctx, r, rate, total)
-	if err != nil {
-		return err
+	if err := p.publish(ctx, r.client); err != nil {
+		return nil, err
 	}
-	result := &Latency{Rate: rate, Seconds: duration.Seconds(), Rows: n,
+	result := &Latency{Rate: rate, Pack: p.pack, Rows: p.total, Seconds: duration.Seconds(), Behind: p.behind.Seconds() * 1000,
 		BrokerCPU: r.broker.cpu() - before, WorkerCPU: cpuSeconds(w.pid()) - beforeWorker}
-	if err := l.await(ctx, n); err != nil {
-		return err
+	if err := l.await(ctx); err != nil {
+		return nil, err
 	}
 	if err := w.interrupt(); err != nil {
-		return err
+		return nil, err
 	}
 	stop()
 	result.Batches, result.PeakBytes = batchStats(w.progress()), w.peakBytes()
-	l.fill(result, int64(latencyWarmup.Seconds()*float64(rate)))
-	result.Verified, err = r.verifyLatency(ctx, dir, l, n)
-	r.report.Latency = result
-	return err
+	l.fill(result)
+	result.Verified, err = r.verifyLatency(ctx, dir, p)
+	return result, err
 }
 
-// publish sends rows at the rate, each stamped just before.
-func (l *latencyRun) publish(ctx context.Context, r *run, rate int64, total time.Duration) (int64, error) {
-	r.say("publishing %d rows/s for %s, the first %s left out", rate, total, latencyWarmup)
-	m := maker{seed: r.Seed, perSecond: rate}
-	return r.client.pace(ctx, rate, total, func(n int64) []byte {
-		now := time.Now()
-		l.mu.Lock()
-		l.sent = append(l.sent, now)
-		l.mu.Unlock()
-		return m.appendAt(nil, n, now.UTC().Truncate(time.Microsecond))
-	})
+// renewLatency makes both streams anew.
+func (c *client) renewLatency(ctx context.Context) error {
+	for _, name := range []string{inStream, "SEEN"} {
+		if err := c.remove(ctx, name); err != nil {
+			return err
+		}
+	}
+	if _, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "SEEN", Subjects: []string{"seen", "seen.>"},
+		AllowAtomicPublish: true}); err != nil {
+		return fmt.Errorf("create stream SEEN: %w", err)
+	}
+	return c.createInput(ctx)
 }
 
-func (r *run) verifyLatency(ctx context.Context, dir string, l *latencyRun, n int64) ([]verified, error) {
-	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	m := maker{seed: r.Seed, perSecond: 1}
-	var b []byte
-	for i := range n {
-		b = append(m.appendAt(b, i, l.sent[i].UTC().Truncate(time.Microsecond)), '\n')
+// verifyLatency compares the last word on each key with plain DuckDB.
+func (r *run) verifyLatency(ctx context.Context, dir string, p *pacer) ([]verified, error) {
+	rowsFile, sinkFile := filepath.Join(dir, "rows.ndjson"), filepath.Join(dir, "sink.ndjson")
+	defer func() { _ = os.Remove(rowsFile) }() // it is large, and the caller removes the rest
+	if err := writeRows(rowsFile, p.maker, 0, p.total); err != nil {
+		return nil, err
 	}
-	if err := os.WriteFile(rowsFile, b, 0o600); err != nil {
-		return nil, fmt.Errorf("write the rows: %w", err)
-	}
-	if err := r.client.dump(ctx, "SEEN", filepath.Join(dir, "sink.ndjson")); err != nil {
+	if err := r.client.dump(ctx, "SEEN", sinkFile); err != nil {
 		return nil, err
 	}
 	return compare(ctx, r.Dir, rowsFile, readColumns, []check{{name: "latency",
-		want: "SELECT order_id, user_id, country, amount, ts FROM rows",
-		got:  fromJSON(filepath.Join(dir, "sink.ndjson"), filterColumns)}})
-}
-
-// latencyRun pairs the time a row was published with the times it was stored by the sink and seen by a subscriber.
-type latencyRun struct {
-	mu     sync.Mutex
-	sent   []time.Time // guarded by mu: by row
-	seen   []sample    // guarded by mu
-	broken error       // guarded by mu: what made the subscriber stop
-}
-
-// sample is one row that came out.
-type sample struct {
-	row    int64
-	stored time.Duration // until the broker had stored the sink's message
-	seen   time.Duration // until the subscriber had it
-}
-
-// subscribe follows the sink's stream as any consumer would.
-func (l *latencyRun) subscribe(ctx context.Context, c *client) (stop func(), err error) {
-	s, err := c.js.Stream(ctx, "SEEN")
-	if err != nil {
-		return nil, fmt.Errorf("look at stream SEEN: %w", err)
-	}
-	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		return nil, fmt.Errorf("create consumer: %w", err)
-	}
-	running, err := cons.Consume(func(m jetstream.Msg) { l.receive(m, time.Now()) })
-	if err != nil {
-		return nil, fmt.Errorf("follow stream SEEN: %w", err)
-	}
-	return running.Stop, nil
-}
-
-var idKey = []byte(`"order_id":`) //nolint:gochecknoglobals // a constant
-
-func (l *latencyRun) receive(m jetstream.Msg, now time.Time) {
-	if m.Headers().Get(natsconn.MarkerHeader) != "" {
-		return
-	}
-	meta, err := m.Metadata()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.broken = err
-		return
-	}
-	for line := range bytes.Lines(m.Data()) {
-		_, rest, ok := bytes.Cut(line, idKey)
-		end := bytes.IndexAny(rest, ",}")
-		if !ok || end < 0 {
-			l.broken = fmt.Errorf("the sink holds %q", line)
-			return
-		}
-		id, err := strconv.ParseInt(string(bytes.TrimSpace(rest[:end])), 10, 64)
-		row := id - 1_000_000
-		if err != nil || row < 0 || row >= int64(len(l.sent)) {
-			l.broken = fmt.Errorf("the sink holds a row that was never sent: %q", line)
-			return
-		}
-		l.seen = append(l.seen, sample{row, meta.Timestamp.Sub(l.sent[row]), now.Sub(l.sent[row])})
-	}
-}
-
-// await waits until as many rows as were sent have come out.
-func (l *latencyRun) await(ctx context.Context, n int64) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("not every row came out within a minute"))
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		l.mu.Lock()
-		got, broken := int64(len(l.seen)), l.broken
-		l.mu.Unlock()
-		if broken != nil || got >= n {
-			return broken
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d rows have come out: %w", got, n, context.Cause(ctx))
-		}
-	}
-}
-
-// fill computes the quantiles over rows that were sent after the warm-up.
-func (l *latencyRun) fill(out *Latency, first int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var stored, seen []float64
-	for _, s := range l.seen {
-		if s.row >= first {
-			stored = append(stored, float64(s.stored.Microseconds())/1000)
-			seen = append(seen, float64(s.seen.Microseconds())/1000)
-		}
-	}
-	out.Samples = len(seen)
-	out.Seen, out.Stored = quantiles(seen), quantiles(stored)
-	if span := l.sent[len(l.sent)-1].Sub(l.sent[first]).Seconds(); span > 0 {
-		out.Achieved = float64(int64(len(l.sent))-1-first) / span
-	}
-}
-
-func quantiles(ms []float64) Quantiles {
-	return Quantiles{P50: quantile(ms, 0.5), P90: quantile(ms, 0.9), P99: quantile(ms, 0.99),
-		P999: quantile(ms, 0.999), Max: quantile(ms, 1)}
+		want: "SELECT user_id, count(*) AS n, sum(amount)::DECIMAL(38, 2) AS amount FROM rows GROUP BY user_id",
+		got: "SELECT user_id, max(n) AS n, arg_max(amount, n) AS amount FROM (" + fromJSON(sinkFile, latencyColumns) +
+			") GROUP BY user_id"}})
 }

@@ -60,7 +60,7 @@ func (r *run) memory(ctx context.Context) error {
 	r.say("publishing %d rows/s for %s", rate, duration)
 	watched, samples := watch(w.pid()), []int64(nil)
 	m := maker{seed: r.Seed, perSecond: rate}
-	n, err := r.client.pace(ctx, rate, duration, func(n int64) []byte { return m.append(nil, n) })
+	n, err := r.client.pace(ctx, rate, duration, func(n int64) []byte { return m.Append(nil, n) })
 	if err == nil {
 		n, duration, err = r.moreBatches(ctx, w, rate, duration, n, m)
 	}
@@ -75,13 +75,14 @@ func (r *run) memory(ctx context.Context) error {
 	if err := w.interrupt(); err != nil {
 		return err
 	}
+	result.samples = samples
 	result.fill(samples, duration)
 	result.PeakBytes, result.Batches = w.peakBytes(), batchStats(w.progress())
 	if err := r.drain(ctx, dir, memorySQL); err != nil {
 		return err
 	}
 	result.Verified, err = r.verifyMemory(ctx, dir, m, n)
-	r.report.Memory = result
+	r.report.Result = result
 	return err
 }
 
@@ -91,7 +92,7 @@ func (r *run) moreBatches(
 ) (int64, time.Duration, error) {
 	const piece = 10 * time.Second
 	for int64(len(w.progress())) < r.BatchCount {
-		more, err := r.client.pace(ctx, rate, piece, func(n int64) []byte { return m.append(nil, sent+n) })
+		more, err := r.client.pace(ctx, rate, piece, func(n int64) []byte { return m.Append(nil, sent+n) })
 		sent, lasted = sent+more, lasted+piece
 		if err != nil {
 			return sent, lasted, err
@@ -163,7 +164,7 @@ func mean(values []int64) int64 {
 // verifyMemory compares all three sinks. Of the keyed messages in update mode the last one of each key counts.
 func (r *run) verifyMemory(ctx context.Context, dir string, m maker, n int64) ([]verified, error) {
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	if err := m.write(rowsFile, n); err != nil {
+	if err := writeRows(rowsFile, m, 0, n); err != nil {
 		return nil, err
 	}
 	for _, stream := range []string{"TUMBLED", "HOPPED", "UPDATED"} {
@@ -193,3 +194,39 @@ func (r *run) verifyMemory(ctx context.Context, dir string, m maker, n int64) ([
 }
 
 const updateColumns = `{'country': 'VARCHAR', 'category': 'VARCHAR', 'n': 'BIGINT', 'amount': 'DECIMAL(38, 2)'}`
+
+// Memory is the worker's resident memory under a steady stream.
+type Memory struct {
+	Rate      int64      `json:"rate"`
+	Seconds   float64    `json:"seconds"`
+	Rows      int64      `json:"rows"`
+	Samples   int        `json:"samples"`
+	First     int64      `json:"first_quarter_bytes"` // mean, after the warm-up
+	Last      int64      `json:"last_quarter_bytes"`
+	Most      int64      `json:"most_bytes"`
+	PeakBytes int64      `json:"peak_bytes"` // by the kernel's count, from the start on
+	WorkerCPU float64    `json:"worker_cpu_seconds"`
+	Batches   Batches    `json:"batches"`
+	Verified  []verified `json:"verified"`
+
+	samples []int64 // one each second, for the plot
+}
+
+func (m *Memory) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| first quarter MiB | last quarter | most | growth |\n|--:|--:|--:|--:|\n| %d | %d | %d | %+.1f %% |\n\n",
+		m.First>>20, m.Last>>20, max(m.Most, m.PeakBytes)>>20, 100*(float64(m.Last)/float64(max(1, m.First))-1))
+	fmt.Fprintf(&b, "%d rows at %d rows/s over %.0f s, %d samples. CPU: worker %.1f s. ", m.Rows, m.Rate, m.Seconds, m.Samples,
+		m.WorkerCPU)
+	batches(&b, m.Batches, m.Verified)
+	return b.String()
+}
+
+func (m *Memory) plots() []plot {
+	p := plot{name: "memory", title: "Resident memory under a steady stream", x: axis{label: "seconds"},
+		y: axis{label: "MiB"}, series: []series{{name: "worker"}}, goals: []goal{{"limit", memoryLimit >> 20}}}
+	for _, bytes := range m.samples {
+		p.series[0].y = append(p.series[0].y, float64(bytes)/(1<<20))
+	}
+	return []plot{p}
+}

@@ -46,7 +46,7 @@ func (r *run) nexmark(ctx context.Context) (err error) {
 		r.say("%s: %s", q.Name, one.verdict())
 		result.Queries = append(result.Queries, *one)
 	}
-	r.report.Nexmark = result
+	r.report.Result = result
 	return nil
 }
 

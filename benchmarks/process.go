@@ -72,7 +72,13 @@ func startBroker(ctx context.Context, o Options, dir string) (*broker, error) {
 	return b, nil
 }
 
-func (b *broker) cpu() float64 { return cpuSeconds(b.cmd.Process.Pid) }
+// cpu is the CPU time that the broker has used; no broker uses none.
+func (b *broker) cpu() float64 {
+	if b == nil {
+		return 0
+	}
+	return cpuSeconds(b.cmd.Process.Pid)
+}
 
 // stop ends the broker and waits for it.
 func (b *broker) stop() error {

@@ -1,9 +1,6 @@
 package benchmarks
 
 import (
-	"bufio"
-	"fmt"
-	"os"
 	"strconv"
 	"time"
 )
@@ -29,7 +26,15 @@ const watermarkDelay = "INTERVAL '10 seconds'"
 type maker struct {
 	seed      uint64
 	perSecond int64 // rows in one second of event time
+	users     int64 // how many there are; 0 means 50,000
 }
+
+// user is the user of row n, counted from 0.
+func (m maker) user(n int64) int64 {
+	return int64(mix(m.seed^mix(uint64(n)))>>16) % or(m.users, 50_000)
+}
+
+const firstUser = 10_000 // is called user-10000
 
 const disorder = 5 * time.Second
 
@@ -43,54 +48,46 @@ func mix(x uint64) uint64 {
 
 const noteLetters = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
 
-// append appends row n to b.
-func (m maker) append(b []byte, n int64) []byte {
+// row is one row's values.
+type row struct {
+	id, user          int64
+	country, category string
+	cents             int64
+	note              string // one of a few: it is followed by a space and noteTail
+	at                time.Time
+}
+
+const noteTail = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop"
+
+// row makes row n.
+func (m maker) row(n int64) row {
+	countries := [...]string{"DE", "FR", "JP", "BR", "US", "IN", "GB", "ZA"}
+	categories := [...]string{"books", "games", "garden", "music", "kitchen"}
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at = at.Add(time.Duration(n) * time.Second / time.Duration(m.perSecond))
 	r := mix(m.seed ^ mix(uint64(n)))
-	return m.appendAt(b, n, at.Add(-time.Duration(r>>20)%disorder))
+	start := int(r >> 40 % 26)
+	return row{id: 1_000_000 + n, user: firstUser + m.user(n), country: countries[r>>32%8], category: categories[r>>36%5],
+		cents: int64(r % 50_000), note: noteLetters[start : start+28+int(r>>48%20)],
+		at: at.Add(-time.Duration(r>>20) % disorder)}
 }
 
-// appendAt appends row n with another event time.
-func (m maker) appendAt(b []byte, n int64, at time.Time) []byte {
-	countries := [...]string{"DE", "FR", "JP", "BR", "US", "IN", "GB", "ZA"}
-	categories := [...]string{"books", "games", "garden", "music", "kitchen"}
-	r := mix(m.seed ^ mix(uint64(n)))
-	cents := int64(r % 50_000)
-	b = strconv.AppendInt(append(b, `{"order_id":`...), 1_000_000+n, 10)
-	b = strconv.AppendInt(append(b, `,"user_id":"user-`...), 10_000+int64(r>>16%50_000), 10)
-	b = append(append(b, `","country":"`...), countries[r>>32%8]...)
-	b = append(append(b, `","category":"`...), categories[r>>36%5]...)
-	b = strconv.AppendInt(append(b, `","amount":`...), cents/100, 10)
-	b = append(b, '.', byte('0'+cents%100/10), byte('0'+cents%10))
-	start := int(r >> 40 % 26)
-	b = append(append(b, `,"note":"`...), noteLetters[start:start+28+int(r>>48%20)]...)
-	b = append(append(b, ` `...), noteLetters[:42]...)
-	b = at.AppendFormat(append(b, `","ts":"`...), "2006-01-02T15:04:05.000000")
+const rowTime = "2006-01-02T15:04:05.000000"
+
+// Append appends row n to b as JSON.
+func (m maker) Append(b []byte, n int64) []byte {
+	r := m.row(n)
+	b = strconv.AppendInt(append(b, `{"order_id":`...), r.id, 10)
+	b = strconv.AppendInt(append(b, `,"user_id":"user-`...), r.user, 10)
+	b = append(append(b, `","country":"`...), r.country...)
+	b = append(append(b, `","category":"`...), r.category...)
+	b = appendCents(append(b, `","amount":`...), r.cents)
+	b = append(append(b, `,"note":"`...), r.note...)
+	b = append(append(b, ` `...), noteTail...)
+	b = r.at.AppendFormat(append(b, `","ts":"`...), rowTime)
 	return append(b, `"}`...)
 }
 
-// write writes rows [0, n) to a file, one a line, for plain DuckDB.
-func (m maker) write(path string, n int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	var line []byte
-	for i := range n {
-		line = append(m.append(line[:0], i), '\n')
-		if _, err := w.Write(line); err != nil {
-			_ = f.Close()
-			return fmt.Errorf("write row %d: %w", i, err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write the rows: %w", err)
-	}
-	return nil
+func appendCents(b []byte, cents int64) []byte {
+	return append(strconv.AppendInt(b, cents/100, 10), '.', byte('0'+cents%100/10), byte('0'+cents%10))
 }

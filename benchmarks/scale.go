@@ -41,7 +41,7 @@ func (r *run) scale(ctx context.Context) error {
 		return err
 	}
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	if err := m.write(rowsFile, rows); err != nil {
+	if err := writeRows(rowsFile, m, 0, rows); err != nil {
 		return err
 	}
 	result := &Scale{Rows: rows}
@@ -52,7 +52,7 @@ func (r *run) scale(ctx context.Context) error {
 		}
 		result.Runs = append(result.Runs, one)
 	}
-	r.report.Scale = result
+	r.report.Result = result
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (r *run) startup(ctx context.Context) error {
 		return err
 	}
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	if err := m.write(rowsFile, rows); err != nil {
+	if err := writeRows(rowsFile, m, 0, rows); err != nil {
 		return err
 	}
 	result := &Startup{Rows: rows, Runs: runs}
@@ -55,7 +55,7 @@ func (r *run) startup(ctx context.Context) error {
 		}
 	}
 	result.Open, result.Commit, result.CPU = spread(open), spread(commit), spread(cpu)
-	r.report.Startup = result
+	r.report.Result = result
 	return nil
 }
 

@@ -35,7 +35,8 @@ func (r *run) state(ctx context.Context) error {
 	r.report.SQL, r.report.Target = stateSQL, "at 10,000,000 keys 100,000 rows/s sustained and 1,000 rows in at most 30 ms; "+
 		"at 1,000,000 keys 1,000 rows in at most 10 ms; at most 120 bytes a key; recovery in at most 10 s; a checkpoint "+
 		"stalls no batch by more than 20 ms"
-	r.report.State = &State{}
+	result := &State{}
+	r.report.Result = result
 	for _, n := range keys {
 		if n < 1 {
 			return diag.New(diag.Usage, "--keys %d: a run of state needs a key", n)
@@ -44,7 +45,7 @@ func (r *run) state(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%d keys: %w", n, err)
 		}
-		r.report.State.Runs = append(r.report.State.Runs, *one)
+		result.Runs = append(result.Runs, *one)
 	}
 	return nil
 }

@@ -23,14 +23,17 @@ type Options struct {
 	Rows       int64             // of a throughput suite and of hop; of a batch of state; events of nexmark
 	Runs       int               // of a throughput suite, each over the same rows
 	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
+	Rates      []int64           // of latency, in the place of Rate
 	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
 	Keys       []int64           // of each run of state; groups that leave with a batch of evict
 	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
 	BatchCount int64             // batches of each run of evict, and of 100,000 rows of state
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
+	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
 	Memory     int64             // limit of the worker of memory and of the process of state, in bytes
+	Input      string            // of yahoo: packed, single or files
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
 	CPUProfile string            // a file for the worker's CPU profile
@@ -41,7 +44,7 @@ type Options struct {
 
 // Suites lists all suites.
 func Suites() []string {
-	return append(Usual(), "state", "hop", "join", "evict", "nexmark", "batch", "startup", "scale")
+	return append(Usual(), "ingest", "sinks", "yahoo", "state", "hop", "join", "evict", "nexmark", "batch", "startup", "scale")
 }
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
@@ -59,13 +62,20 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
 		"startup": (*run).startup, "scale": (*run).scale,
+		"yahoo": (*run).yahoo, "ingest": (*run).ingest, "sinks": (*run).sinks,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
 		"batch": (*run).batch,
 	}
+	if suite == "sinks" { // what a durable sink costs is what it is about
+		r.SyncAlways = true
+	}
 	var err error
-	if measure, ok := piped[suite]; ok {
+	if suite == "yahoo" && r.Input == "files" {
+		r.report.Durability = "exactly once, from files into files; one fdatasync of Tidemill's log per batch, and each file of the sink is synced"
+		err = r.yahoo(ctx)
+	} else if measure, ok := piped[suite]; ok {
 		err = r.piped(ctx, measure)
 	} else if measure, ok := alone[suite]; ok {
 		r.report.Durability = "One fdatasync of Tidemill's log per batch; rows are made in the process before the clock runs, " +
@@ -128,7 +138,11 @@ func (r *run) worker(ctx context.Context, dir, sql string, more ...string) (*wor
 	if r.Threads > 0 {
 		more = append(more, "--threads", fmt.Sprint(r.Threads))
 	}
-	return startWorker(ctx, r.Options, r.broker.url, dir, file, more...)
+	url := ""
+	if r.broker != nil {
+		url = r.broker.url
+	}
+	return startWorker(ctx, r.Options, url, dir, file, more...)
 }
 
 // profiles are the flags of a worker that is to be profiled.

@@ -3,7 +3,6 @@ package benchmarks
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,12 +12,14 @@ import (
 
 // throughput is a suite that lets a worker eat a filled stream as fast as it can.
 type throughput struct {
-	rows   int64
-	pack   int
-	target float64
-	sql    string                        // %d stands for the number of the run
-	checks func(dir string) []check      // of one run, in its folder
-	dump   func(run int) (stream string) // the sink's stream to read back; "" for none
+	maker   rowMaker
+	columns string // of a row, as the argument of read_json
+	rows    int64
+	pack    int // rows in a message; 0 for rows in files
+	target  float64
+	sql     string                        // %d stands for the number of the run
+	checks  func(dir string) []check      // of one run, in its folder
+	dump    func(run int) (stream string) // the sink's stream to read back; "" for none
 }
 
 const filterSQL = `CREATE SOURCE rows (` + columns + `
@@ -99,45 +100,78 @@ func firstMatch(glob string) (string, bool) {
 	return found[0], true
 }
 
+// runSQL is the application of a run.
+func runSQL(sql string, run int) string { return strings.ReplaceAll(sql, "%d", fmt.Sprint(run)) }
+
 func (r *run) throughput(ctx context.Context, t throughput) error {
 	if r.Rows > 0 {
 		t.rows = r.Rows
 	}
 	runs := max(1, r.Runs)
-	m := maker{seed: r.Seed, perSecond: 1000}
-	r.report.SQL, r.report.Target = fmt.Sprintf(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)
-	r.say("publishing %d rows, %d in a message", t.rows, t.pack)
-	if err := r.client.fill(ctx, m, t.rows, t.pack); err != nil {
+	if t.maker == nil {
+		t.maker, t.columns = maker{seed: r.Seed, perSecond: 1000}, readColumns
+	}
+	r.report.SQL, r.report.Target = runSQL(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)
+	rowsFile, err := r.provide(ctx, t)
+	if err != nil {
 		return err
 	}
-	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
-	if err := m.write(rowsFile, t.rows); err != nil {
-		return err
-	}
-	if size, err := os.Stat(rowsFile); err == nil {
-		r.report.BytesPerRow = float64(size.Size())/float64(t.rows) - 1
-	}
-	var results []Throughput
+	result := &Throughputs{Target: t.target, BytesPerRow: rowBytes(t.maker)}
 	for i := 1; i <= runs; i++ {
 		one, err := r.eat(ctx, t, i, rowsFile)
 		if err != nil {
 			return fmt.Errorf("run %d: %w", i, err)
 		}
-		results = append(results, *one)
-		r.say("run %d of %d: %.0f rows/s, verified; raw read %.0f rows/s", i, runs, one.RowsPerSecond, one.RawPerSecond)
+		result.Runs = append(result.Runs, *one)
+		r.say("run %d of %d: %.0f rows/s, verified; raw read %.0f; %.3f CPU seconds per million rows", i, runs,
+			one.RowsPerSecond, one.RawPerSecond, one.CPUPerMillion)
 	}
-	r.report.Throughput = results
+	r.report.Result = result
 	return nil
 }
 
-// eat measures one run and the raw read beside it.
-func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (*Throughput, error) {
-	raw, err := r.client.rawRead(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("raw read: %w", err)
+// partsDir is the folder of the rows of a suite that reads files, and partBytes the size that these have about.
+const (
+	partsDir  = "in"
+	partBytes = 50 << 20
+)
+
+// provide puts the rows where the worker reads them, and returns the file, or the pattern, that plain DuckDB reads.
+func (r *run) provide(ctx context.Context, t throughput) (rowsFile string, err error) {
+	if t.pack == 0 {
+		files := max(1, int(float64(t.rows)*rowBytes(t.maker)/partBytes))
+		r.say("writing %d rows to %d files", t.rows, files)
+		dir := filepath.Join(r.Dir, partsDir)
+		return filepath.Join(dir, "*.ndjson"), writeParts(dir, t.maker, t.rows, files)
+	}
+	r.say("publishing %d rows, %d in a message", t.rows, t.pack)
+	if err := r.client.fill(ctx, t.maker, t.rows, t.pack); err != nil {
+		return "", err
+	}
+	rowsFile = filepath.Join(r.Dir, "rows.ndjson")
+	return rowsFile, writeRows(rowsFile, t.maker, 0, t.rows)
+}
+
+// rowBytes is the mean size of the first rows of a maker.
+func rowBytes(m rowMaker) float64 {
+	const sampled = 1000
+	sample := make([]byte, 0, 1<<20)
+	for n := range int64(sampled) {
+		sample = m.Append(sample, n)
+	}
+	return float64(len(sample)) / sampled
+}
+
+// eat measures one run, and the raw read beside it where there is a broker.
+func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (_ *Throughput, err error) {
+	raw := 0.0
+	if r.client != nil {
+		if raw, err = r.client.rawRead(ctx); err != nil {
+			return nil, fmt.Errorf("raw read: %w", err)
+		}
 	}
 	dir := filepath.Join(r.Dir, fmt.Sprintf("run%d", run))
-	sql := fmt.Sprintf(t.sql, run)
+	sql := runSQL(t.sql, run)
 	before := r.broker.cpu()
 	w, err := r.worker(ctx, dir, sql, r.profiles()...)
 	if err != nil {
@@ -162,7 +196,7 @@ func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (
 			return nil, err
 		}
 	}
-	one.Verified, err = compare(ctx, r.Dir, rowsFile, readColumns, t.checks(dir))
+	one.Verified, err = compare(ctx, r.Dir, rowsFile, t.columns, t.checks(dir))
 	return one, err
 }
 
@@ -177,5 +211,62 @@ func (t *Throughput) measure(all []engine.Progress) {
 	t.Batches = batchStats(all)
 	t.Seconds = end.Sub(all[0].Timestamp).Seconds()
 	t.RowsPerSecond = float64(t.Rows) / t.Seconds
-	t.Ratio = t.RowsPerSecond / t.RawPerSecond
+	if t.RawPerSecond > 0 {
+		t.Ratio = t.RowsPerSecond / t.RawPerSecond
+	}
+	cpu := t.WorkerCPU + t.BrokerCPU
+	t.CPUPerMillion = cpu / float64(t.Rows) * 1e6
+	if cpu > 0 {
+		t.RowsPerCPUSecond = float64(t.Rows) / cpu
+	}
+}
+
+// Throughputs are runs over the same filled stream.
+type Throughputs struct {
+	BytesPerRow float64      `json:"bytes_per_row"`
+	Target      float64      `json:"target_rows_per_second"`
+	Runs        []Throughput `json:"runs"`
+}
+
+// Throughput is one run over a filled stream, from the start of the first batch to the end of the last.
+type Throughput struct {
+	Rows             int64      `json:"rows"`
+	Seconds          float64    `json:"seconds"`
+	RowsPerSecond    float64    `json:"rows_per_second"`
+	RawPerSecond     float64    `json:"raw_rows_per_second"` // a read of the same stream that looks at nothing
+	Ratio            float64    `json:"ratio_to_raw"`
+	WorkerCPU        float64    `json:"worker_cpu_seconds"` // its start included
+	BrokerCPU        float64    `json:"broker_cpu_seconds"`
+	CPUPerMillion    float64    `json:"cpu_seconds_per_million_rows"` // of worker and broker
+	RowsPerCPUSecond float64    `json:"rows_per_cpu_second"`
+	PeakBytes        int64      `json:"worker_peak_bytes"`
+	Batches          Batches    `json:"batches"`
+	Verified         []verified `json:"verified"`
+}
+
+func (t *Throughputs) markdown() string {
+	var b strings.Builder
+	b.WriteString("| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | CPU s per million rows " +
+		"| rows per CPU second | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	for i, run := range t.Runs {
+		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %.3f | %.0f | %d |\n", i+1, run.RowsPerSecond,
+			run.RawPerSecond, run.Ratio, run.WorkerCPU, run.BrokerCPU, run.CPUPerMillion, run.RowsPerCPUSecond,
+			run.PeakBytes>>20)
+	}
+	last := t.Runs[len(t.Runs)-1]
+	fmt.Fprintf(&b, "\n%d rows of %.0f bytes. Last run: ", last.Rows, t.BytesPerRow)
+	batches(&b, last.Batches, last.Verified)
+	return b.String()
+}
+
+func (t *Throughputs) plots() []plot {
+	p := plot{name: "throughput", title: "Rows through the query, beside a raw read of the same stream",
+		y: axis{label: "rows per second"}, series: []series{{name: "tidemill"}, {name: "raw read"}},
+		goals: []goal{{"target", t.Target}}}
+	for i, run := range t.Runs {
+		p.bars = append(p.bars, fmt.Sprintf("run %d", i+1))
+		p.series[0].y = append(p.series[0].y, run.RowsPerSecond)
+		p.series[1].y = append(p.series[1].y, run.RawPerSecond)
+	}
+	return []plot{p}
 }

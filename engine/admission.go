@@ -42,7 +42,7 @@ func (q *Query) admitSource(
 	ctx context.Context, s *input, unlimited bool, until map[string]stream.Offset,
 ) (stream.Range, error) {
 	name := s.def.Name
-	limit := s.limit
+	limit := q.pace.bound(s, s.limit)
 	if unlimited {
 		limit = stream.Limit{}
 	}

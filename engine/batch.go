@@ -171,7 +171,7 @@ func (q *Query) readAhead(ctx context.Context, w *work) {
 		if !ok || in.ahead != nil || rng.From == rng.To || in.behind == 0 {
 			continue
 		}
-		limit := in.limit
+		limit := q.pace.bound(in, in.limit)
 		limit.Until = q.schedule.until[in.def.Name]
 		in.readAhead(ctx, rng.To, rng.Identity, limit)
 	}
@@ -277,6 +277,9 @@ func (q *Query) commit(w *work) (Progress, error) {
 	q.apply(w.intent, c)
 	q.flushAt = q.opt.Clock.Now().Add(commitDelay)
 	q.pos.began = w.began
+	if !p.NoData && w.intent.Slot == nil {
+		q.pace.note(q.opt.Clock.Now().Sub(w.began), q.inputs, func(in *input) int64 { return c.Sources[in.def.Name].Messages })
+	}
 	q.published(p)
 	if w.intent.Slot == nil {
 		return p, nil

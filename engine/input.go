@@ -22,6 +22,7 @@ type input struct {
 	decoder *decode.Decoder // nil for sources that give rows
 	dead    *output         // where dead letters are published as well; nil for nowhere
 	limit   stream.Limit
+	room    int64      // messages that the pace leaves a batch; zero before it is asked
 	ahead   chan ahead // what is being read ahead; nil when nothing is
 	cancel  context.CancelFunc
 	lastNew time.Time // when it last had something new
@@ -31,7 +32,7 @@ type input struct {
 // ahead is the next range of a source, read and decoded while the batch before it runs.
 type ahead struct {
 	rng   stream.Range
-	limit stream.Limit
+	until stream.Offset // where it had to end
 	avail stream.Available
 	rows  *rows
 	err   error
@@ -193,7 +194,7 @@ func (in *input) available(ctx context.Context, from stream.Offset, identity str
 	if in.ahead != nil {
 		a := <-in.ahead
 		in.ahead = nil
-		if a.err == nil && a.rng.From == from && a.avail.To != from && a.limit == limit {
+		if a.err == nil && a.rng.From == from && a.avail.To != from && a.until == limit.Until {
 			in.ahead = make(chan ahead, 1)
 			in.ahead <- a
 			return a.avail, nil
@@ -247,7 +248,7 @@ func (in *input) readAhead(ctx context.Context, from stream.Offset, identity str
 	in.ahead, in.cancel = answer, cancel
 	go func() {
 		defer cancel()
-		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}, limit: limit}
+		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}, until: limit.Until}
 		a.err = guarded("source "+in.def.Name, func() (err error) {
 			a.avail, err = in.src.Available(ctx, from, identity, limit)
 			if err == nil && a.avail.To != from {

@@ -40,6 +40,7 @@ type life struct {
 	def     *planner.Query
 	plan    *planner.Plan
 	trigger trigger.Trigger
+	pace    pace
 	log     *slog.Logger
 
 	db      *duck.DB
@@ -126,7 +127,8 @@ func newQuery(opt Options, app *planner.App, name string) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{life: life{opt: opt, app: app, def: def, log: opt.Log.With("query", name)}, stop: make(chan struct{})}
+	q := &Query{life: life{opt: opt, app: app, def: def, log: opt.Log.With("query", name),
+		pace: newPace(def.Options.Duration("latency_target"))}, stop: make(chan struct{})}
 	q.snapshot.batch = -1
 	q.setState("starting", nil)
 	return q, nil

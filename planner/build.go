@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -14,14 +15,19 @@ import (
 // Build plans one query of a checked application. Refused shapes come back as *diag.Error with a place in
 // app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
-	c := &compiler{ctx: ctx, app: app, q: q, db: db, views: map[string]*definition{},
-		ownMacros: map[string]bool{}, usedMacros: map[string]bool{}, changes: map[string]bool{}, wantsOld: map[int]bool{},
-		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{},
-		joined: map[string]*names{}}
+	plan, err := build(ctx, app, q, db, nil)
+	if err != nil {
+		return nil, allFaults(ctx, app, q, db, err)
+	}
+	return plan, nil
+}
+
+// build plans the query.
+func (c *compiler) build() (*Plan, error) {
 	if err := c.prepare(); err != nil {
 		return nil, err
 	}
-	node, err := c.parse(q.Body, q.At)
+	node, err := c.parse(c.q.Body, c.q.At)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +41,7 @@ func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 		return nil, err
 	}
 	if !yes {
-		return nil, diag.New(diag.NoStream, "query %q reads no source", q.Name).At(app.Text, q.Span).
+		return nil, diag.New(diag.NoStream, "query %q reads no source", c.q.Name).At(c.app.Text, c.q.Span).
 			WithHint("use a CREATE SOURCE in FROM; plain queries over tables are for tidemill sql")
 	}
 	schema, err := c.bindBody(node)
@@ -43,8 +49,8 @@ func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 		return nil, err
 	}
 	// From here on rows have their hidden position; until now no star could show it.
-	for _, src := range app.Sources {
-		if _, err := db.Exec(ctx, emptyTable(src.Name, src.Columns, ", "+PosColumn+" BIGINT")); err != nil {
+	for _, src := range c.app.Sources {
+		if _, err := c.db.Exec(c.ctx, emptyTable(src.Name, src.Columns, ", "+PosColumn+" BIGINT")); err != nil {
 			return nil, fmt.Errorf("prepare source %q: %w", src.Name, err)
 		}
 	}
@@ -72,6 +78,9 @@ func (c *compiler) prepare() error {
 	statements = append(statements, windowMacros()...)
 	for _, s := range c.app.Sources {
 		statements = append(statements, emptyTable(s.Name, s.Columns, ""))
+	}
+	if c.mended != nil {
+		statements = append(statements, "CREATE OR REPLACE TEMP TABLE "+unknownTable+" (__none INTEGER)")
 	}
 	for _, sql := range statements {
 		if _, err := c.db.Exec(c.ctx, sql); err != nil {
@@ -106,7 +115,7 @@ func (c *compiler) prepareMacros() error {
 		c.waiting = append(c.waiting, m)
 	}
 	var err error
-	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
 	return err
 }
 
@@ -121,7 +130,7 @@ func (c *compiler) lateMacros() error {
 		return nil
 	}
 	var err error
-	c.cat, err = loadCatalogue(c.ctx, c.db, c.ownMacros)
+	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
 	return err
 }
 
@@ -155,6 +164,9 @@ func (c *compiler) prepareTables() error {
 	var missing []error
 	for _, t := range c.app.Tables {
 		cols := t.Columns
+		if cols == nil && t.Unread != "" && c.mended != nil {
+			cols = []stream.Column{{Name: "__none", Type: "INTEGER"}}
+		}
 		if cols == nil && t.Unread != "" {
 			missing = append(missing, c.unread(t))
 			continue
@@ -202,7 +214,7 @@ func (c *compiler) unread(t *Table) error {
 
 // prepareViews parses the views and makes them for binding. A view may read those before it.
 func (c *compiler) prepareViews() error {
-	for _, v := range c.app.Views {
+	for _, v := range c.viewsToMake() {
 		node, err := c.parse(v.Body, v.At)
 		if err != nil {
 			return err
@@ -211,13 +223,35 @@ func (c *compiler) prepareViews() error {
 			return err
 		}
 		c.views[strings.ToLower(v.Name)] = &definition{name: v.Name, body: node}
-		if _, err := c.db.Exec(c.ctx,
-			"CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
-			return c.bodyFault(shifted(err,
-				len("CREATE OR REPLACE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS ")), v.Body, v.At)
+		sql, err := c.sqlOf(node, v.Body)
+		if err != nil {
+			return err
+		}
+		create := "CREATE OR REPLACE TEMP VIEW " + duck.QuoteIdent(v.Name) + " AS "
+		if _, err := c.db.Exec(c.ctx, create+sql); err != nil {
+			return c.bindFault(shifted(err, len(create)), node, sql, v.Body, v.At)
 		}
 	}
 	return c.lateMacros()
+}
+
+// viewsToMake are all views; where the text is mended those that the query may read, so that the others hide nothing.
+func (c *compiler) viewsToMake() []*View {
+	if c.mended == nil {
+		return c.app.Views
+	}
+	text := c.q.Body
+	for _, m := range c.app.Macros {
+		text += "\n" + m.Text
+	}
+	var read []*View
+	for _, v := range slices.Backward(c.app.Views) { // a view reads those before it
+		if Mentions(text, v.Name) {
+			text, read = text+"\n"+v.Body, append(read, v)
+		}
+	}
+	slices.Reverse(read)
+	return read
 }
 
 // shifted takes a prefix off the position of DuckDB's error.
@@ -260,7 +294,11 @@ func firstWindow(node tree) tree {
 
 // bindBody lets DuckDB check the body as it stands, and returns the result's columns.
 func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
-	cols, err := c.db.Describe(c.ctx, c.q.Body)
+	sql, err := c.sqlOf(node, c.q.Body)
+	if err != nil {
+		return nil, err
+	}
+	cols, err := c.db.Describe(c.ctx, sql)
 	if de := asDuckError(err); de != nil && (strings.Contains(de.Message, "time_bucket(") ||
 		de.Position < 0 && (strings.Contains(de.Message, "'+(TIMESTAMP,") ||
 			strings.Contains(de.Message, ", INTERVAL)'"))) {
@@ -272,7 +310,7 @@ func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 		}
 	}
 	if err != nil {
-		return nil, c.bindFaults(err)
+		return nil, c.bindFault(err, node, sql, c.q.Body, c.q.At)
 	}
 	seen := map[string]bool{}
 	for _, col := range cols {

@@ -23,6 +23,8 @@ type compiler struct {
 	db  Binder
 	cat *catalogue
 
+	mended *mending // nil while the text is planned as it stands
+
 	views       map[string]*definition
 	ownMacros   map[string]bool
 	waiting     []*Macro        // those that could not be made before the views
@@ -203,6 +205,11 @@ func (c *compiler) parse(body string, at int) (tree, error) {
 		return true
 	})
 	named := unnamedItems(node)
+	if c.mended != nil {
+		if err := c.mended.apply(c, node); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.inlineMacros(c.ctx, node, 0); err != nil {
 		return nil, err
 	}
@@ -266,7 +273,7 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 	switch {
 	case de.Kind == duck.Syntax && strings.Contains(strings.ToLower(de.Message), "select"):
 		code = diag.BodyNotSelect
-	case de.Kind == duck.Binder && strings.HasPrefix(de.Message, "Referenced column"):
+	case de.Kind == duck.Binder && (strings.HasPrefix(de.Message, "Referenced column") || noColumn.MatchString(de.Message)):
 		code = diag.UnknownColumn
 	}
 	span := diag.Span{Start: at, End: at + len(firstLine(body))}
@@ -279,12 +286,14 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 	}
 	fault := diag.New(code, "%s", message).At(c.app.Text, span)
 	fault.Err = err
-	if len(de.Candidates) > 0 {
+	if len(de.Candidates) > 0 && de.Kind != duck.Catalog && !operators(de.Candidates) {
 		fault = fault.WithNote("there is: %s", strings.Join(de.Candidates, ", "))
 	}
 	switch code {
 	case diag.UnknownColumn:
 		c.suggest(fault, de.Candidates)
+	case diag.SQLInvalid:
+		c.suggestFunction(fault, de)
 	case diag.BodyNotSelect:
 		fault = fault.WithHint("the body of a query, after AS, is exactly one SELECT")
 	}
@@ -293,6 +302,10 @@ func (c *compiler) bodyFault(err error, body string, at int) error {
 
 // suggest says which column was meant, if one is near.
 func (c *compiler) suggest(fault *diag.Error, candidates []string) {
+	if m := noColumn.FindStringSubmatch(fault.Message); m != nil {
+		fault.Message = fmt.Sprintf("%q has no column %q", m[1], m[2])
+		return
+	}
 	name := strings.Trim(c.app.Text.Body[fault.Span.Start:fault.Span.End], `"`)
 	var bare []string
 	for _, cand := range candidates {
@@ -300,6 +313,21 @@ func (c *compiler) suggest(fault *diag.Error, candidates []string) {
 	}
 	fault.Message = fmt.Sprintf("column %q does not exist", name)
 	if near := diag.Near(name, bare); near != "" {
+		fault.Label = fmt.Sprintf("did you mean %q?", near)
+	}
+}
+
+// operators reports whether candidates are overloads of an operator, which has too many of them to help.
+func operators(candidates []string) bool {
+	return strings.Contains(candidates[0], "(") && !isWordByte(candidates[0][0])
+}
+
+// suggestFunction says which function or type was meant where DuckDB knows none of the name, if one is near.
+func (c *compiler) suggestFunction(fault *diag.Error, de *duck.Error) {
+	if de.Kind != duck.Catalog || fault.Span.End > len(c.app.Text.Body) {
+		return
+	}
+	if near := diag.Near(c.app.Text.Body[fault.Span.Start:fault.Span.End], de.Candidates); near != "" {
 		fault.Label = fmt.Sprintf("did you mean %q?", near)
 	}
 }
@@ -338,6 +366,7 @@ func (c *compiler) exprSQL(expr tree) (string, error) {
 }
 
 var (
+	noColumn  = regexp.MustCompile(`^[A-Za-z ]+ "(.*)" does not have a column named "(.*)"$`)
 	generated = regexp.MustCompile(`__[0-9]+_[a-z0-9_]+`)
 	outName   = regexp.MustCompile(`__out[0-9]+`)
 	unfit     = regexp.MustCompile(`[^a-z0-9_]+`)

@@ -145,11 +145,12 @@ func (c *compiler) nameRelation(name string, e *env, at tree) (*relation, error)
 		return nil, c.errAt(diag.ShapeUnsupported, at, "%q is not a stream", name).
 			WithHint("name a source, view or WITH query")
 	}
-	if def.rel != nil {
-		return def.rel, nil
+	if def.rel != nil || def.err != nil {
+		return def.rel, def.err
 	}
 	sub, rel, err := c.query(clone(def.body), def.env)
 	if err != nil {
+		def.err = err
 		return nil, err
 	}
 	if rel, err = c.named(sub, rel, def.name); err != nil {
@@ -210,18 +211,12 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 	defer func() { c.take = take }()
 	c.take = take.below(kind, ref, true)
 	l, err := c.fromClause(t.sub("left"), e)
-	if err != nil {
-		return nil, err
-	}
-	if l.names != nil {
+	if err == nil && l.names != nil {
 		t["right"] = c.replaceRefs(t["right"], l.names.resolve)
 	}
 	c.take = take.below(kind, ref, false)
-	r, err := c.fromClause(t.sub("right"), e)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.subqueries(t.sub("condition"), e); err != nil {
+	r, rightErr := c.fromClause(t.sub("right"), e)
+	if err = both(err, both(rightErr, c.subqueries(t.sub("condition"), e))); err != nil {
 		return nil, err
 	}
 	if l.main != nil && r.main != nil {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidemill/tidemill/internal/diag"
 )
@@ -68,11 +69,31 @@ func refused() map[string]string {
 	}
 }
 
+// builtin is the catalogue without an application's macros: DuckDB's own functions, the same in every database of a
+// process. To list them takes DuckDB some 25 ms, most of what planning a small body costs.
+var builtin atomic.Pointer[catalogue] //nolint:gochecknoglobals // computed when first needed, never changed
+
+// catalogueOf returns the catalogue with the macros of an application, which db has already. It must not be changed.
+func catalogueOf(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
+	if len(own) > 0 {
+		return loadCatalogue(ctx, db, own)
+	}
+	if c := builtin.Load(); c != nil {
+		return c, nil
+	}
+	c, err := loadCatalogue(ctx, db, nil)
+	if err != nil {
+		return nil, err
+	}
+	builtin.Store(c)
+	return c, nil
+}
+
 // loadCatalogue reads what DuckDB knows. Of its own macros only those matter whose bodies must be seen: where they
 // aggregate, make rows, read the clock or query something.
 func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
 	rows, err := db.Rows(ctx, `SELECT DISTINCT lower(function_name), function_type, coalesce(stability, ''),
-		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, '')
+		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, ''), internal
 		FROM duckdb_functions()
 		WHERE function_type IN ('aggregate', 'macro', 'table_macro')
 			OR stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
@@ -95,6 +116,9 @@ func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalo
 					c.volatile[name] = true
 				}
 				continue
+			}
+			if internal, ok := r[5].(bool); (!ok || !internal) && !own[name] {
+				continue // of another application, or of our prelude
 			}
 			m := macro{table: kind == "table_macro", body: text(r[4])}
 			if p := text(r[3]); p != "" {

@@ -20,6 +20,7 @@ type definition struct {
 	aliases []any
 	env     *env
 	rel     *relation // once compiled
+	err     error     // why it does not compile
 	busy    bool      // being compiled: a second entry is a cycle
 	known   bool      // streams is
 	streams bool      // reads a source
@@ -86,6 +87,9 @@ func (c *compiler) resolve(name string, e *env, at tree) (thing, error) {
 			c.tables[t.Name] = true
 			return thing{table: t}, nil
 		}
+	}
+	if name == unknownTable && c.mended != nil {
+		return thing{def: &definition{name: name}}, nil
 	}
 	fault := c.errAt(diag.UnknownName, at, "%q is no source, table, view or WITH query", name).
 		WithHint("declare it with CREATE SOURCE, CREATE TABLE or CREATE VIEW before the query")

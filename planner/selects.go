@@ -46,19 +46,17 @@ func (c *compiler) selectQuery(node tree, e *env) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	f, err := c.selectFrom(node, e)
-	if err != nil {
-		return nil, nil, err
-	}
-	if f.main == nil {
+	if err == nil && f.main == nil {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node,
 			"this part of the query reads a stream only in a subquery").
 			WithHint("read the stream in FROM")
 	}
 	for _, part := range []string{"select_list", "where_clause", "group_expressions", "having", "qualify",
 		"modifiers"} {
-		if err := c.subqueries(node[part], e); err != nil {
-			return nil, nil, err
-		}
+		err = both(err, c.subqueries(node[part], e))
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if f.names != nil {
 		if err := c.rename(node, f.names); err != nil {

@@ -12,22 +12,9 @@ import (
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = c.within(node, e)
 	kind := node.str("setop_type")
-	l, r := node.sub("left"), node.sub("right")
-	for _, side := range []tree{l, r} {
-		yes, err := c.streaming(side, e)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !yes {
-			return nil, nil, c.referenceSide(node, side)
-		}
-	}
-	lt, lr, err := c.query(l, e)
-	if err != nil {
-		return nil, nil, err
-	}
-	rt, rr, err := c.query(r, e)
-	if err != nil {
+	lt, lr, err := c.unionSide(node, "left", e)
+	rt, rr, rightErr := c.unionSide(node, "right", e)
+	if err = both(err, rightErr); err != nil {
 		return nil, nil, err
 	}
 	if lr.pos != rr.pos { // complete mode: rows beside results
@@ -57,6 +44,19 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 		return node, rel, err
 	}
 	return c.cutUnion(node, lr, rr)
+}
+
+// unionSide compiles one side of a set operation.
+func (c *compiler) unionSide(node tree, key string, e *env) (tree, *relation, error) {
+	side := node.sub(key)
+	yes, err := c.streaming(side, e)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !yes:
+		return nil, nil, c.referenceSide(node, side)
+	}
+	return c.query(side, e)
 }
 
 // referenceSide refuses reference data on one side of a set operation.

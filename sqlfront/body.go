@@ -151,16 +151,8 @@ func (p *parser) asBody(hint string) (diag.Span, bool) {
 // createTable reads a CREATE TABLE behind its name.
 func (r *reader) createTable(ctx context.Context, p *parser, id ident, kept bool) (diag.Span, error) {
 	table := &planner.Table{Name: id.name, Span: id.span}
-	if p.accept("REFRESH") {
-		if !p.accept("EVERY") {
-			p.expected("EVERY").WithHint("write  REFRESH EVERY '10 minutes'")
-			return diag.Span{}, nil
-		}
-		every, ok := p.period()
-		if !ok {
-			return diag.Span{}, nil
-		}
-		table.Refresh = every
+	if p.accept("REFRESH") && !p.refresh(table) && !p.skipToBody() {
+		return diag.Span{}, nil
 	}
 	body, ok := p.asBody("CREATE TABLE is reference data:  CREATE TABLE " + id.name +
 		" AS FROM 'file.parquet';  a stream is declared with CREATE SOURCE")
@@ -182,6 +174,16 @@ func (r *reader) createTable(ctx context.Context, p *parser, id ident, kept bool
 		r.app.Tables = append(r.app.Tables, table)
 	}
 	return body, nil
+}
+
+// refresh reads EVERY and a length of time behind REFRESH.
+func (p *parser) refresh(table *planner.Table) (ok bool) {
+	if !p.accept("EVERY") {
+		p.expected("EVERY").WithHint("write  REFRESH EVERY '10 minutes'")
+		return false
+	}
+	table.Refresh, ok = p.period()
+	return ok
 }
 
 // readsSource records that reference data would be read from a stream, which has no end.
@@ -280,7 +282,7 @@ func (p *parser) binderFault(inside diag.Span, from int, fault *duck.Error, what
 		return e.WithHint("name the column alone")
 	}
 	if len(fault.Candidates) > 0 && !strings.Contains(fault.Candidates[0], "(") {
-		e.WithLabel(`did you mean "%s"?`, fault.Candidates[0])
+		nearHint(e, p.text.Body[span.Start:span.End], fault.Candidates)
 	}
 	return e
 }

@@ -134,9 +134,10 @@ func (r *reader) drop(p *parser, span diag.Span) {
 	}
 	ifExists := p.accept("IF", "EXISTS")
 	id, ok := p.objectName(strings.ToLower(string(head.object)))
-	if !ok || !p.end() {
+	if !ok {
 		return
 	}
+	ended := p.end()
 	entry := r.names[fold(id.name)]
 	if entry == nil && ifExists {
 		r.statements = append(r.statements, Statement{Kind: Drop, Object: head.object, Name: id.name, Span: span,
@@ -145,6 +146,9 @@ func (r *reader) drop(p *parser, span diag.Span) {
 	}
 	if entry == nil || entry.object != head.object {
 		r.unknown(p, head.object, id)
+		return
+	}
+	if !ended {
 		return
 	}
 	r.remove(entry)
@@ -181,9 +185,10 @@ func (r *reader) show(p *parser, span diag.Span) {
 // describe reads DESCRIBE name.
 func (r *reader) describe(p *parser, span diag.Span) {
 	id, ok := p.objectName("source, sink, table, view, macro or query")
-	if !ok || !p.end() {
+	if !ok {
 		return
 	}
+	p.end()
 	entry := r.names[fold(id.name)]
 	if entry == nil {
 		e := p.fault(diag.UnknownName, id.span, `"%s" is not defined`, clip(id.name))
@@ -198,9 +203,10 @@ func (r *reader) describe(p *parser, span diag.Span) {
 func (r *reader) explain(p *parser, span diag.Span) {
 	batch := p.word(0, "BATCH") && p.peekAt(1).kind != tokenEnd && p.accept("BATCH")
 	id, ok := p.objectName("query")
-	if !ok || !p.end() {
+	if !ok {
 		return
 	}
+	p.end()
 	entry := r.names[fold(id.name)]
 	if entry == nil || entry.object != QueryObject {
 		r.unknown(p, QueryObject, id)

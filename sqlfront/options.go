@@ -120,47 +120,68 @@ func (w *withClause) places() map[string]diag.Span {
 func (r *reader) connectorName(
 	p *parser, id ident, with withClause, known []string,
 ) (string, diag.Span, bool) {
-	o := with.find("connector")
-	if o == nil {
-		for _, other := range with.options {
-			if diag.Near(fold(other.id.name), []string{"connector"}) != "" {
-				p.fault(diag.UnknownOption, other.id.span, `there is no option "%s"`, other.id.name).
-					WithLabel(`did you mean "connector"?`)
-				return "", diag.Span{}, false
-			}
-		}
-		if !with.broken {
-			p.fault(diag.MissingOption, id.span, `"%s" has no connector`, id.name).
-				WithHint("add  WITH (connector = '…')  with one of: %s", strings.Join(known, ", "))
-		}
+	o := with.connector()
+	switch {
+	case o == nil && !with.broken:
+		p.fault(diag.MissingOption, id.span, `"%s" has no connector`, id.name).
+			WithHint("add  WITH (connector = '…')  with one of: %s", strings.Join(known, ", "))
 		return "", diag.Span{}, false
+	case o == nil:
+		return "", diag.Span{}, false
+	case fold(o.id.name) != "connector":
+		p.fault(diag.UnknownOption, o.id.span, `there is no option "%s"`, o.id.name).
+			WithLabel(`did you mean "connector"?`)
 	}
 	name, ok := r.expand(p, *o)
 	return strings.ToLower(name), o.span, ok
 }
 
+// connector returns the option connector, or the one that was meant to be it; nil if there is none.
+func (w *withClause) connector() *optionDecl {
+	if o := w.find("connector"); o != nil {
+		return o
+	}
+	for i, o := range w.options {
+		if diag.Near(fold(o.id.name), []string{"connector"}) != "" {
+			return &w.options[i]
+		}
+	}
+	return nil
+}
+
+// variables checks the variables in options of a connector that is not known, beside its name.
+func (r *reader) variables(p *parser, with withClause) {
+	connector := with.connector()
+	for i := range with.options {
+		r.hideUserinfo(with.options[i])
+		if &with.options[i] != connector {
+			r.expand(p, with.options[i])
+		}
+	}
+}
+
 func (r *reader) sourceConnector(p *parser, id ident, with withClause) (stream.SourceConnector, bool) {
 	known := sortedKeys(r.env.Registry.Sources)
-	name, span, ok := r.connectorName(p, id, with, known)
-	if !ok {
-		return stream.SourceConnector{}, false
-	}
+	name, span, named := r.connectorName(p, id, with, known)
 	conn, ok := r.env.Registry.Sources[name]
-	if !ok {
+	if named && !ok {
 		r.noConnector(p, "source", optionDecl{value: name, span: span}, known)
+	}
+	if !ok {
+		r.variables(p, with)
 	}
 	return conn, ok
 }
 
 func (r *reader) sinkConnector(p *parser, id ident, with withClause) (stream.SinkConnector, bool) {
 	known := sortedKeys(r.env.Registry.Sinks)
-	name, span, ok := r.connectorName(p, id, with, known)
-	if !ok {
-		return stream.SinkConnector{}, false
-	}
+	name, span, named := r.connectorName(p, id, with, known)
 	conn, ok := r.env.Registry.Sinks[name]
-	if !ok {
+	if named && !ok {
 		r.noConnector(p, "sink", optionDecl{value: name, span: span}, known)
+	}
+	if !ok {
+		r.variables(p, with)
 	}
 	return conn, ok
 }
@@ -199,7 +220,7 @@ func (r *reader) options(
 	out := stream.Options{}
 	for _, o := range with.options {
 		r.hideUserinfo(o)
-		if owner.connector && fold(o.id.name) == "connector" {
+		if c := with.connector(); owner.connector && c != nil && o.id.span == c.id.span {
 			continue
 		}
 		i := slices.IndexFunc(fields, func(f stream.Field) bool { return f.Name == fold(o.id.name) })

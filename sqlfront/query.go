@@ -66,6 +66,11 @@ func QuerySpec() stream.Spec {
 				Summary: "How much changed state calls for a state version before the interval is over.",
 			},
 			{
+				Name: "latency_target", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(time.Hour),
+				Summary: "How long a row may wait and be worked on before its result is in the sinks: batches are kept so small " +
+					"that two of them take no longer, within the sources' own limits. Off unless set.",
+			},
+			{
 				Name: "retries", Type: stream.Int, Min: 0, Max: 1_000_000, Default: "10",
 				Summary: "How often a temporary fault is tried again before the query fails.",
 			},
@@ -98,6 +103,7 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 	read := p.queryClauses(&h)
 	if !read {
 		if !p.skipToBody() {
+			r.loose = append(r.loose, h.sinks...)
 			return diag.Span{}, nil
 		}
 		kept = false // the body may have faults of its own, but what it runs as is not known
@@ -116,10 +122,12 @@ func (r *reader) createQuery(ctx context.Context, p *parser, h queryHead, kept b
 	}
 	body, ok := p.asBody("the query itself is a SELECT behind AS")
 	if !ok {
+		r.loose = append(r.loose, h.sinks...)
 		return body, nil
 	}
 	tree, err := r.checkBody(ctx, p, body, `the body of query "`+h.id.name+`"`)
 	if tree == nil || err != nil || !kept {
+		r.loose = append(r.loose, h.sinks...)
 		return body, err
 	}
 	q := &planner.Query{
@@ -315,6 +323,11 @@ func (p *parser) placed(err error, span diag.Span) {
 
 // checkTrigger checks the trigger with the options that belong to it.
 func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
+	if o := h.with.find("latency_target"); o != nil && !batchesFollow(h.trigger.Kind) {
+		p.fault(diag.BadOption, o.id.span, `option "latency_target" asks for small batches one after another, `+
+			"but this trigger decides itself when a batch is due").
+			WithHint("leave it out, or use TRIGGER CONTINUOUS")
+	}
 	if h.trigger.Kind != trigger.Cron {
 		for _, name := range []string{"missed", "overlap"} {
 			if o := h.with.find(name); o != nil {
@@ -335,6 +348,11 @@ func (p *parser) checkTrigger(h *queryHead, options stream.Options) {
 	if _, err := trigger.New(h.trigger); err != nil {
 		p.placed(err, h.cron)
 	}
+}
+
+// batchesFollow reports whether a trigger of this kind runs batches one after another while there is data.
+func batchesFollow(k trigger.Kind) bool {
+	return k == trigger.AsAvailable || k == trigger.Continuous || k == trigger.AvailableNow
 }
 
 // createSink reads a CREATE SINK behind its name.
@@ -368,15 +386,17 @@ func (r *reader) createSink(p *parser, id ident, kept bool) {
 // resolveQueries checks the sinks of each query of this text once everything is declared, so that the order
 // of statements does not matter.
 func (r *reader) resolveQueries() {
+	for _, sink := range r.loose {
+		r.sink(&parser{text: r.text, faults: &r.faults}, sink)
+	}
 	for _, q := range r.app.Queries {
 		if !r.here(q) {
 			continue // Env.Base has it, and it was checked there.
 		}
 		p := &parser{text: r.text, faults: &r.faults}
 		for i, name := range q.Sinks {
-			entry := r.names[fold(name)]
-			if entry == nil || entry.object != SinkObject {
-				r.unknown(p, SinkObject, ident{name, q.SinkSpan[i]})
+			entry := r.sink(p, ident{name, q.SinkSpan[i]})
+			if entry == nil {
 				continue
 			}
 			q.Sinks[i] = entry.name
@@ -387,6 +407,19 @@ func (r *reader) resolveQueries() {
 		}
 	}
 	r.checkShared()
+}
+
+// sink returns what the name of a sink stands for. It is nil where there is none, which is recorded unless a statement
+// that can not be read may define it.
+func (r *reader) sink(p *parser, id ident) *named {
+	entry := r.names[fold(id.name)]
+	if entry != nil && entry.object == SinkObject {
+		return entry
+	}
+	if entry != nil || !r.lost[fold(id.name)] {
+		r.unknown(p, SinkObject, id)
+	}
+	return nil
 }
 
 // checkMode records that a sink can not hold results of the query's mode.

@@ -24,6 +24,7 @@ type reader struct {
 	types      map[string]string // DuckDB's spelling of a type by its text
 	volatile   map[string]bool   // folded names of macros whose result may differ from call to call
 	dropped    []string          // statements that undo what was made on the Typer
+	loose      []ident           // sinks that queries name which have other faults
 	lost       map[string]bool   // folded names that statements which can not be read may have defined
 }
 

@@ -45,6 +45,9 @@ func (r *reader) rest() *Rest {
 	app.Macros = keep(r.app.Macros, func(d *planner.Macro) bool { return sound(d.Name) })
 	app.Queries = r.app.Queries
 	rest := &Rest{App: app, Whole: map[string]bool{}}
+	for _, s := range app.Sources {
+		rest.Whole[s.Name] = !faulty[fold(s.Name)]
+	}
 	for _, q := range app.Queries {
 		entry := r.names[fold(q.Name)]
 		if entry == nil || r.mentions(entry, bad) {

@@ -83,7 +83,7 @@ type Script struct {
 type Rest struct {
 	App     *planner.App     // sources whose columns are known, and what reads nothing that has a fault
 	Queries []*planner.Query // those that can be planned with it: nothing that they read has a fault in its rows
-	Whole   map[string]bool  // of those, by name: neither they nor their sources and sinks have a fault of their own
+	Whole   map[string]bool  // by name, of those and of the sources: neither they nor what they name has a fault of its own
 }
 
 // Parse reads and checks a text. The error is a diag.List with all faults in the order of their places, or

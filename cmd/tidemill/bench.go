@@ -31,11 +31,13 @@ func (e *env) benchCommand() *cobra.Command {
 		Short: "measure throughput, latency and memory end to end, each result verified first",
 		Long: "Suites: filter (one JSON row per message, filtered into JetStream), packed (a thousand rows per message,\n" +
 			"counted in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a\n" +
-			"steady stream). Without a name these four run. Others run the engine alone, over rows that it finds in\n" +
-			"memory: state (changes to 10,000 to 10 million groups, a kill and a recovery), hop (hopping beside tumbling windows), join (two streams\n" +
+			"steady stream). Without a name these four run. yahoo is the Yahoo Streaming Benchmark (views of ads per campaign\n" +
+			"in windows of 10 s) from packed or single messages or from files. Others run the engine alone, over rows that it\n" +
+			"finds in memory: state (changes to 10,000 to 10 million groups, a kill and a\n" +
+			"recovery), hop (hopping beside tumbling windows), join (two streams\n" +
 			"within a minute), evict (few of many open groups leave) and nexmark (q0 to q23). Broker and queries run in\n" +
 			"processes of their own; nothing needs to be installed.",
-		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rate 10000 --for 30s\n" +
+		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rates 10000,100000 --for 30s\n" +
 			"  tidemill bench state --keys 1000000,10000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
@@ -43,12 +45,13 @@ func (e *env) benchCommand() *cobra.Command {
 		},
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
-	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed and hop (default 1, 4 and 4 million), "+
+	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
 		"of a batch of state (default 100,000, 1,000 and 100 in turn), events of nexmark (default 1 million)")
-	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter and packed")
-	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of latency and memory (default 10,000 and 5,000), "+
-		"in a second of event time of hop, of each stream of join, and of nexmark (default 10,000, 50,000 and 10,000)")
-	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency, memory and join run (default 30s, 10m and 1m); "+
+	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
+	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
+		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
+	c.Flags().Int64SliceVar(&f.Rates, "rates", nil, "rows per second of latency (default 1000,10000,100000)")
+	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency (each rate), memory and join run (default 20s, 10m and 1m); "+
 		"the most that a query of nexmark may take (default 10m)")
 	c.Flags().Int64SliceVar(&f.Keys, "keys", nil,
 		"keys of each run of state (default 10000,100000,1000000), groups that leave with a batch of evict (default 1,000)")
@@ -61,10 +64,12 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the worker of memory (default 300 MiB), and of the process "+
 		"of a suite that runs the engine alone (default: 3 GiB for each query)")
+	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
+	c.Flags().StringVar(&f.Input, "input", "packed", "input of yahoo: "+strings.Join(benchmarks.YahooInputs(), ", "))
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
-	c.Flags().StringVar(&f.out, "out", "", "also write a JSON and a Markdown file for each suite into this folder")
+	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
 	c.Flags().StringVar(&f.Dir, "dir", "", "where streams and checkpoints are put for the time of the run (default: a temporary folder)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object for each suite")
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
@@ -84,6 +89,9 @@ func (f benchFlags) check(suites []string) error {
 			return err.WithHint("did you mean %q?", near)
 		}
 		return err
+	}
+	if f.Input != "" && !slices.Contains(benchmarks.YahooInputs(), f.Input) {
+		return diag.New(diag.Usage, "--input %q is not one of %s", f.Input, strings.Join(benchmarks.YahooInputs(), ", "))
 	}
 	for _, number := range []struct {
 		flag  string

@@ -20,6 +20,7 @@ func TestBenchChecks(t *testing.T) {
 		fault   string
 	}{
 		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `"nexmrk" is not one of filter`},
+		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" is not one of packed, single, files`},
 		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
 	} {

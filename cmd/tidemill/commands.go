@@ -32,6 +32,7 @@ func (e *env) commands() []*cobra.Command {
 		e.benchCommand(),
 		e.brokerCommand(),
 		e.engineCommand(),
+		e.benchDataCommand(),
 		e.versionCommand(),
 	}
 }

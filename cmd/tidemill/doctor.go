@@ -36,12 +36,15 @@ type check struct {
 
 func (e *env) doctorCommand() *cobra.Command {
 	var f natsFlags
+	var broker brokerFlags
 	c := &cobra.Command{
-		Use:   "doctor",
-		Short: "check this machine: versions, DuckDB, data dir, disk, memory, clock, and a NATS server if one is named",
-		Args:  noArgs,
+		Use: "doctor",
+		Short: "check this machine: versions, DuckDB, data dir, disk, memory, clock, and a NATS server if one is named or " +
+			"brought along",
+		Args: noArgs,
 	}
 	f.flags(c, e)
+	broker.add(c)
 	dataDir, form := e.reading(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		chosen, err := form()
@@ -49,8 +52,8 @@ func (e *env) doctorCommand() *cobra.Command {
 			return err
 		}
 		_, inEnv := e.getenv("NATS_URL")
-		return e.doctor(c.Context(), doctorOptions{dataDir: *dataDir, form: chosen, nats: f,
-			reach: inEnv || c.Flags().Changed("url")})
+		named := inEnv || c.Flags().Changed("url")
+		return e.doctor(c.Context(), doctorOptions{dataDir: *dataDir, form: chosen, nats: f, named: named, broker: broker})
 	}
 	return c
 }
@@ -59,7 +62,8 @@ type doctorOptions struct {
 	dataDir string
 	form    string
 	nats    natsFlags
-	reach   bool // look at the server
+	named   bool // there is a server at the address of nats
+	broker  brokerFlags
 }
 
 // doctor prints every check and fails with the exit code of the first that does.
@@ -67,8 +71,8 @@ func (e *env) doctor(ctx context.Context, o doctorOptions) error {
 	checks := []check{e.checkVersions(), checkDuckDB(ctx, e)}
 	checks = append(checks, e.checkDataDir(o.dataDir)...)
 	checks = append(checks, checkMemory(), e.checkClock(o.dataDir))
-	if o.reach {
-		checks = append(checks, e.checkNATS(ctx, o.nats)...)
+	if o.named || o.broker.embedded {
+		checks = append(checks, e.checkNATS(ctx, o)...)
 	}
 	l := listing{columns: []string{"check", "state", "detail", "fix"}}
 	exit := diag.ExitOK
@@ -246,19 +250,22 @@ func (e *env) checkClock(dataDir string) check {
 	return c
 }
 
-// checkNATS asks the server what a source and a sink need.
-func (e *env) checkNATS(ctx context.Context, f natsFlags) []check {
-	c := check{name: "nats", exit: diag.ExitUnreachable}
-	client, conn, err := e.connect(ctx, "tidemill doctor", f)
+// checkNATS asks the server, the embedded one unless another is named, what a source and a sink need.
+func (e *env) checkNATS(ctx context.Context, o doctorOptions) []check {
+	stop, err := e.embedNATS(o.broker, o.dataDir)
 	if err != nil {
-		c.state, c.detail, c.fix = failing, err.Error(), "start the server there, or correct --url"
-		if all := diag.All(err); len(all) > 0 {
-			c.detail, c.fix = all[0].Message, all[0].Hint
-		}
-		return []check{c}
+		return []check{noNATS(err)}
+	}
+	defer stop()
+	if v, ok := e.getenv("NATS_URL"); ok && !o.named {
+		o.nats.url = v // of the embedded server
+	}
+	client, conn, err := e.connect(ctx, "tidemill doctor", o.nats)
+	if err != nil {
+		return []check{noNATS(err)}
 	}
 	defer client.Close()
-	c.state = healthy
+	c := check{name: "nats", state: healthy}
 	c.detail = fmt.Sprintf("%s, version %s, largest message %s", client.Address(),
 		conn.ConnectedServerVersion(), human(conn.MaxPayload()))
 	if rtt, err := conn.RTT(); err == nil {
@@ -277,6 +284,16 @@ func (e *env) checkNATS(ctx context.Context, f natsFlags) []check {
 		js.state, js.detail, js.fix = failing, err.Error(), "start the server with JetStream (nats-server -js), or enable it for the account"
 	}
 	return []check{c, js, checkAtomic(conn.ConnectedServerVersion())}
+}
+
+// noNATS says why there is no server to ask.
+func noNATS(err error) check {
+	c := check{name: "nats", state: failing, detail: err.Error(), fix: "start the server there, or correct --url",
+		exit: diag.ExitOf(err)}
+	if all := diag.All(err); len(all) > 0 {
+		c.detail, c.fix = all[0].Message, all[0].Hint
+	}
+	return c
 }
 
 // checkAtomic says which protocol the jetstream sink will use.

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/stream"
 )
 
 func (e *env) lintCommand() *cobra.Command {
@@ -41,103 +42,169 @@ func (e *env) plans(ctx context.Context, app *planner.App, queries []*planner.Qu
 	return e.plansOf(ctx, app, queries, nil)
 }
 
-// plansOf is plans, where only the sinks and sources of the queries that are whole are checked; nil for all.
+// plansOf is plans of an application whose text may have faults. whole reports whether a query or source has none, in
+// itself or in what it names; nil for all. Of the others those faults are told that no other can be the cause of.
 func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.Query,
-	whole func(*planner.Query) bool) ([]*planner.Plan, error) {
+	whole func(name string) bool) ([]*planner.Plan, error) {
 	var plans []*planner.Plan
 	var faults diag.List
-	sources := app.Sources
-	if whole != nil {
-		sources = nil
+	note := func(found diag.List) {
+		for _, f := range found {
+			if !faults.Has(f) { // several queries meet one fault of a table
+				faults = append(faults, f)
+			}
+		}
 	}
-	opt := engine.Options{Registry: registry(e), Clock: e.clock}
+	l := linter{app: app, opt: engine.Options{Registry: registry(e), Clock: e.clock}, whole: whole}
 	err := withDuck(ctx, func(conn *duck.Conn) error {
-		for i := 0; i < len(queries); i++ {
-			q := queries[i]
-			plan, err := planner.Build(ctx, app, q, conn)
-			if err == nil && (whole == nil || whole(q)) {
-				sources = addSources(sources, plan.Sources)
-				err = engine.Check(ctx, opt, app, plan)
+		for _, q := range queries {
+			plan, found, err := l.query(ctx, conn, q)
+			if err != nil {
+				return err
 			}
-			coded := diag.All(err)
-			if err != nil && coded == nil {
-				return fmt.Errorf("plan query %q: %w", q.Name, err)
-			}
-			faults = append(faults, coded...)
-			if rest, readers := withoutCulprit(app, coded); rest != nil {
-				app = rest
-				queries = slices.Concat(queries[:i], slices.DeleteFunc(slices.Clone(queries[i:]), readers))
-				i--
-				continue
-			}
-			if err == nil {
+			note(found)
+			if len(found) == 0 {
 				plans = append(plans, plan)
 			}
 		}
 		return nil
 	})
-	open := engine.CheckSources(ctx, opt, app, sources)
-	coded := diag.All(open)
-	if open != nil && coded == nil {
-		err = errors.Join(err, fmt.Errorf("check the sources: %w", open))
-	}
-	faults = append(faults, coded...)
+	found, open := l.sources(ctx)
+	note(found)
 	faults.Sort()
-	faults = slices.CompactFunc(faults, func(a, b *diag.Error) bool { // several queries meet one fault of a table
-		return a.Code == b.Code && a.Span == b.Span && a.Message == b.Message
-	})
-	return plans, errors.Join(err, faults.Err())
+	return plans, errors.Join(err, open, faults.Err())
 }
 
-// addSources adds those of more that are not in list.
-func addSources(list, more []*planner.Source) []*planner.Source {
-	for _, s := range more {
-		if !slices.Contains(list, s) {
-			list = append(list, s)
+// linter finds the faults of an application's queries and sources.
+type linter struct {
+	app   *planner.App
+	opt   engine.Options
+	whole func(name string) bool
+	gone  culprits
+}
+
+func (l *linter) isWhole(name string) bool { return l.whole == nil || l.whole(name) }
+
+// query plans one query, checks its sinks, and returns the faults of both. The faults of views and macros that it does not
+// read do not hide its own.
+func (l *linter) query(ctx context.Context, conn *duck.Conn, q *planner.Query) (plan *planner.Plan, faults diag.List, err error) {
+	for again := true; again; {
+		app := l.gone.without(l.app, q)
+		plan, err = planner.Build(ctx, app, q, conn)
+		if err == nil {
+			err = l.check(ctx, app, plan, q)
+		}
+		coded := diag.All(err)
+		if err != nil && coded == nil {
+			return nil, faults, fmt.Errorf("plan query %q: %w", q.Name, err)
+		}
+		faults = append(faults, coded...)
+		again = l.gone.add(l.app, coded) && !l.gone.read(q.Body)
+	}
+	return plan, faults, nil
+}
+
+// check makes the checks of a start that need the plan.
+func (l *linter) check(ctx context.Context, app *planner.App, plan *planner.Plan, q *planner.Query) error {
+	if l.isWhole(q.Name) {
+		return engine.Check(ctx, l.opt, app, plan) //nolint:wrapcheck // coded
+	}
+	var sinks []*planner.Sink
+	for _, s := range app.Sinks {
+		if slices.Contains(q.Sinks, s.Name) {
+			sinks = append(sinks, s)
 		}
 	}
-	return list
+	if len(sinks) < len(q.Sinks) {
+		return nil // one does not exist
+	}
+	var own diag.List
+	for _, f := range diag.All(engine.Check(ctx, l.opt, app, plan)) {
+		if slices.ContainsFunc(sinks, func(s *planner.Sink) bool { return aboutOption(f, s.Options, s.OptionAt) }) {
+			own = append(own, f)
+		}
+	}
+	return own.Err()
 }
 
-// withoutCulprit returns the application without the views and macros that faults of a query lie in and what reads them,
-// since they would hide the faults of other queries, and which queries read them; nil if there are none.
-func withoutCulprit(app *planner.App, faults diag.List) (*planner.App, func(*planner.Query) bool) {
-	var gone []string
-	reads := func(text string) bool {
-		return slices.ContainsFunc(gone, func(name string) bool { return planner.Mentions(text, name) })
+// sources makes the checks that a start makes of the sources.
+func (l *linter) sources(ctx context.Context) (faults diag.List, err error) {
+	for _, s := range l.app.Sources {
+		if s.Connector == "" {
+			continue // which is a fault that has been told
+		}
+		open := engine.CheckSources(ctx, l.opt, l.app, []*planner.Source{s})
+		coded := diag.All(open)
+		if open != nil && coded == nil && l.isWhole(s.Name) {
+			err = errors.Join(err, fmt.Errorf("check source %q: %w", s.Name, open))
+		}
+		for _, f := range coded {
+			if l.isWhole(s.Name) || aboutOption(f, s.Options, s.OptionAt) {
+				faults = append(faults, f)
+			}
+		}
+	}
+	return faults, err
+}
+
+// aboutOption reports whether a fault is about an option that is written and by itself right.
+func aboutOption(f *diag.Error, options stream.Options, at map[string]diag.Span) bool {
+	span, written := at[f.Option]
+	return written && f.Span == span && options.Has(f.Option)
+}
+
+// culprits are the views and macros that faults of queries lie in, and what reads them.
+type culprits struct{ names []string }
+
+// add notes those that faults lie in, and reports whether there are any new ones.
+func (c *culprits) add(app *planner.App, faults diag.List) bool {
+	before := len(c.names)
+	note := func(name string) {
+		if !slices.Contains(c.names, name) {
+			c.names = append(c.names, name)
+		}
 	}
 	for _, f := range faults {
 		for _, v := range app.Views {
 			if inside(f, v.At, v.Body) {
-				gone = append(gone, v.Name)
+				note(v.Name)
 			}
 		}
 		for _, m := range app.Macros {
 			if inside(f, m.At, m.Text) {
-				gone = append(gone, m.Name)
+				note(m.Name)
 			}
 		}
 	}
-	if gone == nil {
-		return nil, nil
-	}
-	for before := 0; before < len(gone); {
-		before = len(gone)
+	for more := before; more < len(c.names); {
+		more = len(c.names)
 		for _, v := range app.Views {
-			if !slices.Contains(gone, v.Name) && reads(v.Body) {
-				gone = append(gone, v.Name)
+			if c.read(v.Body) {
+				note(v.Name)
 			}
 		}
 		for _, m := range app.Macros {
-			if !slices.Contains(gone, m.Name) && reads(m.Text) {
-				gone = append(gone, m.Name)
+			if c.read(m.Text) {
+				note(m.Name)
 			}
 		}
 	}
+	return len(c.names) > before
+}
+
+func (c *culprits) read(text string) bool {
+	return slices.ContainsFunc(c.names, func(name string) bool { return planner.Mentions(text, name) })
+}
+
+// without returns the application to plan a query with: all of it if the query reads a culprit, else without them.
+func (c *culprits) without(app *planner.App, q *planner.Query) *planner.App {
+	if len(c.names) == 0 || c.read(q.Body) {
+		return app
+	}
 	rest := *app
-	rest.Views = slices.DeleteFunc(slices.Clone(app.Views), func(v *planner.View) bool { return slices.Contains(gone, v.Name) })
-	rest.Macros = slices.DeleteFunc(slices.Clone(app.Macros), func(m *planner.Macro) bool { return slices.Contains(gone, m.Name) })
-	return &rest, func(q *planner.Query) bool { return reads(q.Body) }
+	rest.Views = slices.DeleteFunc(slices.Clone(rest.Views), func(v *planner.View) bool { return slices.Contains(c.names, v.Name) })
+	rest.Macros = slices.DeleteFunc(slices.Clone(rest.Macros), func(m *planner.Macro) bool { return slices.Contains(c.names, m.Name) })
+	return &rest
 }
 
 func inside(f *diag.Error, at int, body string) bool {

@@ -25,13 +25,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(testscript.RunMain(m, map[string]func() int{"tidemill": func() int {
+	testscript.Main(m, map[string]func(){"tidemill": func() {
 		e := &env{
 			stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.LookupEnv, clock: clock.System{},
 			tty: term.IsTerminal(int(os.Stdout.Fd())),
 		}
-		return int(e.main(context.Background(), os.Args[1:]))
-	}}))
+		os.Exit(int(e.main(context.Background(), os.Args[1:])))
+	}})
 }
 
 // patience is how long a script waits for what must come.

@@ -102,7 +102,7 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 	if st.Entry != nil {
 		cols = append(cols, duck.Column{Name: planner.RowsColumn, Type: "BIGINT"})
 	}
-	rows, err := r.s.conn.Query(ctx, r.with(st.With), st.SQL, cols)
+	rows, err := r.query(ctx, r.with(st.With), st.SQL, cols)
 	if err != nil {
 		return err
 	}

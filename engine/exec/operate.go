@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -45,6 +46,14 @@ func (r *run) lentTo(tables []string) []string {
 
 // with returns the common table expressions of the tables that are lent to a statement.
 func (r *run) with(tables []string) []string { return r.s.plan.WithSQL(r.lentTo(tables)) }
+
+// query runs a SELECT, with a plan that is kept from batch to batch where that is safe.
+func (r *run) query(ctx context.Context, with []string, sql string, cols []duck.Column) (*duck.Table, error) {
+	if r.s.again && len(r.tabled) == 0 {
+		return r.s.conn.QueryAgain(ctx, with, sql, cols)
+	}
+	return r.s.conn.Query(ctx, with, sql, cols)
+}
 
 // due reports whether a step has anything to do in this batch.
 func (r *run) due(st *planner.Step, always bool) bool {

@@ -268,7 +268,7 @@ func (r *run) result(ctx context.Context) error {
 		sql = plan.RetractSQL()
 		cols = append(cols, duck.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
-	t, err := r.s.conn.Query(ctx, nil, sql, cols)
+	t, err := r.query(ctx, nil, sql, cols)
 	if err != nil {
 		return err
 	}

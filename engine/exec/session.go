@@ -44,6 +44,7 @@ type Session struct {
 
 	variables []string          // that each batch may set
 	set       map[string]string // what they were last set to
+	again     bool              // see onlyFeeds
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -84,6 +85,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
 		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
+	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
 	if s.clock == nil {
 		s.clock = clock.System{}
 	}
@@ -91,6 +93,29 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, errors.Join(fmt.Errorf("set up query %q: %w", o.Plan.Query, err), s.Close())
 	}
 	return s, nil
+}
+
+// onlyFeeds reports whether the SELECTs of a plan read nothing of DuckDB but lent rows, so that a plan of DuckDB may
+// outlive the batch it was made for.
+func onlyFeeds(p *planner.Plan) bool {
+	lent := map[string]bool{}
+	for _, l := range p.Lent {
+		lent[l.Table] = true
+	}
+	for _, in := range p.Inputs {
+		if !lent[in.Table] {
+			return false
+		}
+	}
+	for _, op := range p.Ops {
+		for _, st := range op.Steps {
+			kept := st.Effect == planner.Fold || st.Effect == planner.Expire
+			if !kept || st.Table != "" && !lent[st.Table] {
+				return false
+			}
+		}
+	}
+	return !p.Transactional() && !p.Retracts && !p.Shared && !p.Counted && len(p.Tables) == 0 && len(p.Macros) == 0
 }
 
 func (s *Session) setUp(ctx context.Context) error {

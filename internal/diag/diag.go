@@ -202,6 +202,16 @@ func (l List) Sort() {
 	sort.SliceStable(l, func(i, j int) bool { return l[i].Span.Start < l[j].Span.Start })
 }
 
+// Has reports whether the list holds a fault that says the same of the same place.
+func (l List) Has(e *Error) bool {
+	for _, o := range l {
+		if o.Code == e.Code && o.Source == e.Source && o.Span == e.Span && o.Message == e.Message {
+			return true
+		}
+	}
+	return false
+}
+
 // All returns every *Error in err's tree that a user should see, or nil: of each that others caused, the outermost.
 func All(err error) List {
 	switch e := err.(type) { //nolint:errorlint // the tree is walked here

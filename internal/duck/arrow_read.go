@@ -22,11 +22,15 @@ type recordReader struct {
 	schema *arrow.Schema
 }
 
+func newReader() *recordReader {
+	return &recordReader{c: (*C.tidemill_read)(C.calloc(1, C.sizeof_tidemill_read))}
+}
+
 // openReader runs sql on a connection. The caller closes the reader, and holds what next gives apart from it.
 func openReader(connection uintptr, sql string) (*recordReader, error) {
 	text := C.CString(sql)
 	defer C.free(unsafe.Pointer(text))
-	r := &recordReader{c: (*C.tidemill_read)(C.calloc(1, C.sizeof_tidemill_read))}
+	r := newReader()
 	schema := (*C.struct_ArrowSchema)(C.calloc(1, C.sizeof_struct_ArrowSchema))
 	defer C.free(unsafe.Pointer(schema))
 	err := r.failed(C.tidemill_read_open(C.uintptr_t(connection), text, r.c, schema))

@@ -19,6 +19,15 @@ typedef struct tidemill_read {
 // DuckDB has no Arrow interface. tidemill_read_close is called in every case.
 int tidemill_read_open(uintptr_t connection, const char *sql, tidemill_read *r, struct ArrowSchema *schema);
 
+// tidemill_prepare plans one statement for tidemill_read_prepared to run any number of times. It returns as
+// tidemill_read_open does, with the error in r. tidemill_unprepare is called in every case.
+int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement);
+
+// tidemill_read_prepared runs a prepared statement. The schema is described if it is not NULL; it is the same each time.
+int tidemill_read_prepared(void *statement, tidemill_read *r, struct ArrowSchema *schema);
+
+void tidemill_unprepare(void **statement);
+
 // tidemill_read_next gives the next chunk, which the caller releases; one without a release function is the end. It
 // returns 0, or 1 with error set.
 int tidemill_read_next(tidemill_read *r, struct ArrowArray *out);

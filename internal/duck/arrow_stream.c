@@ -135,7 +135,7 @@ int tidemill_scan(uintptr_t connection, const char *view, tidemill_stream *s) {
 
 static int relay_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
   tidemill_relay *r = stream->private_data;
-  return get_schema(&r->from->stream, out);
+  return get_schema(&r->schema->stream, out); // a plan that is kept keeps names out of it
 }
 
 // A second reader would find nothing, or share the rows with the first: it gets an error instead.
@@ -157,7 +157,7 @@ static const char *relay_error(struct ArrowArrayStream *stream) {
 tidemill_relay *tidemill_relay_new(tidemill_stream *from) {
   tidemill_relay *r = calloc(1, sizeof(*r));
   if (r) {
-    r->from = from;
+    r->from = r->schema = from;
     r->stream.get_schema = relay_schema;
     r->stream.get_next = relay_next;
     r->stream.get_last_error = relay_error;

@@ -83,6 +83,7 @@ int tidemill_scan(uintptr_t connection, const char *view, tidemill_stream *s);
 // A relay is a view's lasting stream: it hands on what the stream of the moment gives.
 typedef struct tidemill_relay {
   struct ArrowArrayStream stream;
+  tidemill_stream *schema; // the first one, which lives as long as the relay and says what all are made of
   tidemill_stream *from;
 } tidemill_relay;
 

@@ -21,6 +21,7 @@ type Conn struct {
 	query  driver.QueryerContext
 	raw    uintptr
 	closed bool
+	kept   map[string]*prepared // see QueryAgain
 }
 
 func newConn(db *DB, con driver.Conn) (*Conn, error) {
@@ -42,6 +43,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closed = true
+	c.forget()
 	if err := c.con.Close(); err != nil {
 		return fmt.Errorf("close connection: %w", err)
 	}

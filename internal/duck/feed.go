@@ -213,6 +213,7 @@ func (f *Feed) Close(ctx context.Context) error {
 		return nil
 	}
 	f.Return()
+	f.c.forget() // plans that name it
 	var err error
 	if f.relay != nil {
 		ctx := context.WithoutCancel(ctx)

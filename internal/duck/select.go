@@ -177,9 +177,14 @@ func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 
 // readArrow runs a statement and gathers its records of 2,048 rows into big ones.
 func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
+	return c.gather(ctx, sql, schema, func() (*recordReader, error) { return openReader(c.raw, sql) })
+}
+
+// gather does so for a statement that open runs.
+func (c *Conn) gather(ctx context.Context, sql string, schema *arrow.Schema, open func() (*recordReader, error)) (*Table, error) {
 	c.db.trace(sql)
 	done := c.interruptible(ctx)
-	reader, err := openReader(c.raw, sql)
+	reader, err := open()
 	done()
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)

@@ -350,7 +350,7 @@ func (c *Client) connectError(err error) error {
 		return wrong.WithHint("set tls_cert and tls_key to a certificate that the server accepts, and tls_ca to the authority " +
 			"of its own")
 	}
-	wrong = wrong.WithHint("start the server there, or set url to where it is; run, batch, backfill, sql, tail and drop bring one along with --embedded-nats")
+	wrong = wrong.WithHint("start the server there, or set url to where it is; run, batch, backfill, sql, tail, drop and doctor bring one along with --embedded-nats")
 	if c.worked.Load() {
 		return diag.Retry(wrong)
 	}

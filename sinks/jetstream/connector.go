@@ -18,10 +18,11 @@ func Connector() stream.SinkConnector {
 			Summary: "Name of the stream. Default: the stream that takes the subject's messages."},
 		{Name: "subject", Type: stream.String, Fixed: true,
 			Summary: "Subject of the messages; {column} stands for a row's value, as in 'out.{country}'. " +
-				"Default: the stream's name in lower case, in update mode followed by the key."},
+				"Default: the stream's name in lower case, in update mode with payload json followed by the key."},
 		{Name: "payload", Type: stream.Enum, Values: []string{"json", "ndjson", "arrow"},
 			Summary: "One JSON object per message, JSON lines, or an Arrow IPC stream. Default ndjson, in update" +
-				" mode json, the only one it has. In JSON, NaN and the infinities are null."},
+				" mode json; there ndjson writes the changes of many keys as lines of one message, each with" +
+				" \"__op\" where rows can go away. In JSON, NaN and the infinities are null."},
 		{Name: "rows_per_message", Type: stream.Int, Default: "1000", Min: 1, Max: 1_000_000,
 			Summary: "Most rows in one message of ndjson or arrow. Large rows make it fewer."},
 		{Name: "create", Type: stream.Bool, Default: "true",
@@ -75,13 +76,18 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 		return nil, diag.New(diag.MissingOption, "sink %q has neither stream nor subject",
 			cfg.Name).WithHint("set stream")
 	}
-	t, err := parseTemplate(cfg, text)
-	if err != nil {
+	s := &sink{cfg: cfg, stream: name, payload: cfg.Options.String("payload")}
+	if err := s.choosePayload(); err != nil {
 		return nil, err
 	}
-	s := &sink{cfg: cfg, stream: name, template: t, payload: cfg.Options.String("payload")}
-	if err := s.checkPayload(); err != nil {
+	var err error
+	if s.template, err = parseTemplate(cfg, text, s.payload == "json"); err != nil {
 		return nil, err
+	}
+	if s.payload == "arrow" && s.template.dynamic() {
+		return nil, diag.New(diag.BadOption,
+			"sink %q: payload arrow needs one subject for all rows, but subject has a {column}",
+			s.cfg.Name).OfOption("payload").WithHint("use payload = 'ndjson', or a subject without columns")
 	}
 	s.client, err = natsconn.New(natsconn.Config{
 		What: fmt.Sprintf("sink %q", cfg.Name), Code: diag.SinkUnreachable, Options: cfg.Options, Log: cfg.Log,
@@ -89,23 +95,17 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 	return s, err
 }
 
-// checkPayload fills in the default and refuses what does not go together.
-func (s *sink) checkPayload() error {
+// choosePayload fills in the default and refuses what does not go together.
+func (s *sink) choosePayload() error {
 	update := s.cfg.Mode == stream.Update
 	switch {
 	case s.payload == "" && update:
 		s.payload = "json"
 	case s.payload == "":
 		s.payload = "ndjson"
-	case update && s.payload != "json":
-		return diag.New(diag.BadOption,
-			"sink %q: update mode has one message per key, so payload must be json, not %s",
-			s.cfg.Name, s.payload).OfOption("payload").WithHint("leave payload out")
-	}
-	if s.payload == "arrow" && s.template.dynamic() {
-		return diag.New(diag.BadOption,
-			"sink %q: payload arrow needs one subject for all rows, but subject has a {column}",
-			s.cfg.Name).OfOption("payload").WithHint("use payload = 'ndjson', or a subject without columns")
+	case update && s.payload == "arrow":
+		return diag.New(diag.BadOption, "sink %q: update mode writes json or ndjson, not arrow", s.cfg.Name).
+			OfOption("payload").WithHint("use payload = 'ndjson' to pack the changes of many keys into a message")
 	}
 	return nil
 }

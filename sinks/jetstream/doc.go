@@ -42,7 +42,10 @@
 // needs a stream that nobody else writes to, and lets readers see half a batch; the sink says so in the log.
 //
 // In update mode each key has a subject of its own. A row is a JSON object; a deleted key is a message
-// without a payload and with the header Tidemill-Op: delete.
+// without a payload and with the header Tidemill-Op: delete. With payload ndjson the changes of many keys are lines of
+// one message instead, which costs a small batch a tenth of a millisecond where a message for each key costs it ten;
+// where rows can go away each line says "__op":"upsert" or "__op":"delete", the latter with null in every
+// column but the key.
 //
 // Markers have the header Tidemill-Marker; the jetstream source leaves them out. A stream whose limits drop
 // the marker (max_age, max_msgs, max_bytes) makes a later Open fail with SINK_MISMATCH, and a warning says so

@@ -62,7 +62,7 @@ func (s *sink) encode(b stream.Batch, maxPayload int) ([]message, error) {
 
 func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 	columns := int(rec.NumCols())
-	if b.Op {
+	if b.Op && e.payload != "ndjson" { // a line says itself what it does to its key
 		columns--
 	}
 	switch e.payload {

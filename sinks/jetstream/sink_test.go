@@ -376,19 +376,7 @@ func TestUpdateMode(t *testing.T) {
 	f := newFixture(t, srv.URL(), nil)
 	f.mode = stream.Update
 	s := f.open()
-	op := arrow.NewSchema(append(schema.Fields(), arrow.Field{Name: stream.OpColumn, Type: arrow.BinaryTypes.String}), nil)
-	b := array.NewRecordBuilder(memory.DefaultAllocator, op)
-	defer b.Release()
-	for i, o := range []string{stream.OpUpsert, stream.OpDelete} {
-		b.Field(0).(*array.Int64Builder).Append(int64(i))
-		b.Field(1).(*array.StringBuilder).Append([]string{"de", "fr"}[i])
-		b.Field(2).(*array.StringBuilder).Append(o)
-	}
-	rec := b.NewRecord()
-	defer rec.Release()
-	d := f.batch(0)
-	d.Result = stream.Batch{Schema: schema, Records: []arrow.Record{rec}, Keys: []int{1}, Op: true}
-	require.NoError(t, s.Write(t.Context(), d))
+	require.NoError(t, s.Write(t.Context(), changes(f)))
 	js, err := srv.JetStream().Stream(t.Context(), "OUT")
 	require.NoError(t, err)
 	m, err := js.GetLastMsgForSubject(t.Context(), "out.de")
@@ -398,6 +386,42 @@ func TestUpdateMode(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, m.Data)
 	require.Equal(t, "delete", m.Header.Get("Tidemill-Op"))
+}
+
+// TestPackedUpdates asks for the changes of several keys in one message, each with what it does to its key.
+func TestPackedUpdates(t *testing.T) {
+	srv := testkit.StartNATS(t)
+	f := newFixture(t, srv.URL(), stream.Options{"payload": "ndjson"})
+	f.mode = stream.Update
+	s := f.open()
+	require.NoError(t, s.Write(t.Context(), changes(f)))
+	f.write(s, 1, 7)
+	var bodies []string
+	for _, m := range srv.Messages("OUT") {
+		if m.Header.Get("Tidemill-Marker") == "" {
+			require.Equal(t, "out", m.Subject)
+			bodies = append(bodies, string(m.Data))
+		}
+	}
+	require.Equal(t, []string{`{"id":0,"country":"de","__op":"upsert"}` + "\n" + `{"id":1,"country":"fr","__op":"delete"}` + "\n",
+		`{"id":7,"country":"fr"}` + "\n"}, bodies)
+}
+
+// changes is a batch that sets one key and takes another away.
+func changes(f *fixture) stream.Delivery {
+	op := arrow.NewSchema(append(schema.Fields(), arrow.Field{Name: stream.OpColumn, Type: arrow.BinaryTypes.String}), nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, op)
+	defer b.Release()
+	for i, o := range []string{stream.OpUpsert, stream.OpDelete} {
+		b.Field(0).(*array.Int64Builder).Append(int64(i))
+		b.Field(1).(*array.StringBuilder).Append([]string{"de", "fr"}[i])
+		b.Field(2).(*array.StringBuilder).Append(o)
+	}
+	rec := b.NewRecord()
+	f.t.Cleanup(rec.Release)
+	d := f.batch(0)
+	d.Result = stream.Batch{Schema: schema, Records: []arrow.Record{rec}, Keys: []int{1}, Op: true}
+	return d
 }
 
 func TestArrowPayload(t *testing.T) {
@@ -504,7 +528,8 @@ func TestBadOptions(t *testing.T) {
 		"no prefix":    {stream.Options{"subject": "{id}.x"}, stream.Append, diag.BadOption},
 		"wildcard":     {stream.Options{"subject": "out.*"}, stream.Append, diag.BadOption},
 		"arrow":        {stream.Options{"subject": "out.{id}", "payload": "arrow"}, stream.Append, diag.BadOption},
-		"packed":       {stream.Options{"payload": "ndjson"}, stream.Update, diag.BadOption},
+		"arrow update": {stream.Options{"payload": "arrow"}, stream.Update, diag.BadOption},
+		"packed other": {stream.Options{"payload": "ndjson", "subject": "out.{id}"}, stream.Update, diag.BadOption},
 		"key":          {stream.Options{"subject": "out.{id}"}, stream.Update, diag.BadOption},
 		"more":         {stream.Options{"subject": "out.{id}.{country}"}, stream.Update, diag.BadOption},
 		"nothing said": {stream.Options{"stream": ""}, stream.Append, diag.MissingOption},

@@ -27,19 +27,21 @@ func (t template) dynamic() bool {
 	return slices.ContainsFunc(t.parts, func(p part) bool { return p.column >= 0 })
 }
 
-// parseTemplate reads a subject such as out.{country}. In update mode the subject names the key: a literal
-// subject gets the key columns as further tokens, one with columns must have each of them and no other.
-func parseTemplate(cfg stream.SinkConfig, text string) (template, error) {
+// parseTemplate reads a subject such as out.{country}. In update mode it may have key columns only, so that all changes
+// of a key are on one subject. If the subject names the key (keyed), a literal one gets the key columns as further
+// tokens, and one with columns must have each of them.
+func parseTemplate(cfg stream.SinkConfig, text string, keyed bool) (template, error) {
 	wrong := func(format string, args ...any) error {
 		return diag.New(diag.BadOption, "subject %q of sink %q %s", text, cfg.Name, fmt.Sprintf(format, args...)).OfOption("subject").
 			WithHint("write tokens with dots between them, without spaces, * and >; {column} stands for a value of the row")
 	}
+	keyed = keyed && cfg.Mode == stream.Update
 	if cfg.Mode == stream.Update && cfg.Unnamed {
-		return template{}, diag.New(diag.SinkMode, "sink %q: output mode UPDATE writes each row to the subject of its key, "+
+		return template{}, diag.New(diag.SinkMode, "sink %q: output mode UPDATE writes changes of rows that a key names, "+
 			"and the result has no columns that name its rows", cfg.Name).
 			WithHint("select every GROUP BY column as it is, or use OUTPUT MODE APPEND")
 	}
-	if cfg.Mode == stream.Update && !strings.Contains(text, "{") {
+	if keyed && !strings.Contains(text, "{") {
 		for _, k := range cfg.Keys {
 			text += ".{" + cfg.Schema.Field(k).Name + "}"
 		}
@@ -77,7 +79,7 @@ func parseTemplate(cfg stream.SinkConfig, text string) (template, error) {
 	}
 	if cfg.Mode == stream.Update {
 		for _, k := range cfg.Keys {
-			if !slices.Contains(columns, k) {
+			if keyed && !slices.Contains(columns, k) {
 				return t, wrong("must have every key column in update mode, and lacks {%s}", cfg.Schema.Field(k).Name)
 			}
 		}

@@ -19,28 +19,36 @@ type spec struct {
 	args map[string]string // name=value
 }
 
-// parseFields reads 'column: kind(args), ...'.
-func parseFields(s string) (map[string]spec, error) {
+// parseFields reads 'column: kind(args), ...'. It returns what is right of it, and what is wrong.
+func parseFields(s string) (map[string]spec, []error) {
 	specs := map[string]spec{}
+	var wrong []error
 	for _, part := range split(s) {
 		if strings.TrimSpace(part) == "" {
 			continue
 		}
 		name, rest, ok := strings.Cut(part, ":")
 		name = strings.TrimSpace(name)
-		if !ok || name == "" {
-			return nil, fmt.Errorf("%q is not of the form column: kind(...)", strings.TrimSpace(part))
-		}
-		if _, double := specs[name]; double {
-			return nil, fmt.Errorf("column %q stands twice", name)
-		}
+		_, double := specs[name]
 		sp, err := parseSpec(strings.TrimSpace(rest))
-		if err != nil {
-			return nil, fmt.Errorf("column %q: %w", name, err)
+		switch {
+		case !ok || name == "":
+			wrong = append(wrong, fmt.Errorf("%q is not of the form column: kind(...)", strings.TrimSpace(part)))
+			continue
+		case double:
+			err = fmt.Errorf("column %q stands twice", name)
+		case err != nil:
+			err = fmt.Errorf("column %q: %w", name, err)
+			sp = spec{}
 		}
-		specs[name] = sp
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+		if !double {
+			specs[name] = sp
+		}
 	}
-	return specs, nil
+	return specs, wrong
 }
 
 // split cuts at the commas outside of parentheses.

@@ -23,6 +23,7 @@ package generator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -89,38 +90,44 @@ func open(cfg stream.SourceConfig) (*source, error) {
 	if s.rows == 0 {
 		s.rows = rowsMax
 	}
-	specs, err := parseFields(cfg.Options.String("fields"))
-	if err != nil {
-		return nil, s.refuse(err)
+	specs, wrong := parseFields(cfg.Options.String("fields"))
+	var faults diag.List
+	for _, err := range wrong {
+		faults = append(faults, s.refuse(err))
 	}
 	fields := make([]arrow.Field, len(cfg.Columns))
 	for i, c := range cfg.Columns {
 		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
-		spec, named := specs[c.Name]
+		m, err := s.maker(c, specs)
 		delete(specs, c.Name)
-		if named && c.Metadata {
-			return nil, s.refuse(fmt.Errorf("column %q is METADATA and can not be made up", c.Name))
-		}
-		m, err := newMaker(c, spec, s.rate)
 		if err != nil {
-			return nil, s.refuse(fmt.Errorf("column %q: %w", c.Name, err))
+			faults = append(faults, s.refuse(fmt.Errorf("column %q: %w", c.Name, err)))
 		}
 		m.salt = mix(uint64(cfg.Options.Int("seed")) ^ hash(c.Name))
 		s.makers = append(s.makers, m)
 	}
-	if len(specs) > 0 {
-		return nil, s.unknownColumn(slices.Min(slices.Collect(maps.Keys(specs))))
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		faults = append(faults, s.unknownColumn(name))
 	}
 	s.schema = arrow.NewSchema(fields, nil)
-	return s, nil
+	return s, faults.Err()
 }
 
-func (s *source) refuse(err error) error {
+// maker makes what the values of a column come from.
+func (s *source) maker(c stream.Column, specs map[string]spec) (maker, error) {
+	sp, named := specs[c.Name]
+	if named && c.Metadata {
+		return maker{}, errors.New("it is METADATA and can not be made up")
+	}
+	return newMaker(c, sp, s.rate)
+}
+
+func (s *source) refuse(err error) *diag.Error {
 	return diag.Wrap(diag.BadOption, err, "source %q: option fields can not be used", s.cfg.Name).OfOption("fields").
 		WithHint("write it as  fields = 'id: seq(), n: int(1..10), s: pick(a|b), x: float(0..1), ts: time(jitter=5s)'")
 }
 
-func (s *source) unknownColumn(name string) error {
+func (s *source) unknownColumn(name string) *diag.Error {
 	var names []string
 	for _, c := range s.cfg.Columns {
 		names = append(names, c.Name)

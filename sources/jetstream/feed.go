@@ -342,6 +342,14 @@ func (f *feed) ahead(after uint64, rows, bytes int64) (known size, last uint64, 
 	return known, f.last, false
 }
 
+// held says up to where the feed has all that follows a position, of a stream of which identity, and whether the server
+// had nothing more when it sent the last of it. ok is false if the feed has nothing that follows.
+func (f *feed) held(after uint64) (last uint64, life string, drained, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last, f.life, f.drained, f.alive && f.base <= after && f.last > after
+}
+
 // arrived reports whether a message has come, and asks for a notification when it does.
 func (f *feed) arrived(sequence uint64) bool {
 	f.mu.Lock()

@@ -78,6 +78,9 @@ func (d *reading) step(ctx context.Context) error {
 		}
 	}
 	if d.info == nil {
+		d.info = d.passing(d.to, d.identity)
+	}
+	if d.info == nil {
 		info, err := d.source.info(ctx)
 		if err != nil {
 			return err

@@ -25,11 +25,13 @@ type source struct {
 	skip    bool // on_data_loss = 'skip'
 	want    want
 
-	mu       sync.Mutex // guards all below
-	prepared bool       // the stream's kind is known, and its durable consumer there if it takes one
-	warned   bool       // about gaps by design
-	searched uint64     // filtered reads: nothing that was not read matches up to here
-	moved    time.Time  // filtered reads: when the position last moved over messages that do not match
+	mu       sync.Mutex           // guards all below
+	prepared bool                 // the stream's kind is known, and its durable consumer there if it takes one
+	warned   bool                 // about gaps by design
+	said     *natsconn.StreamInfo // what the leader said of the stream last
+	saidAt   time.Time
+	searched uint64    // filtered reads: nothing that was not read matches up to here
+	moved    time.Time // filtered reads: when the position last moved over messages that do not match
 }
 
 func offset(sequence uint64) stream.Offset { return stream.Offset(strconv.FormatUint(sequence, 10)) }
@@ -110,7 +112,13 @@ func (s *source) info(ctx context.Context) (*natsconn.StreamInfo, error) {
 	if err != nil {
 		return nil, s.fault(err)
 	}
-	return info, s.admitQueue(info.Config)
+	if err := s.admitQueue(info.Config); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.said, s.saidAt = info, time.Now()
+	s.mu.Unlock()
+	return info, nil
 }
 
 // Locate implements stream.Located.
@@ -167,6 +175,9 @@ func (s *source) Available(
 	if err != nil {
 		return stream.Available{}, err
 	}
+	if a, ok := s.arrived(after, identity, limit); ok {
+		return a, nil
+	}
 	info, err := s.info(ctx)
 	if err != nil {
 		return stream.Available{}, err
@@ -192,6 +203,47 @@ func (s *source) Available(
 		behind = 0
 	}
 	return stream.Available{To: offset(to), Identity: info.Identity(), Behind: behind}, nil
+}
+
+// arrived answers Available without a word from the server where the whole rest of the stream has come already: a query
+// that keeps up asks for every batch, and the answer would take longer than a batch of few rows. A stream that was
+// replaced meanwhile takes its consumers with it, so that nothing of it is in the feed.
+func (s *source) arrived(after uint64, identity string, limit stream.Limit) (stream.Available, bool) {
+	if s.filters != nil || limit.Until != "" || !s.known(identity) {
+		return stream.Available{}, false
+	}
+	last, life, drained, ok := s.feed.held(after)
+	if !ok || !drained || life != identity {
+		return stream.Available{}, false
+	}
+	to := last
+	if _, end, cut := s.feed.ahead(after, limit.Rows, limit.Bytes); cut {
+		to = min(end, last)
+	}
+	return stream.Available{To: offset(to), Identity: life, Behind: int64(last - to)}, true //nolint:gosec // small
+}
+
+// infoFor is how long what the server said of the stream stands for what it would say.
+const infoFor = time.Second
+
+// known reports whether the stream that identity names was looked at a moment ago.
+func (s *source) known(identity string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said != nil && time.Since(s.saidAt) < infoFor && s.said.Identity() == identity
+}
+
+// passing returns what the server said a moment ago, if that is enough to read up to a sequence that is in the feed.
+func (s *source) passing(to uint64, identity string) *natsconn.StreamInfo {
+	if s.filters != nil || !s.known(identity) {
+		return nil
+	}
+	if last, life, _, ok := s.feed.held(to - 1); !ok || last < to || life != identity {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said
 }
 
 // newest checks that what follows a position is still there, and returns the last sequence that a batch may

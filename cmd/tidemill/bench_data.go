@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/benchmarks"
+	"github.com/tidemill/tidemill/internal/diag"
+)
+
+// benchDataCommand writes what a suite reads to files, so that other engines can be given the same.
+func (e *env) benchDataCommand() *cobra.Command {
+	var d benchmarks.Dataset
+	c := &cobra.Command{Use: benchmarks.DatasetCommand + " SUITE", Hidden: true, Args: exactArgs("SUITE"),
+		Short: "write the input of a suite of bench to files"}
+	c.Flags().Int64Var(&d.Rows, "rows", 1_000_000, "rows of each stream")
+	c.Flags().IntVar(&d.Files, "files", 1, "files that the rows of a stream are divided among")
+	c.Flags().StringVar(&d.Dir, "out", "", "the folder, which is made")
+	c.Flags().Uint64Var(&d.Seed, "seed", 1, "seed of the rows")
+	c.Flags().Int64Var(&d.Rate, "rate", 0, "rows in a second of event time (default: the suite's)")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if d.Dir == "" || d.Rows < 1 || d.Files < 1 || d.Rate < 0 {
+			return diag.New(diag.Usage, "--out is needed, and --rows and --files are at least 1")
+		}
+		if err := benchmarks.WriteDataset(args[0], d); err != nil {
+			return fmt.Errorf("bench-data: %w", err)
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,103 @@
+package duck
+
+// #include <stdlib.h>
+// #include "arrow_read.h"
+import "C"
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/cdata"
+)
+
+// prepared is a statement with its plan.
+type prepared struct {
+	c      unsafe.Pointer
+	sql    string
+	schema *arrow.Schema // of the result as DuckDB gives it, known once it has run
+	want   *arrow.Schema // as the caller asked for it
+}
+
+// preparedMax is how many plans a connection keeps. A caller that has more texts than that gains nothing.
+const preparedMax = 32
+
+// QueryAgain does what Query does with a plan that is made when a text comes for the first time and kept: parsing,
+// binding and planning are most of what a statement over a few rows costs. The plan takes what it was made with for
+// granted, such as a table that was empty or the value of a variable, so the statement must read nothing but feeds,
+// of which DuckDB knows nothing beforehand.
+func (c *Conn) QueryAgain(ctx context.Context, with []string, sql string, cols []Column) (*Table, error) {
+	text, schema, err := queryStatement(with, sql, cols)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.begin(ctx, text, nil); err != nil {
+		return nil, err
+	}
+	p := c.kept[text]
+	if p == nil {
+		if p, err = c.prepare(ctx, text, schema); err != nil {
+			return nil, err
+		}
+	}
+	t, err := c.gather(ctx, text, p.want, p.read)
+	if err != nil { // whatever state the plan is in now
+		delete(c.kept, text)
+		p.close()
+	}
+	return t, err
+}
+
+func (c *Conn) prepare(ctx context.Context, text string, want *arrow.Schema) (*prepared, error) {
+	if len(c.kept) >= preparedMax {
+		c.forget()
+	}
+	sql := C.CString(text)
+	defer C.free(unsafe.Pointer(sql))
+	r := newReader()
+	defer r.close()
+	p := &prepared{sql: text, want: want}
+	done := c.interruptible(ctx)
+	err := r.failed(C.tidemill_prepare(C.uintptr_t(c.raw), sql, r.c, &p.c))
+	done()
+	if err != nil {
+		p.close()
+		return nil, fault(ctx, err, text, 0)
+	}
+	if c.kept == nil {
+		c.kept = map[string]*prepared{}
+	}
+	c.kept[text] = p
+	return p, nil
+}
+
+// read runs the statement. The caller closes the reader.
+func (p *prepared) read() (*recordReader, error) {
+	r := newReader()
+	var described *C.struct_ArrowSchema
+	if p.schema == nil {
+		described = (*C.struct_ArrowSchema)(C.calloc(1, C.sizeof_struct_ArrowSchema))
+		defer C.free(unsafe.Pointer(described))
+	}
+	err := r.failed(C.tidemill_read_prepared(p.c, r.c, described))
+	if err == nil && p.schema == nil {
+		p.schema, err = cdata.ImportCArrowSchema((*cdata.CArrowSchema)(unsafe.Pointer(described)))
+	}
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	r.schema = p.schema
+	return r, nil
+}
+
+func (p *prepared) close() { C.tidemill_unprepare(&p.c) }
+
+// forget drops all plans that are kept.
+func (c *Conn) forget() {
+	for text, p := range c.kept {
+		p.close()
+		delete(c.kept, text)
+	}
+}
