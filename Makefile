@@ -8,6 +8,7 @@ OLD      ?= HEAD~1
 NEW      ?= HEAD
 BENCH    ?= .
 BENCHTIME ?= 200ms
+SUITES   ?= yahoo nexmark latency state ingest sinks
 KILLS    ?= 200
 PROP_CHECKS ?= 1000
 PROP_SEED   ?= 0
@@ -54,7 +55,7 @@ fmt: ## format the code
 	gofmt -w .
 
 bench: build ## the figures of benchmarks/README.md
-	$(BIN)/tidemill bench --out benchmarks/results
+	$(BIN)/tidemill bench $(SUITES) --out benchmarks/results
 
 benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms
 	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)

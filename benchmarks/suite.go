@@ -187,6 +187,9 @@ func batchStats(all []engine.Progress) Batches {
 		b.Count++
 		b.Rows += p.NumInputRows
 		took = append(took, p.BatchDuration)
+		if p.BatchDuration > b.Max {
+			b.Max, b.Worst = p.BatchDuration, p.DurationMs
+		}
 		for name, ms := range p.DurationMs {
 			b.Phases[name] += ms
 		}

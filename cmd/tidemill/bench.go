@@ -47,14 +47,14 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
 		"of a batch of state (default 100,000, 1,000 and 100 in turn), events of nexmark (default 1 million)")
-	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
+	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed, yahoo, batch and startup")
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
 		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
 	c.Flags().Int64SliceVar(&f.Rates, "rates", nil, "rows per second of latency (default 1000,10000,100000)")
 	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency (each rate), memory and join run (default 20s, 10m and 1m); "+
 		"the most that a query of nexmark may take (default 10m)")
 	c.Flags().Int64SliceVar(&f.Keys, "keys", nil,
-		"keys of each run of state (default 10000,100000,1000000), groups that leave with a batch of evict (default 1,000)")
+		"keys of each run of state (default 10000 to 10000000), groups that leave with a batch of evict (default 1,000)")
 	c.Flags().Int64Var(&f.BatchRows, "batch-rows", 0,
 		"rows of a batch of hop, events of a batch of nexmark (default 100,000)")
 	c.Flags().Int64Var(&f.BatchCount, "batches", 0,
@@ -100,6 +100,11 @@ func (f benchFlags) check(suites []string) error {
 		{"batches", f.BatchCount}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
+		}
+	}
+	for _, rate := range f.Rates {
+		if rate <= 0 {
+			return diag.New(diag.Usage, "--rates has %d, and a rate is more than nothing", rate)
 		}
 	}
 	return nil
