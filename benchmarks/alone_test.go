@@ -43,17 +43,37 @@ func smoke(t *testing.T, suite string, o Options) *Report {
 
 func TestStateSuite(t *testing.T) {
 	t.Parallel()
-	r := smoke(t, "state", Options{Keys: 2_000, BatchCount: 3})
-	s := r.Result.(*State)
-	require.Equal(t, []verified{{"state", 2_000}}, s.Verified)
-	require.Len(t, s.Sizes, 2)
+	r := smoke(t, "state", Options{Keys: []int64{500, 2_000}, BatchCount: 3})
+	require.Len(t, r.Result.(*State).Runs, 2)
+	s := r.Result.(*State).Runs[1]
+	require.Equal(t, []verified{{"state", 2_000}, {"state after the recovery", 2_000}}, s.Verified)
+	require.Len(t, s.Sizes, 3)
 	require.Equal(t, int64(3*2_000), s.Sizes[0].Out, "100,000 random rows reach every one of 2,000 keys")
-	require.Equal(t, 3, s.Sizes[1].Steps)
-	require.Less(t, s.Sizes[1].Out, int64(3*1_000+1))
+	require.Equal(t, 30, s.Sizes[1].Steps)
+	require.Less(t, s.Sizes[1].Out, int64(30*1_000+1))
 	require.Positive(t, s.Sizes[1].Execute.P50)
 	require.Greater(t, s.Sizes[0].Batch.P50, s.Sizes[0].Execute.P50, "execute is a part of its batch")
+	require.Greater(t, s.Sizes[0].Step.P50, s.Sizes[0].Batch.P50, "and a batch of its step")
 	require.Positive(t, s.LoadedBytes)
-	require.Contains(t, r.Markdown(), "Verified state: 2000 rows equal plain DuckDB.")
+	require.Positive(t, s.Recovery.Reruns+s.Versions.Count, "the killed process left batches behind its last version")
+	require.Greater(t, s.Recovery.Seconds, s.Recovery.OpenSeconds)
+	require.Greater(t, s.DiskPerKey, 16.0)
+	require.Positive(t, s.Sustained)
+	require.Contains(t, r.Markdown(), "Verified state after the recovery: 2000 rows equal plain DuckDB.")
+}
+
+// TestVersions asks that a batch counts as beside a version if they had a moment in common.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	o := &outcome{Steps: 5, Kept: []kept{{At: 10, Held: 1, Millis: 20}}, Laps: []lap{{Step: 0, In: 9},
+		{Step: 1, At: 0, Millis: 10, In: 7}, {Step: 2, At: 10, Millis: 5, In: 7}, {Step: 3, At: 29, Millis: 6, In: 7},
+		{Step: 4, At: 30, Millis: 7, In: 7}}}
+	v := versionsOf(o, 1)
+	require.Len(t, v.Sizes, 1)
+	require.Equal(t, 2, v.Sizes[0].With)
+	require.InDelta(t, 6, v.Sizes[0].WithMs.Max, 1e-9)
+	require.InDelta(t, 10, v.Sizes[0].Without.Max, 1e-9)
+	require.Equal(t, 1, v.Count)
 }
 
 func TestHopSuite(t *testing.T) {
@@ -85,7 +105,7 @@ func TestJoinSuite(t *testing.T) {
 
 func TestEvictSuite(t *testing.T) {
 	t.Parallel()
-	r := smoke(t, "evict", Options{Keys: 10, Groups: []int64{50, 400}, BatchCount: 4})
+	r := smoke(t, "evict", Options{Keys: []int64{10}, Groups: []int64{50, 400}, BatchCount: 4})
 	open := r.Result.(*Evict).Open
 	require.Len(t, open, 2)
 	for i, o := range open {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // refusal says that the engine does not take a query.
@@ -18,11 +19,13 @@ func (r *refusal) Error() string { return "the engine refuses the query: " + r.c
 
 // engine runs a task in a process of its own, in a folder of its own, and returns what became of it.
 func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
-	t.Dir = filepath.Join(r.Dir, r.report.Suite, t.Dir)
+	if t.From == 0 {
+		t.Dir = filepath.Join(r.Dir, r.report.Suite, t.Dir)
+	}
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's folder: %w", err)
 	}
-	t.Threads, t.Memory = r.Threads, taskMemory
+	t.Threads, t.Memory = r.Threads, or(r.Memory, taskMemory)
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode the task: %w", err)
@@ -30,6 +33,9 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	var out, faults strings.Builder
 	cmd := exec.CommandContext(ctx, r.Binary, EngineCommand) //nolint:gosec // ourselves
 	cmd.Stdout, cmd.Stderr = &out, &faults
+	if r.Memory > 0 { // as run shares it between Go and DuckDB
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.Memory*2/5))
+	}
 	in, err := cmd.StdinPipe() // stays open until the process has ended: its end is the process's end
 	if err != nil {
 		return nil, fmt.Errorf("open the input of the engine's process: %w", err)
@@ -38,7 +44,11 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 		return nil, fmt.Errorf("start the engine's process: %w", err)
 	}
 	_, err = in.Write(append(text, '\n'))
-	if err = errors.Join(err, cmd.Wait()); err != nil {
+	werr := cmd.Wait()
+	if t.Kill && ctx.Err() == nil && killed(werr) {
+		werr = nil
+	}
+	if err = errors.Join(err, werr); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -52,6 +62,16 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 		return nil, &refusal{o.Refused, o.Why}
 	}
 	return &o, nil
+}
+
+// killed reports that a process ended as a task with Kill does.
+func killed(err error) bool {
+	var e *exec.ExitError
+	if !errors.As(err, &e) {
+		return false
+	}
+	status, ok := e.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // taskMemory is what a query of a task may use.

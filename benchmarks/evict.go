@@ -21,7 +21,10 @@ const evictWant = `SELECT date_trunc('second', ts) AS window_start,
 
 // evict keeps more and more groups open while as many leave with each batch.
 func (r *run) evict(ctx context.Context) error {
-	leave, batches, open := or(r.Keys, 1000), or(r.BatchCount, 30), r.Groups
+	leave, batches, open := int64(1000), or(r.BatchCount, 30), r.Groups
+	if len(r.Keys) > 0 {
+		leave = r.Keys[0]
+	}
 	if len(open) == 0 {
 		open = []int64{10_000, 100_000, 1_000_000}
 	}

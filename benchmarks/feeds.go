@@ -58,12 +58,17 @@ func steps(total, size int64) int { return int((total + size - 1) / size) }
 
 func (s feedSpec) random(n, row int64) uint64 { return mix(s.Seed ^ mix(uint64(n)<<32^uint64(row))) }
 
-// keys brings each of Keys random numbers once, and then rows of any of them.
+// keys brings each of Keys random numbers once, then rows of any of them, and then each once more.
 func (s feedSpec) keys(n int) map[string]arrow.Record {
-	from, rows := int64(n)*loadRows, min(loadRows, s.Keys-int64(n)*loadRows)
-	load := n < s.loads()
+	middle, nth := n-s.loads(), n
+	load := middle < 0
+	if after := middle - len(s.Sizes); after >= 0 {
+		load, nth = true, after
+	}
+	from := int64(nth) * loadRows
+	rows := min(loadRows, s.Keys-from)
 	if !load {
-		rows = s.Sizes[n-s.loads()]
+		rows = s.Sizes[middle]
 	}
 	return map[string]arrow.Record{"rows": record(rows, []string{"k", "v"}, func(i int64, to []int64) {
 		r := s.random(int64(n), i)

@@ -4,6 +4,7 @@ import "slices"
 
 // lap is one query's work on one step.
 type lap struct {
+	At      float64 `json:"at_ms"` // since the queries were opened
 	Step    int     `json:"step"`
 	Query   int     `json:"query"`
 	Millis  float64 `json:"ms"`

@@ -29,7 +29,8 @@ CREATE QUERY updated INTO updated_stream OUTPUT MODE UPDATE AS
 `
 
 const (
-	memoryLimit  = 300 << 20
+	memoryLimit  = 300 << 20 // unless it is set
+	memoryOver   = 1.3       // how far over it the process may be
 	sampleEvery  = time.Second
 	memoryWarmup = 10 * time.Second // at most a quarter of the run
 )
@@ -43,12 +44,16 @@ func (r *run) memory(ctx context.Context) error {
 	if duration == 0 {
 		duration = 10 * time.Minute
 	}
-	r.report.SQL, r.report.Target = memorySQL, fmt.Sprintf("flat, at most %d MiB", memoryLimit>>20)
+	limit := or(r.Memory, memoryLimit)
+	r.report.SQL, r.report.Target = memorySQL, fmt.Sprintf("flat, at most %d MiB", limit>>20)
+	if r.Memory > 0 {
+		r.report.Target = fmt.Sprintf("flat, at most %.0f MiB, which is %.1f times the limit", memoryOver*float64(limit>>20), memoryOver)
+	}
 	if err := r.client.createInput(ctx); err != nil {
 		return err
 	}
 	dir := filepath.Join(r.Dir, "run")
-	w, err := r.worker(ctx, dir, memorySQL, append(r.profiles(), "--memory-limit", fmt.Sprintf("%d MiB", memoryLimit>>20))...)
+	w, err := r.worker(ctx, dir, memorySQL, append(r.profiles(), "--memory-limit", fmt.Sprintf("%d MiB", limit>>20))...)
 	if err != nil {
 		return err
 	}
@@ -56,6 +61,9 @@ func (r *run) memory(ctx context.Context) error {
 	watched, samples := watch(w.pid()), []int64(nil)
 	m := maker{seed: r.Seed, perSecond: rate}
 	n, err := r.client.pace(ctx, rate, duration, func(n int64) []byte { return m.Append(nil, n) })
+	if err == nil {
+		n, duration, err = r.moreBatches(ctx, w, rate, duration, n, m)
+	}
 	samples = watched()
 	if err != nil {
 		return err
@@ -76,6 +84,21 @@ func (r *run) memory(ctx context.Context) error {
 	result.Verified, err = r.verifyMemory(ctx, dir, m, n)
 	r.report.Result = result
 	return err
+}
+
+// moreBatches goes on for as long as it takes until the worker has committed so many batches as were asked for.
+func (r *run) moreBatches(
+	ctx context.Context, w *worker, rate int64, lasted time.Duration, sent int64, m maker,
+) (int64, time.Duration, error) {
+	const piece = 10 * time.Second
+	for int64(len(w.progress())) < r.BatchCount {
+		more, err := r.client.pace(ctx, rate, piece, func(n int64) []byte { return m.Append(nil, sent+n) })
+		sent, lasted = sent+more, lasted+piece
+		if err != nil {
+			return sent, lasted, err
+		}
+	}
+	return sent, lasted, nil
 }
 
 // watch samples the memory of a process until the function it returns is called.

@@ -19,27 +19,30 @@ import (
 )
 
 // pieces is what the sources of the suites without a broker have: the rows of the last step, made before
-// the clock runs and forgotten with the next step, so that the memory of the process is the engine's. Its
-// offsets are the numbers of steps, counted from 1.
+// the clock runs and forgotten with the next step, so that the memory of the process is the engine's. A recovery
+// has the rows of older steps made again. Offsets are the numbers of steps, counted from 1.
 type pieces struct {
+	make feed
 	mu   sync.Mutex
-	step int64                   // guarded by mu
+	step int                     // guarded by mu
 	rows map[string]arrow.Record // by source; guarded by mu
 	keys []string                // columns that name a row of the sink opened last; nil: rows are only added
+
+	sinks []*keptSink
 }
 
-// put makes rows the next step's. It takes them over.
-func (p *pieces) put(rows map[string]arrow.Record) {
+// put makes rows those of step n, counted from 0. It takes them over.
+func (p *pieces) put(n int, rows map[string]arrow.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.rows {
 		r.Release()
 	}
-	p.rows, p.step = rows, p.step+1
+	p.rows, p.step = rows, n+1
 }
 
 // take returns the last step and the rows that a source has in it, retained, or nil.
-func (p *pieces) take(source string) (int64, arrow.Record) {
+func (p *pieces) take(source string) (int, arrow.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.rows[source]
@@ -48,6 +51,38 @@ func (p *pieces) take(source string) (int64, arrow.Record) {
 	}
 	r.Retain()
 	return p.step, r
+}
+
+// endSinks ends the files of all sinks.
+func (p *pieces) endSinks() error {
+	var faults []error
+	for _, s := range p.sinks {
+		faults = append(faults, s.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// again returns the rows that a source has in the step that ends at an offset, for the caller to release.
+func (p *pieces) again(source string, to stream.Offset) (arrow.Record, error) {
+	step, rec := p.take(source)
+	want, err := strconv.Atoi(string(to))
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", source, err)
+	}
+	if rec != nil && step == want {
+		return rec, nil
+	}
+	if rec != nil {
+		rec.Release()
+	}
+	for name, made := range p.make(want - 1) {
+		if name == source {
+			rec = made
+			continue
+		}
+		made.Release()
+	}
+	return rec, nil
 }
 
 const (
@@ -73,7 +108,9 @@ func (p *pieces) registry(dir string) stream.Registry {
 				for _, k := range cfg.Keys {
 					p.keys = append(p.keys, cfg.Schema.Field(k).Name)
 				}
-				return &keptSink{dir: filepath.Join(dir, cfg.Name)}, nil
+				sink := &keptSink{dir: filepath.Join(dir, cfg.Name)}
+				p.sinks = append(p.sinks, sink)
+				return sink, nil
 			}}},
 	}
 }
@@ -96,20 +133,17 @@ func (s *pieceSource) Available(
 		return stream.Available{To: from, Identity: piecesName}, nil
 	}
 	rec.Release()
-	return stream.Available{To: stream.Offset(strconv.FormatInt(step, 10)), Identity: piecesName}, nil
+	return stream.Available{To: stream.Offset(strconv.Itoa(step)), Identity: piecesName}, nil
 }
 
-// Read knows the last step only: each batch takes all of it, and the next is put when every query has had it.
+// Read gives the rows of one step: each batch takes all of it, and the next is put when every query has had it.
 func (s *pieceSource) Read(_ context.Context, r stream.Range) (*stream.Input, error) {
 	if r.From == r.To {
 		return &stream.Input{}, nil
 	}
-	step, rec := s.pieces.take(s.name)
-	if want := stream.Offset(strconv.FormatInt(step, 10)); rec == nil || want != r.To {
-		if rec != nil {
-			rec.Release()
-		}
-		return nil, fmt.Errorf("source %s: step %s is gone, the last is %s", s.name, r.To, want)
+	rec, err := s.pieces.again(s.name, r.To)
+	if err != nil {
+		return nil, err
 	}
 	return &stream.Input{Rows: rec}, nil
 }

@@ -240,7 +240,7 @@ func (r *run) verify(
 	}
 	var out []verified
 	for _, query := range t.Queries {
-		if err := p.result(ctx, filepath.Join(t.Dir, query+"_sink"), o.Keys); err != nil {
+		if err := p.result(ctx, filepath.Join(t.Dir, t.Results, query+"_sink"), o.Keys); err != nil {
 			return nil, fmt.Errorf("verify %s: %w", query, err)
 		}
 		n, err := p.compare(ctx, results[query])

@@ -3,50 +3,146 @@ package benchmarks
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/state"
 )
 
 const stateSQL = `CREATE SOURCE rows (k BIGINT, v BIGINT) WITH (connector = 'pieces');
 CREATE SINK state_sink WITH (connector = 'kept');
-CREATE QUERY state INTO state_sink OUTPUT MODE UPDATE AS
+CREATE QUERY state INTO state_sink OUTPUT MODE UPDATE WITH (checkpoint_interval = '2 seconds') AS
   SELECT k, count(*) AS n, sum(v)::BIGINT AS total FROM rows GROUP BY k;
 `
 
-// state loads a key for each of many groups and then lets batches of random keys change them.
+const stateWant = "SELECT k, count(*) AS n, sum(v)::BIGINT AS total FROM rows GROUP BY k"
+
+const (
+	smallBatch     = 10_000 // rows of a batch that is made more often
+	smallTimes     = 10     // how much more often
+	sustainedTimes = 3      // batches of the sustained run to those of one size
+)
+
+// state loads a key for each of many groups, lets batches of random keys change them, kills the process and has another
+// one recover, for each number of keys.
 func (r *run) state(ctx context.Context) error {
-	keys, batches := or(r.Keys, 1_000_000), or(r.BatchCount, 30)
-	sizes := []int64{100_000, 1_000}
+	keys := r.Keys
+	if len(keys) == 0 {
+		keys = []int64{10_000, 100_000, 1_000_000, 10_000_000}
+	}
+	r.report.SQL, r.report.Target = stateSQL, "at 10,000,000 keys 100,000 rows/s sustained and 1,000 rows in at most 30 ms; "+
+		"at 1,000,000 keys 1,000 rows in at most 10 ms; at most 120 bytes a key; recovery in at most 10 s; a checkpoint "+
+		"stalls no batch by more than 20 ms"
+	result := &State{}
+	r.report.Result = result
+	for _, n := range keys {
+		if n < 1 {
+			return diag.New(diag.Usage, "--keys %d: a run of state needs a key", n)
+		}
+		one, err := r.stateOf(ctx, n)
+		if err != nil {
+			return fmt.Errorf("%d keys: %w", n, err)
+		}
+		result.Runs = append(result.Runs, *one)
+	}
+	return nil
+}
+
+// stateSteps are the rows of the batches after the load: of each size, and at last of the largest one again, as many as
+// it takes to see several state versions.
+func (r *run) stateSteps() (sizes []int64, counts []int64) {
+	sizes, batches := []int64{100_000, 1_000, 100}, or(r.BatchCount, 30)
 	if r.Rows > 0 {
 		sizes = []int64{r.Rows}
 	}
-	r.report.SQL, r.report.Target = stateSQL,
-		"100,000 rows in at most 150 ms of execute, 1,000 rows in at most 10 ms; at most 200 bytes a key"
-	t := task{SQL: stateSQL, Queries: []string{"state"}, Dir: "run", Weigh: true,
+	for _, size := range sizes {
+		n := batches
+		if size < smallBatch {
+			n *= smallTimes
+		}
+		counts = append(counts, n)
+	}
+	return append(sizes, sizes[0]), append(counts, sustainedTimes*batches)
+}
+
+func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
+	sizes, counts := r.stateSteps()
+	t := task{SQL: stateSQL, Queries: []string{"state"}, Dir: fmt.Sprintf("keys%d", keys), Weigh: true, Kill: true,
 		Feed: feedSpec{Kind: "keys", Seed: r.Seed, Keys: keys}}
 	t.Filled = t.Feed.loads()
-	for _, size := range sizes {
-		for range batches {
-			t.Feed.Sizes = append(t.Feed.Sizes, size)
-		}
+	for i, size := range sizes {
+		t.Feed.Sizes = append(t.Feed.Sizes, slices.Repeat([]int64{size}, int(counts[i]))...)
 	}
 	t.Steps = t.Filled + len(t.Feed.Sizes)
-	r.say("loading %d keys, then %d batches of each of %v rows", keys, batches, sizes)
+	r.say("loading %d keys, then %v batches of %v rows, then a kill", keys, counts, sizes)
 	o, err := r.engine(ctx, &t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	result := &State{Keys: keys, OpenedBytes: o.Opened, LoadedBytes: o.Filled, PeakBytes: o.Peak, CPU: o.CPU,
+	s := &StateRun{Keys: keys, OpenedBytes: o.Opened, LoadedBytes: o.Filled, PeakBytes: o.Peak, CPU: o.CPU,
 		PerKey: float64(o.Filled-o.Opened) / float64(keys)}
 	loads := o.of(0, 0, t.Filled)
-	result.LoadSeconds = sum(column(loads, func(l lap) float64 { return l.Batch })) / 1000
-	result.StateRows = loads[len(loads)-1].State
-	for i, size := range sizes {
-		from := t.Filled + i*int(batches)
-		result.Sizes = append(result.Sizes, stepsOf(size, o.of(0, from, from+int(batches))))
+	s.LoadSeconds = sum(column(loads, func(l lap) float64 { return l.Millis })) / 1000
+	s.StateRows = loads[len(loads)-1].State
+	for i, from := 0, t.Filled; i < len(sizes); i++ {
+		laps := o.of(0, from, from+int(counts[i]))
+		from += int(counts[i])
+		if i == len(sizes)-1 {
+			s.Sustained = perSecondOf(laps)
+			break
+		}
+		s.Sizes = append(s.Sizes, stepsOf(sizes[i], laps))
 	}
-	result.Verified, err = r.verify(ctx, t, o, map[string]string{
-		"state": "SELECT k, count(*) AS n, sum(v)::BIGINT AS total FROM rows GROUP BY k"})
-	r.report.Result = result
-	return err
+	s.Versions = versionsOf(o, t.Filled)
+	if s.Verified, err = r.verify(ctx, t, o, map[string]string{"state": stateWant}); err != nil {
+		return nil, err
+	}
+	return s, r.recoverState(ctx, t, o, s)
+}
+
+// recoverState has another process take over what the killed one left, and asks it for every group.
+func (r *run) recoverState(ctx context.Context, t task, before *outcome, s *StateRun) error {
+	t.From, t.Steps, t.Filled, t.Weigh, t.Kill = before.Steps, before.Steps+t.Feed.loads(), 0, false, false
+	t.Results = "recovered"
+	r.say("recovering")
+	o, err := r.engine(ctx, &t)
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	first := o.of(0, t.From, t.From+1)[0]
+	s.Recovery = Recovery{OpenSeconds: o.Opening / 1000, Seconds: (o.Opening + first.Millis) / 1000, Reruns: o.Reruns,
+		CPU: o.OpenCPU, PeakBytes: o.Peak}
+	if s.DiskPerKey, err = diskPerKey(t.Dir, s.Keys); err != nil {
+		return err
+	}
+	again, err := r.verify(ctx, t, o, map[string]string{"state": stateWant})
+	if err != nil {
+		return fmt.Errorf("after the recovery: %w", err)
+	}
+	for _, v := range again {
+		s.Verified = append(s.Verified, verified{v.Query + " after the recovery", v.Rows})
+	}
+	return nil
+}
+
+// diskPerKey is what the newest state version takes on disk: base and deltas.
+func diskPerKey(dir string, keys int64) (float64, error) {
+	versions, err := state.List(vfs.OS{}, filepath.Join(dir, "data", "state", "state"))
+	if err != nil {
+		return 0, fmt.Errorf("look at the state versions: %w", err)
+	}
+	var bytes int64
+	for _, table := range versions[len(versions)-1].Tables() {
+		bytes += table.Bytes
+	}
+	return float64(bytes) / float64(keys), nil
+}
+
+func perSecondOf(laps []lap) float64 {
+	rows := sum(column(laps, func(l lap) float64 { return float64(l.In) }))
+	return rows / sum(column(laps, func(l lap) float64 { return l.Millis })) * 1000
 }
 
 // or returns value, or what stands for it when it is not set.
@@ -55,75 +151,4 @@ func or(value, unset int64) int64 {
 		return unset
 	}
 	return value
-}
-
-// StepTimes describes the steps of one kind: what a batch of so many rows took, and what followed it
-// without data.
-type StepTimes struct {
-	Rows    int64   `json:"rows"` // of a step
-	Steps   int     `json:"steps"`
-	Execute Spread  `json:"execute_ms"` // the phase addBatch
-	Batch   Spread  `json:"batch_ms"`   // from the start of a batch to its commit
-	CPU     float64 `json:"cpu_seconds"`
-	Out     int64   `json:"rows_out"`
-}
-
-// Spread is of milliseconds.
-type Spread struct {
-	P50 float64 `json:"p50"`
-	P95 float64 `json:"p95"`
-	Max float64 `json:"max"`
-}
-
-func spread(ms []float64) Spread {
-	return Spread{P50: quantile(ms, 0.5), P95: quantile(ms, 0.95), Max: quantile(ms, 1)}
-}
-
-func stepsOf(rows int64, laps []lap) StepTimes {
-	s := StepTimes{Rows: rows, Steps: len(laps),
-		Execute: spread(column(laps, func(l lap) float64 { return l.Execute })),
-		Batch:   spread(column(laps, func(l lap) float64 { return l.Batch })),
-		CPU:     sum(column(laps, func(l lap) float64 { return l.CPU }))}
-	for _, l := range laps {
-		s.Out += l.Out
-	}
-	return s
-}
-
-// State is what it costs to change some of many groups, and what they take.
-type State struct {
-	Keys        int64       `json:"keys"`
-	StateRows   int64       `json:"state_rows"` // by the engine's own count, after the load
-	LoadSeconds float64     `json:"load_seconds"`
-	OpenedBytes int64       `json:"opened_bytes"` // resident memory before the first row
-	LoadedBytes int64       `json:"loaded_bytes"` // and when every key was there
-	PerKey      float64     `json:"bytes_per_key"`
-	PeakBytes   int64       `json:"peak_bytes"`
-	CPU         float64     `json:"cpu_seconds"`
-	Sizes       []StepTimes `json:"sizes"`
-	Verified    []verified  `json:"verified"`
-}
-
-func (s *State) markdown() string {
-	text := "| rows in a batch | batches | execute p50 ms | p95 | max | whole batch p50 ms | p95 | max | " +
-		"CPU ms a batch |\n" +
-		"|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-	for _, z := range s.Sizes {
-		text += fmt.Sprintf("| %d | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f |\n", z.Rows, z.Steps,
-			z.Execute.P50, z.Execute.P95, z.Execute.Max, z.Batch.P50, z.Batch.P95, z.Batch.Max,
-			1000*z.CPU/float64(max(1, z.Steps)))
-	}
-	return text + fmt.Sprintf("\n%d keys (%d rows of state by the engine's count) loaded in %.1f s. "+
-		"Resident memory %d MiB before the first row, %d MiB after the load: %.0f bytes a key; %d MiB at most.",
-		s.Keys, s.StateRows, s.LoadSeconds, s.OpenedBytes>>20, s.LoadedBytes>>20, s.PerKey, s.PeakBytes>>20) +
-		said(s.Verified)
-}
-
-// said ends a section with what was verified.
-func said(v []verified) string {
-	text := ""
-	for _, one := range v {
-		text += fmt.Sprintf(" Verified %s: %d rows equal plain DuckDB.", one.Query, one.Rows)
-	}
-	return text + "\n\n"
 }

@@ -25,13 +25,14 @@ type Options struct {
 	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
 	Rates      []int64           // of latency, in the place of Rate
 	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
-	Keys       int64             // of state; groups that leave with a batch of evict
+	Keys       []int64           // of each run of state; groups that leave with a batch of evict
 	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
-	BatchCount int64             // batches of each size of state and of each run of evict
+	BatchCount int64             // batches of each run of evict, and of 100,000 rows of state
 	Groups     []int64           // that are open in the runs of evict
 	Queries    []string          // of nexmark; all if empty
 	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
+	Memory     int64             // limit of the worker of memory and of the process of state, in bytes
 	Input      string            // of yahoo and nexmark: one of Inputs; the first if empty
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
@@ -43,7 +44,7 @@ type Options struct {
 
 // Suites lists all suites.
 func Suites() []string {
-	return append(Usual(), "ingest", "sinks", "yahoo", "state", "hop", "join", "evict", "nexmark")
+	return append(Usual(), "ingest", "sinks", "yahoo", "state", "hop", "join", "evict", "nexmark", "batch", "startup", "scale")
 }
 
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
@@ -60,10 +61,12 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Seed = r.Seed
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
+		"startup": (*run).startup, "scale": (*run).scale,
 		"yahoo": (*run).yahoo, "ingest": (*run).ingest, "sinks": (*run).sinks,
 	}
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
+		"batch": (*run).batch,
 	}
 	if suite == "sinks" { // what a durable sink costs is what it is about
 		r.SyncAlways = true

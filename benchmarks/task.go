@@ -34,6 +34,9 @@ type task struct {
 	Weigh   bool          `json:"weigh,omitempty"`   // read the memory in use at first and after Filled
 	For     time.Duration `json:"for,omitempty"`     // after Filled, steps go on for so long
 	Finish  bool          `json:"finish,omitempty"`  // end with the watermark at infinity
+	From    int           `json:"from,omitempty"`    // the first step; those before it are another process's
+	Results string        `json:"results,omitempty"` // a folder in Dir for results of this process alone
+	Kill    bool          `json:"kill,omitempty"`    // end by SIGKILL, between two batches, with the sinks' files whole
 	Threads int           `json:"threads,omitempty"`
 	Memory  int64         `json:"memory,omitempty"` // limit of a query in bytes
 }
@@ -46,11 +49,22 @@ type outcome struct {
 	Laps    []lap     `json:"laps"` // one for each step and query, in order; the end is step Steps
 	Keys    []string  `json:"keys"` // of the first query's result in update mode
 	CPU     float64   `json:"cpu_seconds"`
-	Data    []float64 `json:"data_ms"`      // of each batch that had data
-	State   int64     `json:"state_bytes"`  // of the state versions on disk, the most that a step left
-	Opened  int64     `json:"opened_bytes"` // of memory, when the queries stood open
-	Filled  int64     `json:"filled_bytes"` // after the step of that name
+	Opened  int64     `json:"opened_bytes"`     // of memory, when the queries stood open
+	Opening float64   `json:"opening_ms"`       // from the text to queries that stand where their logs say
+	OpenCPU float64   `json:"open_cpu_seconds"` // of the process, until then
+	Reruns  int       `json:"reruns"`           // batches that were run again for it
+	Kept    []kept    `json:"kept"`             // state versions
+	Data    []float64 `json:"data_ms"`          // of each batch that had data
+	State   int64     `json:"state_bytes"`      // of the state versions on disk, the most that a step left
+	Filled  int64     `json:"filled_bytes"`     // after the step of that name
 	Peak    int64     `json:"peak_bytes"`
+}
+
+// kept is a state version that became durable between two laps.
+type kept struct {
+	At     float64 `json:"at_ms"`   // since the queries were opened
+	Held   float64 `json:"held_ms"` // how long batches waited for it
+	Millis float64 `json:"ms"`      // until it was durable
 }
 
 // Engine runs the task that in holds and writes its outcome to out. It is what the process of the engine
@@ -74,6 +88,9 @@ func Engine(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.NewEncoder(out).Encode(result); err != nil {
 		return fmt.Errorf("write the outcome: %w", err)
 	}
+	if t.Kill {
+		return syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:wrapcheck // nobody will read it
+	}
 	return nil
 }
 
@@ -83,6 +100,7 @@ type bench struct {
 	pieces  *pieces
 	queries []*engine.Query
 	now     lap // of the query that works
+	began   time.Time
 	out     outcome
 	feedCPU float64
 }
@@ -90,11 +108,11 @@ type bench struct {
 func (t task) run(ctx context.Context) (*outcome, error) {
 	runtime.LockOSThread() // the thread's own CPU time is that of making rows
 	defer runtime.UnlockOSThread()
-	b := &bench{task: t, pieces: &pieces{}}
 	makeRows, err := t.feed()
 	if err != nil {
 		return nil, err
 	}
+	b := &bench{task: t, pieces: &pieces{make: makeRows}, began: time.Now()}
 	stop, err := profileCPU(t.Profile)
 	if err != nil {
 		return nil, err
@@ -105,7 +123,9 @@ func (t task) run(ctx context.Context) (*outcome, error) {
 			_ = q.Abandon() // does nothing after Close
 		}
 	}()
-	if err := b.open(ctx); err != nil {
+	err = b.open(ctx)
+	b.out.Opening, b.out.OpenCPU = b.since(time.Now()), processCPU(syscall.RUSAGE_SELF)
+	if err != nil {
 		if code := diag.CodeOf(err); code != "" {
 			return &outcome{Refused: string(code), Why: err.Error()}, nil
 		}
@@ -116,18 +136,32 @@ func (t task) run(ctx context.Context) (*outcome, error) {
 	if err := b.steps(ctx, makeRows); err != nil {
 		return nil, err
 	}
-	for i, q := range b.queries {
-		if err := b.lap(i, func() error { return b.end(ctx, q) }); err != nil {
-			return nil, err
-		}
+	if err := b.finish(ctx); err != nil {
+		return nil, err
 	}
 	b.out.CPU = processCPU(syscall.RUSAGE_SELF) - began - b.feedCPU
 	b.out.Peak = peakBytes(os.Getpid())
 	return &b.out, nil
 }
 
+// finish ends the queries, or leaves them as they are for the process to be killed.
+func (b *bench) finish(ctx context.Context) error {
+	if b.Kill {
+		b.queries = nil // a clean end is what shall not be
+		return b.pieces.endSinks()
+	}
+	for i, q := range b.queries {
+		if err := b.lap(i, func() error { return b.end(ctx, q) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) since(t time.Time) float64 { return float64(t.Sub(b.began).Microseconds()) / 1000 }
+
 func (b *bench) open(ctx context.Context) error {
-	reg := b.pieces.registry(b.Dir)
+	reg := b.pieces.registry(filepath.Join(b.Dir, b.Results))
 	app, err := engine.Parse(ctx, reg, "bench.sql", b.SQL)
 	if err != nil {
 		return err //nolint:wrapcheck // coded
@@ -135,7 +169,8 @@ func (b *bench) open(ctx context.Context) error {
 	for _, name := range b.Queries {
 		q, err := engine.Open(ctx, engine.Options{DataDir: filepath.Join(b.Dir, "data"), Registry: reg,
 			Threads: b.Threads, MemoryLimit: b.Memory, Parse: engine.Parser(reg),
-			Listener: engine.Listener{BatchDone: b.heard}}, app, name)
+			Listener: engine.Listener{BatchDone: b.heard, SnapshotDone: b.heardKept,
+				QueryStarted: func(s engine.Started) { b.out.Reruns += s.Replayed }}}, app, name)
 		if err != nil {
 			return err //nolint:wrapcheck // coded
 		}
@@ -165,12 +200,18 @@ func (b *bench) heard(p engine.Progress) {
 	}
 }
 
+func (b *bench) heardKept(s engine.SnapshotDone) {
+	b.out.Kept = append(b.out.Kept, kept{At: b.since(s.Began), Held: float64(s.Held.Microseconds()) / 1000,
+		Millis: float64(s.Duration.Microseconds()) / 1000})
+}
+
 // steps feeds as many steps as the task asks for. The queries take turns in who is first.
 func (b *bench) steps(ctx context.Context, makeRows feed) error {
 	var worked time.Duration
-	for n := 0; n < b.Steps || worked < b.For; n++ {
+	b.out.Steps = b.From
+	for n := b.From; n < b.Steps || worked < b.For; n++ {
 		before := processCPU(threadUsage)
-		b.pieces.put(makeRows(n))
+		b.pieces.put(n, makeRows(n))
 		b.feedCPU += processCPU(threadUsage) - before
 		for i := range b.queries {
 			i = (i + n) % len(b.queries)
@@ -183,11 +224,11 @@ func (b *bench) steps(ctx context.Context, makeRows feed) error {
 		}
 		b.out.Steps++
 		if n+1 == b.Filled {
-			b.pieces.put(nil)
+			b.pieces.put(n, nil)
 			b.out.Filled = b.weigh()
 		}
 	}
-	b.pieces.put(nil)
+	b.pieces.put(b.out.Steps-1, nil)
 	return nil
 }
 
@@ -203,8 +244,8 @@ func (b *bench) weigh() int64 {
 
 // lap lets one query work and notes what it took.
 func (b *bench) lap(query int, work func() error) error {
-	b.now = lap{Step: b.out.Steps, Query: query}
 	start, cpu := time.Now(), processCPU(syscall.RUSAGE_SELF)
+	b.now = lap{Step: b.out.Steps, Query: query, At: b.since(start)}
 	if err := work(); err != nil {
 		return err
 	}

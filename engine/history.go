@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,9 @@ type BatchResult struct {
 	Result  stream.Batch
 	Sources map[string]*exec.Counts
 	Faults  int64 // payloads that did not decode
+
+	// ByDuckDB says that DuckDB has read the files itself: which rows were used and which filtered is not known.
+	ByDuckDB bool
 }
 
 // Release frees the result.
@@ -107,6 +111,9 @@ func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error
 	}
 	if err := q.checkBounds(bo); err != nil {
 		return nil, err
+	}
+	if res, err := q.native(ctx, bo); !errors.Is(err, errNotNative) {
+		return res, err
 	}
 	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: db, Batch: true}); err != nil {
 		return nil, fmt.Errorf("prepare the plan: %w", err)

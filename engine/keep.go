@@ -21,6 +21,8 @@ type snapshots struct {
 
 type kept struct {
 	batch    int64
+	began    time.Time
+	held     time.Duration
 	duration time.Duration
 	err      error
 }
@@ -74,6 +76,7 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 // Its manifest is published only after the Commit of its batch is durable.
 func (q *Query) keep(ctx context.Context) error {
 	s := &q.snapshot
+	began := q.opt.Clock.Now()
 	var changes []state.Change
 	if q.stateful() {
 		var err error
@@ -89,13 +92,13 @@ func (q *Query) keep(ctx context.Context) error {
 	}
 	q.flushAt = time.Time{} // the snapshot flushes the Commit first
 	ctx = context.WithoutCancel(ctx)
-	batch, start, done, ckpt, clock := s.batch, s.last, s.done, q.ckpt, q.opt.Clock
+	batch, held, done, ckpt, clock := s.batch, s.last.Sub(began), s.done, q.ckpt, q.opt.Clock
 	go func() { // ends when the version is written; release waits for it
 		err := guarded("state version", func() error { return ckpt.Snapshot(ctx, batch, changes) })
 		for _, c := range changes {
 			c.Release()
 		}
-		done <- kept{batch: batch, duration: clock.Now().Sub(start), err: err}
+		done <- kept{batch: batch, began: began, held: held, duration: clock.Now().Sub(began), err: err}
 	}()
 	return nil
 }
@@ -126,7 +129,8 @@ func (q *Query) kept(ctx context.Context, k kept) error {
 			return fmt.Errorf("acknowledge source %q: %w", in.def.Name, err)
 		}
 	}
-	tell(q.opt.Listener.SnapshotDone, SnapshotDone{Query: q.def.Name, Batch: k.batch, Duration: k.duration})
+	tell(q.opt.Listener.SnapshotDone, SnapshotDone{Query: q.def.Name, Batch: k.batch, Began: k.began, Held: k.held,
+		Duration: k.duration})
 	return nil
 }
 

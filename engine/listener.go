@@ -45,7 +45,9 @@ type Retried struct {
 type SnapshotDone struct {
 	Query    string
 	Batch    int64
-	Duration time.Duration
+	Began    time.Time
+	Held     time.Duration // how long batches waited for the state to be handed over
+	Duration time.Duration // from Began until it was durable
 }
 
 // Evolving says how far a changed text has come through the history of its query, in rows.

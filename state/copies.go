@@ -72,7 +72,7 @@ func (c *Copies) Put(
 	}
 	sum := sha256.New()
 	tmp := filepath.Join(c.dir, escape(table)+partSuffix+tmpSuffix)
-	if _, err := writePart(ctx, c.fs, tmp, partContent{base: true, records: records, also: sum}); err != nil {
+	if _, _, err := writePart(ctx, c.fs, tmp, partContent{base: true, rows: given{Change{Records: records}}, also: sum}); err != nil {
 		_ = c.fs.Remove(tmp) // the next OpenCopies does it if this can not
 		return "", onDisk(err, "copy table %q", table)
 	}

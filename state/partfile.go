@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"iter"
 	"path/filepath"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -70,14 +71,19 @@ func decodeTrailer(b []byte, size int64) (trailer, error) {
 	return t, nil
 }
 
+// syncBytes is how much of a file is written before it is synced: the log of the batches that go on meanwhile is on the
+// same disk, and a sync there waits for what others have left to the last.
+const syncBytes = 4 << 20
+
 // partWriter writes whole blocks and remembers the checksum of each.
 type partWriter struct {
-	ctx   context.Context //nolint:containedctx // the writer lives inside one call that has it
-	f     vfs.File
-	buf   []byte
-	sums  []byte
-	bytes int64
-	also  hash.Hash // of the copies: the name comes from the content
+	ctx      context.Context //nolint:containedctx // the writer lives inside one call that has it
+	f        vfs.File
+	buf      []byte
+	sums     []byte
+	bytes    int64
+	unsynced int
+	also     hash.Hash // of the copies: the name comes from the content
 }
 
 func (w *partWriter) Write(p []byte) (int, error) {
@@ -110,42 +116,58 @@ func (w *partWriter) flush() error {
 	if _, err := w.f.Write(w.buf); err != nil {
 		return fmt.Errorf("write block: %w", err)
 	}
+	w.unsynced += len(w.buf)
 	w.buf = w.buf[:0]
+	if w.unsynced < syncBytes {
+		return nil
+	}
+	w.unsynced = 0
+	if err := w.f.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
 	return nil
 }
 
-// stream writes records as one Arrow IPC stream and returns its length.
-func (w *partWriter) stream(records []arrow.Record) (int64, error) {
-	if len(records) == 0 {
-		return 0, nil
-	}
+// stream writes records as one Arrow IPC stream, and returns its length and how many rows there were.
+func (w *partWriter) stream(records iter.Seq[arrow.Record]) (bytes, rows int64, err error) {
 	before := w.bytes
-	out := ipc.NewWriter(w, ipc.WithSchema(records[0].Schema()))
-	for _, r := range records {
-		if err := out.Write(r); err != nil {
-			return 0, errors.Join(fmt.Errorf("write record: %w", err), out.Close())
+	var out *ipc.Writer
+	for r := range records {
+		if out == nil {
+			out = ipc.NewWriter(w, ipc.WithSchema(r.Schema()))
+		}
+		err := out.Write(r)
+		rows += r.NumRows()
+		r.Release()
+		if err != nil {
+			return 0, 0, errors.Join(fmt.Errorf("write record: %w", err), out.Close())
 		}
 	}
-	if err := out.Close(); err != nil {
-		return 0, fmt.Errorf("end stream: %w", err)
+	if out == nil {
+		return 0, 0, nil
 	}
-	return w.bytes - before, nil
+	if err := out.Close(); err != nil {
+		return 0, 0, fmt.Errorf("end stream: %w", err)
+	}
+	return w.bytes - before, rows, nil
 }
 
 // partContent is what one part file holds.
 type partContent struct {
-	batch   int64
-	base    bool
-	records []arrow.Record
-	deleted []arrow.Record
-	also    hash.Hash
+	batch int64
+	base  bool
+	rows  Rows
+	also  hash.Hash
 }
 
+// partRows says how many rows a part file has.
+type partRows struct{ rows, deleted int64 }
+
 // writePart makes a part file durable, all but its name.
-func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t trailer, err error) {
+func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t trailer, n partRows, err error) {
 	f, err := fsys.Create(path)
 	if err != nil {
-		return trailer{}, fmt.Errorf("create %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("create %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := &partWriter{ctx: ctx, f: f, buf: make([]byte, 0, blockBytes), also: c.also}
@@ -153,22 +175,22 @@ func writePart(ctx context.Context, fsys vfs.FS, path string, c partContent) (t 
 	if c.base {
 		t.flags = flagBase
 	}
-	if t.put, err = w.stream(c.records); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+	if t.put, n.rows, err = w.stream(c.rows.Rows()); err != nil {
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
-	if t.deleted, err = w.stream(c.deleted); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+	if t.deleted, n.deleted, err = w.stream(c.rows.Gone()); err != nil {
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := w.flush(); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if _, err := f.Write(t.encode(w.sums)); err != nil {
-		return trailer{}, fmt.Errorf("write %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := f.Sync(); err != nil {
-		return trailer{}, fmt.Errorf("sync %s: %w", path, err)
+		return trailer{}, n, fmt.Errorf("sync %s: %w", path, err)
 	}
-	return t, nil
+	return t, n, nil
 }
 
 func corrupt(path string, at int64, format string, args ...any) *diag.Error {

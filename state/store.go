@@ -110,7 +110,7 @@ func (s *Store) sweep() error {
 // Write makes a new version: the newest one with changes laid over it, in order. When it returns nil the
 // version is durable; when it returns an error the version does not exist, unless the error came from the
 // very last step, after which every further Write fails and the next Open shows which it was. A batch that is
-// not newer than the newest version is refused. The records are borrowed.
+// not newer than the newest version is refused. The changes are borrowed.
 func (s *Store) Write(ctx context.Context, batch int64, changes []Change) (Info, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -164,20 +164,19 @@ func (s *Store) writeChange(ctx context.Context, path string, next *manifest, c 
 	if err := next.accepts(c); err != nil {
 		return part{}, err
 	}
-	rows, deleted := numRows(c.Records), numRows(c.Deleted)
-	if c.Dropped || !c.Base && rows+deleted == 0 {
+	rows := c.rows()
+	if c.Dropped || !c.Base && rows.Empty() {
 		if c.Dropped {
 			next.apply(c, part{})
 		}
 		return part{}, nil
 	}
-	p := part{File: filepath.Base(path), Base: c.Base, Rows: rows, Deleted: deleted}
-	content := partContent{batch: next.Batch, base: c.Base, records: c.Records, deleted: c.Deleted}
-	t, err := writePart(ctx, s.fs, path, content)
+	p := part{File: filepath.Base(path), Base: c.Base}
+	t, n, err := writePart(ctx, s.fs, path, partContent{batch: next.Batch, base: c.Base, rows: rows})
 	if err != nil {
 		return p, err
 	}
-	p.Bytes, p.CRC = t.fileBytes(), t.crc
+	p.Rows, p.Deleted, p.Bytes, p.CRC = n.rows, n.deleted, t.fileBytes(), t.crc
 	next.apply(c, p)
 	return p, nil
 }

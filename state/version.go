@@ -155,7 +155,7 @@ func (v Version) loadPart(ctx context.Context, mem memory.Allocator, p partOf, f
 	puts := func(records []arrow.Record) error {
 		c := change
 		c.Records = records
-		change.Base = false // what follows is laid over the first group
+		change.Base, change.More = false, p.Base // what follows is laid over the first group
 		return call(ctx, fn, c)
 	}
 	if p.Base && t.put == 0 {

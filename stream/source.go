@@ -82,6 +82,13 @@ type TimeBound interface {
 	At(ctx context.Context, t time.Time) (Offset, error)
 }
 
+// ParquetFiles is a Source whose rows are those of Parquet files, so that a run over all of history can let DuckDB read
+// them.
+type ParquetFiles interface {
+	// ParquetFiles returns the files that are there now, in the order in which they are read; none if it is not so.
+	ParquetFiles(ctx context.Context) ([]string, error)
+}
+
 // Input is what a source gave for one range. Exactly one of Messages and Rows is set; both are nil when the
 // range holds nothing.
 type Input struct {

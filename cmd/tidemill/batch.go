@@ -143,6 +143,11 @@ func withoutOp(b stream.Batch) []arrow.Record {
 func (e *env) tellCounts(res *engine.BatchResult) {
 	for _, name := range sortedNames(res.Sources) {
 		n := res.Sources[name]
+		if res.ByDuckDB {
+			fmt.Fprintf(e.stderr, "%s: %s in, %s without event time; DuckDB read the files and does not say which rows the "+
+				"query used\n", name, count(n.In), count(n.NullTime))
+			continue
+		}
 		fmt.Fprintf(e.stderr, "%s: %s in, %s used, %s filtered, %s without event time, %s dead\n", name,
 			count(n.In), count(n.Used),
 			count(n.Filtered), count(n.NullTime), count(n.Dead))

@@ -20,6 +20,7 @@ import (
 type benchFlags struct {
 	benchmarks.Options
 	out    string
+	memory string
 	asJSON bool
 }
 
@@ -32,11 +33,11 @@ func (e *env) benchCommand() *cobra.Command {
 			"counted in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a\n" +
 			"steady stream). Without a name these four run. yahoo is the Yahoo Streaming Benchmark (views of ads per campaign\n" +
 			"in windows of 10 s) from packed or single messages or from files. Others run the engine alone, over rows that it\n" +
-			"finds in memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
-			"within a minute) and evict (few of many open groups leave); nexmark (q0 to q23) reads files. Broker and queries\n" +
-			"run in processes of their own; nothing needs to be installed.",
+			"finds in memory: state (changes to 10,000 to 10 million groups, a kill and a recovery), hop (hopping beside\n" +
+			"tumbling windows), join (two streams within a minute) and evict (few of many open groups leave); nexmark\n" +
+			"(q0 to q23) reads files. Broker and queries run in processes of their own; nothing needs to be installed.",
 		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rates 10000,100000 --for 30s\n" +
-			"  tidemill bench state --keys 1000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
+			"  tidemill bench state --keys 1000000,10000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
 			return e.bench(c.Context(), suites, f)
@@ -44,22 +45,24 @@ func (e *env) benchCommand() *cobra.Command {
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
-		"of a batch of state (default 100,000 and then 1,000), events of nexmark (default 1 million)")
-	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed and yahoo")
+		"of a batch of state (default 100,000, 1,000 and 100 in turn), events of nexmark (default 1 million)")
+	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed, yahoo, batch and startup")
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
 		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
 	c.Flags().Int64SliceVar(&f.Rates, "rates", nil, "rows per second of latency (default 1000,10000,100000)")
 	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency (each rate), memory and join run (default 20s, 10m and 1m); "+
 		"the most that a query of nexmark may take (default 10m)")
-	c.Flags().Int64Var(&f.Keys, "keys", 0,
-		"keys of state (default 1,000,000), groups that leave with a batch of evict (default 1,000)")
+	c.Flags().Int64SliceVar(&f.Keys, "keys", nil,
+		"keys of each run of state (default 10000 to 10000000), groups that leave with a batch of evict (default 1,000)")
 	c.Flags().Int64Var(&f.BatchRows, "batch-rows", 0,
 		"rows of a batch of hop, events of a batch of nexmark (default 100,000)")
 	c.Flags().Int64Var(&f.BatchCount, "batches", 0,
-		"batches of each size of state and of each run of evict (default 30)")
+		"least batches of memory (default none), batches of each run of evict, and of 100,000 rows of state, which has ten times as many of smaller ones (default 30)")
 	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
+	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the worker of memory (default 300 MiB), and of the process "+
+		"of a suite that runs the engine alone (default: 3 GiB for each query)")
 	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
@@ -97,7 +100,7 @@ func (f benchFlags) check(suites []string) error {
 	for _, number := range []struct {
 		flag  string
 		value int64
-	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"keys", f.Keys}, {"batch-rows", f.BatchRows},
+	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"keys", least(f.Keys)}, {"batch-rows", f.BatchRows},
 		{"batches", f.BatchCount}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
@@ -111,12 +114,27 @@ func (f benchFlags) check(suites []string) error {
 	return nil
 }
 
+// least returns the least of the values, or 0.
+func least(values []int64) int64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return slices.Min(values)
+}
+
 func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	if err := f.check(suites); err != nil {
 		return err
 	}
 	if len(suites) == 0 {
 		suites = benchmarks.Usual()
+	}
+	if f.memory != "" {
+		limit, err := memoryLimit(f.memory)
+		if err != nil {
+			return err
+		}
+		f.Memory = limit
 	}
 	self, err := os.Executable()
 	if err != nil {

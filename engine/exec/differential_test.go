@@ -185,9 +185,7 @@ func (r *replay) restart(changes *[]func(context.Context, *Session) error) {
 
 func (r *replay) snapshot(changes *[]func(context.Context, *Session) error) {
 	t := r.f.t
-	list, err := r.s.Snapshot(t.Context(), false)
-	require.NoError(t, err)
-	for _, c := range list {
+	for _, c := range snapshot(t, r.s, false) {
 		t.Cleanup(c.Release)
 		*changes = append(*changes, func(ctx context.Context, s *Session) error { return s.Restore(ctx, c) })
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -172,4 +173,26 @@ func sorted(s []string) []string {
 	out := append([]string(nil), s...)
 	sort.Strings(out)
 	return out
+}
+
+// snapshot takes a state version of a session, with all rows in memory.
+func snapshot(t testing.TB, s *Session, full bool) []state.Change {
+	t.Helper()
+	changes, err := s.Snapshot(t.Context(), full)
+	require.NoError(t, err)
+	for i := range changes {
+		c := &changes[i]
+		if c.Rows == nil {
+			continue
+		}
+		for rec := range c.Rows.Rows() {
+			c.Records = append(c.Records, rec)
+		}
+		for rec := range c.Rows.Gone() {
+			c.Deleted = append(c.Deleted, rec)
+		}
+		c.Rows.Close()
+		c.Rows = nil
+	}
+	return changes
 }

@@ -218,22 +218,9 @@ func releaseAll(recs []arrow.Record) {
 	}
 }
 
-// keyedChange is what a store has become since the last Snapshot.
+// keyedChange is what a store has become since the last Snapshot. Its rows are read while it is written.
 func (s *Session) keyedChange(t *stateTable, base bool) state.Change {
-	c := state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys)}
-	if !base {
-		changed, deleted, ok := t.store.Changes()
-		if ok {
-			c.Records, c.Deleted = changed, deleted
-			return c
-		}
-		releaseAll(changed)
-		releaseAll(deleted)
-	}
-	c.Base = true
-	for rec := range t.store.All() {
-		rec.Retain()
-		c.Records = append(c.Records, rec)
-	}
-	return c
+	frozen := t.store.Freeze(base)
+	return state.Change{Table: t.Name, Columns: definitions(t), Keys: slices.Clone(t.Keys), Base: frozen.Base(),
+		Rows: frozen}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/keyed"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
@@ -41,9 +42,6 @@ func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, erro
 			return nil, fmt.Errorf("snapshot state table %s: %w", t.Name, err)
 		}
 		t.snapshot = !s.batch
-		if t.store != nil && !s.batch {
-			t.store.Mark()
-		}
 	}
 	return out, nil
 }
@@ -110,9 +108,9 @@ const restoreTable = "__restore"
 
 func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) error {
 	if t.store != nil {
-		err := t.store.Restore(c.Base || c.Dropped, c.Records, c.Deleted)
+		err := restoreKeyed(t.store, c)
 		t.rows, t.snapshot = int64(t.store.Len()), true
-		return err //nolint:wrapcheck // Restore says which table
+		return err
 	}
 	cols := make([]stream.Column, len(t.Columns))
 	for i, col := range t.Columns {
@@ -153,6 +151,24 @@ func (s *Session) restore(ctx context.Context, t *stateTable, c state.Change) er
 		}
 	}
 	return s.restored(ctx, t)
+}
+
+// restoreKeyed applies a change to a keyed table. The rows of a base have a key each, so they are not looked for.
+func restoreKeyed(store *keyed.Store, c state.Change) error {
+	if !c.Base && !c.More {
+		return store.Restore(c.Dropped, c.Records, c.Deleted) //nolint:wrapcheck // Session.Restore says which table
+	}
+	if c.Base {
+		if err := store.Restore(true, nil, nil); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+	}
+	for _, rec := range c.Records {
+		if err := store.Fill(rec); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+	}
+	return nil
 }
 
 func (s *Session) restoreInto(ctx context.Context, table string, cols []stream.Column,

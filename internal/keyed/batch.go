@@ -13,6 +13,7 @@ func (s *Store) log(slot uint32) {
 	if row[0]&flagTouched != 0 {
 		return
 	}
+	s.frozen.save(slot, row)
 	s.undo.slots = append(s.undo.slots, slot)
 	s.undo.rows = append(s.undo.rows, row...)
 	row[0] |= flagTouched
@@ -20,6 +21,8 @@ func (s *Store) log(slot uint32) {
 
 // Commit makes the changes of the batch final.
 func (s *Store) Commit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	for _, ref := range s.undo.replaced {
 		s.arena.free(ref, s.l.header)
@@ -27,12 +30,14 @@ func (s *Store) Commit() {
 	for _, slot := range s.undo.slots {
 		row := s.rows.row(slot)
 		row[0] &^= flagTouched
-		if row[0]&flagLive == 0 && (!s.tracked || row[0]&flagBorn != 0) {
+		if row[0]&flagLive == 0 && (!s.tracked || s.born.has(slot)) {
 			s.release(slot)
 		}
 	}
 	s.close()
 	s.limitChanges()
+	s.releaseBuried(max(buriedLeast, len(s.buried)/16))
+	s.tidy()
 }
 
 // release gives up a row that is not live.
@@ -43,10 +48,13 @@ func (s *Store) release(slot uint32) {
 		s.arena.free(s.ref(row), s.l.header)
 	}
 	s.rows.free(slot)
+	s.unmark(slot)
 }
 
 // Rollback undoes everything since Begin. The order of All is as it was, too.
 func (s *Store) Rollback() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	width := s.l.rowBytes
 	for i := len(s.undo.slots) - 1; i >= 0; i-- {
@@ -71,22 +79,26 @@ func (s *Store) Rollback() {
 		s.arena.free(ref, s.l.header)
 	}
 	s.live = s.undo.live
-	s.dirty = s.dirty[:s.undo.dirty]
+	for _, slot := range s.undo.dirtied {
+		s.unmark(slot)
+	}
 	s.close()
+	s.tidy()
 }
 
-// close ends the batch and does the work that keeps the store small.
+// close ends the batch.
 func (s *Store) close() {
 	u := &s.undo
 	u.slots, u.rows = kept(u.slots), kept(u.rows)
-	u.written, u.replaced = kept(u.written), kept(u.replaced)
+	u.written, u.replaced, u.dirtied = kept(u.written), kept(u.replaced), kept(u.dirtied)
 	s.in = encoded{fixed: kept(s.in.fixed), blobs: kept(s.in.blobs), keyEnds: kept(s.in.keyEnds),
 		ends: kept(s.in.ends)}
 	s.hashes = kept(s.hashes)
 	s.open = false
-	s.tidy()
+	s.busy.Store(false)
 }
 
+// tidy does the work that keeps the store small.
 func (s *Store) tidy() {
 	s.compact()
 	s.times.tidy()

@@ -49,10 +49,17 @@
 // The first touch of a row in a batch copies it to the undo log. Deleting only clears the flag of life: the
 // row and its cell remain until Commit, blobs that were replaced until then, too. Rollback copies rows back,
 // in reverse, and gives up rows and blobs that the batch made; the store is then as it was, down to the order
-// of its free rows. From the first Mark on, a list has the rows that changed since the last one. Deleted rows
-// that were there at the last Mark remain as their own memorial until the next, which is how Changes knows
-// their keys; rows that came and went in between leave no trace. If there are far more changes than rows,
+// of its free rows. From the first Freeze on, a bitmap has the rows that changed since the last one. Deleted rows
+// that were there at the last Freeze remain as their own memorial until the next has handed their keys over; rows that
+// came and went in between leave no trace. If there are far more changes than rows,
 // they are forgotten, and the next state version must be a base.
+//
+// # State versions
+//
+// Freeze takes the bitmap (of a base, one of all rows) and begins an empty one, so that it costs nothing to batches. Another
+// goroutine hands the rows over, 4,096 at a time under the lock that every call of a batch takes. A batch that is about to
+// change a row which has not been handed over copies it first. The reader gives way: it waits for the calls of an open
+// batch to end, and rests twice as long as it worked while one is open.
 //
 // No order that a caller sees depends on the hash.
 package keyed

@@ -47,6 +47,8 @@ func (e *RangeError) Error() string { return e.Message }
 // of the store are ignored. It returns how many rows the batch touched for the first time. After an error the batch must
 // be rolled back.
 func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	if err := s.l.foldable(how); err != nil {
 		return 0, err
@@ -80,6 +82,8 @@ func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 
 // Touched returns the rows that the open batch has put or folded, as they are now, in the order of the first touch.
 func (s *Store) Touched() []arrow.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	slots := make([]uint32, 0, len(s.undo.slots))
 	for _, slot := range s.undo.slots {

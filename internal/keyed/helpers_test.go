@@ -288,3 +288,15 @@ func commit(s *Store, work func()) {
 	work()
 	s.Commit()
 }
+
+// frozen is what a Frozen has, read at once.
+func frozen(f *Frozen) (changed, deleted []arrow.Record, delta bool) {
+	defer f.Close()
+	for rec := range f.Rows() {
+		changed = append(changed, rec)
+	}
+	for rec := range f.Gone() {
+		deleted = append(deleted, rec)
+	}
+	return changed, deleted, !f.Base()
+}

@@ -25,7 +25,7 @@ type model struct {
 	schema     *arrow.Schema
 	keys, time int
 	rows       map[string]modelRow
-	marked     map[string]modelRow // at the last Mark; nil without
+	marked     map[string]modelRow // at the last Freeze; nil without
 	dirty      map[string]bool     // put or deleted since
 	saved      map[string]modelRow // at Begin
 	order      []string            // of the store at Begin
@@ -89,6 +89,16 @@ type machine struct {
 	replica *Store
 	open    bool
 	options Options
+	frozen  *frozenModel // what has not been read yet
+}
+
+// frozenModel is what a Frozen must have.
+type frozenModel struct {
+	*Frozen
+	base      bool
+	rows      map[string]modelRow
+	put, gone []string
+	read      []arrow.Record
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -217,32 +227,62 @@ func (m *machine) timeOf(shown string) int64 {
 	panic(shown)
 }
 
-// version takes a state version, gives it to the replica, and compares it with what changed.
+// version takes a state version, and compares the one before.
 func (m *machine) version(t *rapid.T) {
 	m.end(t)
-	changed, deleted, ok := m.store.Changes()
-	require.Equal(t, m.marked != nil, ok)
-	if !ok {
-		require.NoError(t, m.replica.Restore(true, all(m.store), nil))
-	} else {
-		var put, gone []string
-		for key := range m.dirty {
-			if row, ok := m.rows[key]; ok {
-				put = append(put, row.shown)
-			} else if _, ok := m.marked[key]; ok {
-				gone = append(gone, key)
-			}
+	m.thaw(t)
+	base := rapid.Bool().Draw(t, "base")
+	m.frozen = &frozenModel{Frozen: m.store.Freeze(base), rows: maps.Clone(m.rows), base: base || m.marked == nil}
+	m.frozen.most = 64
+	for key := range m.dirty {
+		if row, ok := m.rows[key]; ok {
+			m.frozen.put = append(m.frozen.put, row.shown)
+		} else if _, ok := m.marked[key]; ok {
+			m.frozen.gone = append(m.frozen.gone, key)
 		}
-		require.ElementsMatch(t, put, texts(t, changed))
-		require.ElementsMatch(t, gone, keyTexts(deleted))
+	}
+	m.marked, m.dirty = maps.Clone(m.rows), map[string]bool{}
+}
+
+// thaw reads what was frozen, whatever batches have done meanwhile, gives it to the replica, and compares.
+func (m *machine) thaw(t *rapid.T) {
+	f := m.frozen
+	if f == nil {
+		return
+	}
+	m.frozen = nil
+	changed, deleted, ok := frozen(f.Frozen)
+	changed = append(f.read, changed...)
+	require.Equal(t, f.base, !ok)
+	require.Equal(t, len(changed)+len(deleted) == 0, f.Empty())
+	if f.base {
+		f.put, f.gone = nil, nil
+		for _, row := range f.rows {
+			f.put = append(f.put, row.shown)
+		}
+	}
+	require.ElementsMatch(t, f.put, texts(t, changed))
+	require.ElementsMatch(t, f.gone, keyTexts(deleted))
+	if f.base {
+		require.NoError(t, m.replica.Restore(true, nil, nil))
+		for _, rec := range changed {
+			require.NoError(t, m.replica.Fill(rec))
+		}
+	} else {
 		require.NoError(t, m.replica.Restore(false, changed, deleted))
 	}
-	m.store.Mark()
-	m.marked, m.dirty = maps.Clone(m.rows), map[string]bool{}
-	require.Equal(t, m.store.Len(), m.replica.Len())
-	require.ElementsMatch(t, texts(t, all(m.store)), texts(t, all(m.replica)))
-	if m.time >= 0 {
-		require.Equal(t, texts(t, m.store.Expired(1<<62)), texts(t, m.replica.Expired(1<<62)))
+	require.Len(t, f.rows, m.replica.Len())
+	want := make([]string, 0, len(f.rows))
+	for _, row := range f.rows {
+		want = append(want, row.shown)
+	}
+	require.ElementsMatch(t, want, texts(t, all(m.replica)))
+}
+
+// some reads a part of what is frozen, also while a batch is open.
+func (m *machine) some(*rapid.T) {
+	if m.frozen != nil {
+		m.frozen.read = append(m.frozen.read, m.frozen.Frozen.some()...)
 	}
 }
 
@@ -255,8 +295,15 @@ func (m *machine) forget(t *rapid.T) {
 // resume goes on with the replica as after a restart.
 func (m *machine) resume(t *rapid.T) {
 	m.version(t)
+	m.thaw(t)
+	if m.time >= 0 {
+		require.Equal(t, texts(t, m.store.Expired(1<<62)), texts(t, m.replica.Expired(1<<62)))
+	}
 	m.store, m.replica = m.replica, m.store
-	require.NoError(t, m.replica.Restore(true, all(m.store), nil))
+	require.NoError(t, m.replica.Restore(true, nil, nil))
+	for _, rec := range all(m.store) {
+		require.NoError(t, m.replica.Fill(rec))
+	}
 }
 
 func (m *machine) check(t *rapid.T) {
@@ -275,7 +322,7 @@ func TestStoreIsAMap(t *testing.T) {
 		m := newMachine(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.check, "put": m.put, "delete": m.remove, "lookup": m.lookup, "end": m.end, "expire": m.expire,
-			"version": m.version, "forget": m.forget, "resume": m.resume,
+			"version": m.version, "thaw": m.thaw, "some": m.some, "forget": m.forget, "resume": m.resume,
 		})
 	})
 }

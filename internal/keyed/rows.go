@@ -14,9 +14,7 @@ const (
 const (
 	flagUsed    = 1 << iota // a cell of the hash table refers to the row
 	flagLive                // the row is in the store; without, it only remembers that a key was deleted
-	flagDirty               // it is in Store.dirty: changed since the last Mark
 	flagTouched             // it is in the undo log of the open batch
-	flagBorn                // its key was not there at the last Mark
 	flagFree                // it is in the free list of its chunk
 	flagSeen                // the running call has taken it already
 )

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
+	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -18,11 +20,12 @@ type Options struct {
 	Time   string        // the BIGINT or TIMESTAMP column that rows expire by, of key or values; "" is none
 }
 
-// A Store is a table of rows with a unique key, in memory. One goroutine uses it. Rows change between Begin
-// and Commit or Rollback only; Lookup and Expired see the changes of the open batch. Records that it is given
+// A Store is a table of rows with a unique key, in memory. One goroutine uses it, and another one may read what Freeze
+// returned meanwhile. Rows change between Begin and Commit or Rollback only; Lookup and Expired see the changes of the open batch. Records that it is given
 // are borrowed; those that it returns are the caller's to release, have at most 65,536 rows, and do not
 // change.
 type Store struct {
+	mu    sync.Mutex // held by every method that reads or changes rows, for Frozen
 	l     *layout
 	rows  rows
 	table table
@@ -31,10 +34,15 @@ type Store struct {
 	seed  maphash.Seed
 	live  int
 
-	open    bool // a batch is
+	open    bool        // a batch is
+	busy    atomic.Bool // and it has called what changes or reads rows
 	undo    undo
-	tracked bool     // dirty has what changed since the last Mark
-	dirty   []uint32 // rows with flagDirty in the order of their first change; some may be free or twice there
+	tracked bool     // dirty has what changed since the last Freeze
+	dirty   rowSet   // rows that did
+	born    rowSet   // of these, rows whose key was not there then
+	changes int      // rows in dirty
+	buried  []uint32 // rows that may only remember a key that nobody needs, for release
+	frozen  *Frozen  // what is being read; nil for nothing
 
 	in     encoded
 	hashes []uint64
@@ -46,7 +54,8 @@ type undo struct {
 	slots []uint32
 	rows  []byte // as many rows
 	live  int
-	dirty int // entries of Store.dirty
+
+	dirtied []uint32 // rows that the batch has put in Store.dirty
 
 	written  []uint32 // blobs that the batch made
 	replaced []uint32 // blobs that no row refers to if it commits
@@ -68,7 +77,9 @@ func (s *Store) reset() {
 	s.table = table{}
 	s.arena = newArena(s.arena.limit)
 	s.times = times{first: map[int64]uint32{}}
-	s.live, s.tracked, s.dirty, s.undo = 0, false, nil, undo{}
+	s.live, s.undo, s.buried = 0, undo{}, nil
+	s.mark()
+	s.tracked = false
 }
 
 // Schema returns the schema of the rows.
@@ -80,20 +91,25 @@ func (s *Store) Len() int { return s.live }
 // Bytes returns the memory that the store holds, including what it keeps free for reuse.
 func (s *Store) Bytes() int64 {
 	return int64(s.rows.bytes + s.table.bytes + s.arena.bytes + s.times.bytes() +
-		4*(cap(s.dirty)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) + cap(s.undo.rows) +
+		8*(cap(s.dirty)+cap(s.born)) + cap(s.undo.rows) +
+		4*(cap(s.buried)+cap(s.undo.dirtied)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) +
 		cap(s.in.fixed) + cap(s.in.blobs) + 8*(cap(s.in.keyEnds)+cap(s.in.ends)+cap(s.hashes)))
 }
 
 // Begin opens a batch.
 func (s *Store) Begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(!s.open, "a batch of the keyed store is open")
 	s.open = true
-	s.undo.live, s.undo.dirty = s.live, len(s.dirty)
+	s.undo.live = s.live
 }
 
 // Lookup returns the rows whose keys are in the first columns of rec, each once, in the order of their first
 // occurrence there. Further columns are ignored.
 func (s *Store) Lookup(rec arrow.Record) ([]arrow.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := s.read(rec, false); err != nil {
 		return nil, fmt.Errorf("look up keys: %w", err)
 	}
@@ -123,6 +139,8 @@ func (s *Store) unsee(slots []uint32) {
 // key the last wins. A row is replaced whole: its key is shown as it was put last. After an error the batch
 // must be rolled back.
 func (s *Store) Put(rec arrow.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	if err := s.read(rec, true); err != nil {
 		return fmt.Errorf("put rows: %w", err)
@@ -179,15 +197,12 @@ func (s *Store) put(slot uint32, r int, fresh bool) error {
 	copy(row[flagsBytes:], body)
 	if fresh {
 		row[0] |= flagUsed
-		if s.tracked {
-			row[0] |= flagBorn
-		}
 		s.table.insert(s.hashes[r], slot)
 	}
 	s.live++
 	row[0] |= flagLive
 	s.link(slot)
-	s.markDirty(slot)
+	s.markDirty(slot, live)
 	return nil
 }
 
@@ -207,6 +222,8 @@ func (s *Store) putBlob(slot uint32, r int, fresh bool) error {
 
 // Delete removes the rows whose keys are in the first columns of rec, and returns how many there were.
 func (s *Store) Delete(rec arrow.Record) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	if err := s.read(rec, false); err != nil {
 		return 0, fmt.Errorf("delete keys: %w", err)
@@ -221,22 +238,27 @@ func (s *Store) Delete(rec arrow.Record) (int, error) {
 	return before - s.live, nil
 }
 
-// remove takes a live row out. It stays where it is until Commit, or if it is tracked until Mark.
+// remove takes a live row out. It stays where it is until Commit, or if it is tracked until a
+// Freeze has handed its key over.
 func (s *Store) remove(slot uint32) {
 	s.log(slot)
 	s.unlink(slot)
 	s.rows.row(slot)[0] &^= flagLive
 	s.live--
-	s.markDirty(slot)
+	s.markDirty(slot, true)
 }
 
 // Expired returns the rows whose time is upTo or before, in the order of time, then key. NULL never expires.
 func (s *Store) Expired(upTo int64) []arrow.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.records(s.expired(upTo), s.l.schema)
 }
 
 // Expire returns what Expired does, and removes it.
 func (s *Store) Expire(upTo int64) []arrow.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	slots := s.expired(upTo)
 	out := s.records(slots, s.l.schema)
@@ -249,6 +271,7 @@ func (s *Store) Expire(upTo int64) []arrow.Record {
 
 // read encodes a record and hashes its keys.
 func (s *Store) read(rec arrow.Record, all bool) error {
+	s.busy.Store(s.open)
 	if err := s.l.encode(&s.in, rec, all); err != nil {
 		return err
 	}

@@ -122,3 +122,32 @@ func BenchmarkExpire(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRestore puts the base of a state version of 2,000,000 keys, as a recovery does, in the records that a version
+// has.
+func BenchmarkRestore(b *testing.B) {
+	schema := schemaOf(arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int64)
+	var groups [][]arrow.Record
+	const group, all = 1 << 16, 2_000_000
+	for from := 0; from < all; from += group {
+		build := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		for i := from; i < min(all, from+group); i++ {
+			build.Field(0).(*array.Int64Builder).Append(int64(uint64(i) * 0x9E3779B97F4A7C15))
+			build.Field(1).(*array.Int64Builder).Append(int64(i))
+			build.Field(2).(*array.Int64Builder).Append(1)
+		}
+		groups = append(groups, []arrow.Record{build.NewRecord()})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := open(b, Options{Schema: schema, Keys: 1})
+		require.NoError(b, s.Restore(true, nil, nil))
+		for _, g := range groups {
+			for _, rec := range g {
+				require.NoError(b, s.Fill(rec))
+			}
+		}
+		require.Equal(b, all, s.Len())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/all, "ns/row")
+}

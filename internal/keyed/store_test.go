@@ -61,8 +61,11 @@ func TestChangesAreOfABatch(t *testing.T) {
 	require.Panics(t, s.Rollback)
 	s.Begin()
 	require.Panics(t, s.Begin)
-	require.Panics(t, s.Mark)
-	require.Panics(t, func() { s.Changes() })
+	require.Panics(t, s.Forget)
+	require.Panics(t, func() { s.Freeze(true) })
+	s.Rollback()
+	s.Freeze(true)
+	require.Panics(t, func() { s.Freeze(true) }, "the one before has not been closed")
 }
 
 func TestRowsExpireByTimeThenKey(t *testing.T) {
@@ -126,23 +129,26 @@ func TestStoreWithoutKeysHasOneRow(t *testing.T) {
 func TestRowsThatComeAndGoLeaveNoChange(t *testing.T) {
 	t.Parallel()
 	s := counts(t)
-	_, _, ok := s.Changes()
-	require.False(t, ok)
+	_, _, delta := frozen(s.Freeze(false))
+	require.False(t, delta)
 	commit(s, func() { put(t, s, []any{"old", 9, 1}, []any{"same", 9, 1}) })
-	s.Mark()
+	_, _, delta = frozen(s.Freeze(true))
+	require.False(t, delta)
 	commit(s, func() { put(t, s, []any{"new", 1, 1}, []any{"old", 9, 2}, []any{"same", 9, 1}) })
 	commit(s, func() { s.Expire(1) })
-	changed, deleted, ok := s.Changes()
-	require.True(t, ok)
+	changed, deleted, delta := frozen(s.Freeze(false))
+	require.True(t, delta)
 	require.Equal(t, []string{`"old"|9|2`}, texts(t, changed))
 	require.Empty(t, deleted)
+	commit(s, func() { put(t, s, []any{"more", 9, 1}) })
 	commit(s, func() { s.Expire(9) })
-	changed, deleted, ok = s.Changes()
-	require.True(t, ok)
+	changed, deleted, delta = frozen(s.Freeze(false))
+	require.True(t, delta)
 	require.Empty(t, changed)
 	require.Equal(t, []string{`"old"|9`, `"same"|9`}, texts(t, deleted))
-	s.Mark()
+	commit(s, func() {})
 	require.Empty(t, s.rows.chunks)
+	require.True(t, s.Freeze(false).Empty())
 }
 
 func TestTooManyChangesAreForgotten(t *testing.T) {
@@ -158,24 +164,20 @@ func TestTooManyChangesAreForgotten(t *testing.T) {
 		})
 	}
 	fill(0, changesMin+10)
-	s.Mark()
+	s.Freeze(true).Close()
 	commit(s, func() {
 		n, err := s.Delete(all(s)[0])
 		require.NoError(t, err)
 		require.Equal(t, recordRows, n)
 	})
-	_, deleted, ok := s.Changes()
-	require.True(t, ok)
-	require.Equal(t, int64(recordRows), deleted[0].NumRows())
+	require.Equal(t, recordRows, s.changes)
 	fill(-100, 50)
-	_, _, ok = s.Changes()
-	require.True(t, ok, "not more than all rows twice, and some")
+	require.True(t, s.tracked, "not more than all rows twice, and some")
 	commit(s, func() {
 		_, err := s.Delete(all(s)[0])
 		require.NoError(t, err)
 	})
-	_, _, ok = s.Changes()
-	require.False(t, ok)
+	require.False(t, s.tracked)
 	require.Zero(t, s.Len())
 	require.Less(t, s.Bytes(), int64(20<<20))
 }
@@ -240,7 +242,7 @@ func TestBytesStayBounded(t *testing.T) {
 				s.Expire(int64(b*10 - 1))
 			})
 			if every > 0 && b%every == 0 {
-				s.Mark()
+				frozen(s.Freeze(false))
 			}
 			switch {
 			case b > 500 && b < 3000:
@@ -253,7 +255,8 @@ func TestBytesStayBounded(t *testing.T) {
 		require.Less(t, s.Bytes(), int64(2<<20))
 		checkAccounts(t, s)
 		commit(s, func() { s.Expire(math.MaxInt64) })
-		s.Mark()
+		frozen(s.Freeze(true))
+		commit(s, func() {})
 		require.Zero(t, s.Len())
 		require.Less(t, s.Bytes(), int64(200<<10))
 	}

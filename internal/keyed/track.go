@@ -1,95 +1,92 @@
 package keyed
 
 import (
-	"fmt"
 	"iter"
+	"math/bits"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/invariant"
 )
 
-// markDirty notes a change for the next Mark.
-func (s *Store) markDirty(slot uint32) {
-	if row := s.rows.row(slot); s.tracked && row[0]&flagDirty == 0 {
-		row[0] |= flagDirty
-		s.dirty = append(s.dirty, slot)
+// markDirty notes a change for the next Freeze. existed says that the key had a row before this change.
+func (s *Store) markDirty(slot uint32, existed bool) {
+	if !s.tracked || !s.dirty.add(slot) {
+		return
+	}
+	s.changes++
+	s.undo.dirtied = append(s.undo.dirtied, slot)
+	if existed {
+		s.born.drop(slot)
+		return
+	}
+	s.born.add(slot)
+}
+
+// unmark takes the note back.
+func (s *Store) unmark(slot uint32) {
+	if s.dirty.drop(slot) {
+		s.changes--
+		s.born.drop(slot)
 	}
 }
 
-// Changes returns the rows that were put since the last Mark, as they are now, and the keys that have no row
-// any more. ok is false if that is not known: before the first Mark, after Forget, and when there were so
-// many changes that the store has stopped to remember them. Then All says what there is. It is called between
-// batches, and changes nothing.
-func (s *Store) Changes() (changed, deleted []arrow.Record, ok bool) {
-	invariant.Check(!s.open, "a batch of the keyed store is open")
-	if !s.tracked {
-		return nil, nil, false
-	}
-	s.pruneDirty()
-	var live, gone []uint32
-	for _, slot := range s.dirty {
-		if s.rows.row(slot)[0]&flagLive != 0 {
-			live = append(live, slot)
-		} else {
-			gone = append(gone, slot)
-		}
-	}
-	keys := arrow.NewSchema(s.l.schema.Fields()[:s.l.keys], nil)
-	return s.records(live, s.l.schema), s.records(gone, keys), true
+// mark begins to count changes anew.
+func (s *Store) mark() {
+	s.dirty, s.born, s.changes, s.tracked = nil, nil, 0, true
 }
 
-// Mark begins to count changes anew: what Changes or All has returned is kept elsewhere now. It is called
-// between batches.
-func (s *Store) Mark() {
-	invariant.Check(!s.open, "a batch of the keyed store is open")
-	s.dropChanges()
-	s.tracked = true
-}
-
-// Forget stops to remember changes until the next Mark, and gives up the keys of deleted rows.
+// Forget stops to remember changes until the next Freeze, which has all rows then, and gives up the keys of deleted ones.
 func (s *Store) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(!s.open, "a batch of the keyed store is open")
-	s.dropChanges()
-	s.tracked = false
-}
-
-func (s *Store) dropChanges() {
-	s.pruneDirty()
-	for _, slot := range s.dirty {
-		row := s.rows.row(slot)
-		row[0] &^= flagDirty | flagBorn
-		if row[0]&flagLive == 0 {
-			s.release(slot)
-		}
-	}
-	s.dirty = kept(s.dirty)
+	s.forget()
 	s.tidy()
 }
 
-// pruneDirty removes the entries of rows that are free, and second entries.
-func (s *Store) pruneDirty() {
-	out := s.dirty[:0]
-	for _, slot := range s.dirty {
-		if !s.rows.inUse(slot) {
-			continue
-		}
-		if row := s.rows.row(slot); row[0]&(flagDirty|flagSeen) == flagDirty {
-			row[0] |= flagSeen
-			out = append(out, slot)
+func (s *Store) forget() {
+	for at, word := range s.dirty {
+		for ; word != 0; word &= word - 1 {
+			s.bury(uint32(at<<6 + bits.TrailingZeros64(word)))
 		}
 	}
-	s.dirty = out
-	s.unsee(out)
+	s.mark()
+	s.tracked = false
+	s.releaseBuried(len(s.buried))
+}
+
+// bury notes a row for release if it only remembers a key. A frozen store that still has to hand it over buries it then.
+func (s *Store) bury(slot uint32) {
+	if row := s.rows.row(slot); row[0]&(flagUsed|flagLive) == flagUsed {
+		s.buried = append(s.buried, slot)
+	}
+}
+
+const buriedLeast = 1 << 13 // rows that one batch releases at least, if there are any
+
+// releaseBuried releases at most n of the rows that nothing needs any more. Those that are in use again, or are to be
+// handed over, stay.
+func (s *Store) releaseBuried(n int) {
+	for ; n > 0 && len(s.buried) > 0; n-- {
+		slot := s.buried[len(s.buried)-1]
+		s.buried = s.buried[:len(s.buried)-1]
+		if !s.rows.inUse(slot) || s.dirty.has(slot) || s.frozen.wants(slot) {
+			continue
+		}
+		if s.rows.row(slot)[0]&flagLive == 0 {
+			s.release(slot)
+		}
+	}
+	if len(s.buried) == 0 {
+		s.buried = kept(s.buried)
+	}
 }
 
 // limitChanges forgets changes that are more than all rows would be.
 func (s *Store) limitChanges() {
-	if len(s.dirty) <= changesMin+2*s.live {
-		return
-	}
-	if s.pruneDirty(); len(s.dirty) > changesMin+2*s.live {
-		s.Forget()
+	if s.changes > changesMin+2*s.live {
+		s.forget()
 	}
 }
 
@@ -123,32 +120,4 @@ func (s *Store) All() iter.Seq[arrow.Record] {
 			emit()
 		}
 	}
-}
-
-// Restore applies a base, which replaces all there is, or the changes after it: what All and Changes
-// returned. Then it is as after a Mark. After an error the store holds part of it.
-func (s *Store) Restore(base bool, changed, deleted []arrow.Record) error {
-	invariant.Check(!s.open, "a batch of the keyed store is open")
-	if base {
-		s.reset()
-	}
-	s.Forget() // changes between two calls are not worth to be noted
-	for _, rec := range deleted {
-		s.Begin()
-		if _, err := s.Delete(rec); err != nil {
-			s.Rollback()
-			return fmt.Errorf("restore: %w", err)
-		}
-		s.Commit()
-	}
-	for _, rec := range changed {
-		s.Begin()
-		if err := s.Put(rec); err != nil {
-			s.Rollback()
-			return fmt.Errorf("restore: %w", err)
-		}
-		s.Commit()
-	}
-	s.Mark()
-	return nil
 }

@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidemill/tidemill/engine/exec"
+	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/planner"
+	"github.com/tidemill/tidemill/sqlfront"
+	"github.com/tidemill/tidemill/stream"
+)
+
+// native is a batch run that leaves the reading of Parquet files to DuckDB: the body as it stands, over a view of the
+// files, in an instance that may read them. It is for queries of which this is known to give the same rows: one source,
+// groups that merge in any order, files whose columns have the declared types, and no row that would be a dead letter.
+type native struct {
+	q     *Query
+	conn  *duck.Conn
+	src   *planner.Source
+	in    *planner.Input
+	files string // a list for read_parquet
+	rows  int64  // in all files
+	nulls int64  // of these, without event time
+	most  *int64 // the greatest event time
+}
+
+// errNotNative says that the engine has to read the rows itself.
+var errNotNative = errors.New("the rows are not for DuckDB to read") //nolint:gochecknoglobals // a sentinel
+
+// native runs the batch so, or returns errNotNative. A row that fails is a reason too: the engine says which it is.
+func (q *Query) native(ctx context.Context, bo BatchOptions) (res *BatchResult, err error) {
+	if _, os := q.opt.FS.(vfs.OS); !os || !bo.From.IsZero() || !bo.To.IsZero() || !q.mergesInAnyOrder() {
+		return nil, errNotNative
+	}
+	n := &native{q: q, src: q.plan.Sources[0], in: &q.plan.Inputs[0]}
+	if err := n.find(ctx); err != nil {
+		return nil, err
+	}
+	db, err := duck.Open(ctx, duck.Options{MemoryLimit: q.memory(), Threads: q.opt.Threads,
+		TempDir: filepath.Join(q.opt.DataDir, "spill-native")})
+	if err != nil {
+		return nil, fmt.Errorf("open DuckDB: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if n.conn, err = db.Conn(ctx); err != nil {
+		return nil, fmt.Errorf("connect to DuckDB: %w", err)
+	}
+	defer func() { err = errors.Join(err, n.conn.Close()) }()
+	for _, step := range []func(context.Context) error{n.fits, n.prepare} {
+		if err := step(ctx); err != nil {
+			return nil, n.fault(ctx, err)
+		}
+	}
+	res, err = n.run(ctx)
+	return res, n.fault(ctx, err)
+}
+
+// fault makes of a failed statement a reason to read the rows here, unless memory or time was short.
+func (n *native) fault(ctx context.Context, err error) error {
+	var de *duck.Error
+	if ctx.Err() == nil && errors.As(err, &de) && de.Kind != duck.OutOfMemory {
+		n.q.log.Debug("rows are read by the engine", "err", err)
+		return errNotNative
+	}
+	return err
+}
+
+// mergesInAnyOrder reports that the plan gives the same rows in whatever order its only source is read.
+func (q *Query) mergesInAnyOrder() bool {
+	p := q.plan
+	if len(p.Sources) != 1 || len(p.Inputs) != 1 || p.UsesNow || p.SlotBound || p.Horizon > 0 {
+		return false
+	}
+	for _, op := range p.Ops {
+		folds := 0
+		for _, st := range op.Steps {
+			if st.Effect == planner.Fold && st.Merges != nil {
+				folds++
+			}
+		}
+		if folds == 0 || len(op.Tables) != 1 {
+			return false
+		}
+	}
+	return len(p.Ops) <= 1
+}
+
+// find asks the source for its files.
+func (n *native) find(ctx context.Context) (err error) {
+	in, err := openInput(ctx, n.q.opt, n.q.app, n.src,
+		home{dir: filepath.Join(n.q.opt.DataDir, "batch-sources", n.q.def.Name, n.src.Name)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.close()) }()
+	source, ok := in.src.(stream.ParquetFiles)
+	if !ok {
+		return errNotNative
+	}
+	files, err := source.ParquetFiles(ctx)
+	if err != nil {
+		return fmt.Errorf("list the files of source %q: %w", n.src.Name, err)
+	}
+	if len(files) == 0 {
+		return errNotNative
+	}
+	quoted := make([]string, len(files))
+	for i, f := range files {
+		if strings.ContainsAny(f, `*?[\`) {
+			return errNotNative // a pattern to DuckDB
+		}
+		quoted[i] = duck.QuoteLiteral(f)
+	}
+	n.files = "[" + strings.Join(quoted, ", ") + "]"
+	return nil
+}
+
+// fits asks that every file has the declared columns in their types, and that no event time is one that only a dead
+// letter has.
+func (n *native) fits(ctx context.Context) error {
+	for _, c := range n.in.Declared {
+		if c.Metadata {
+			return errNotNative
+		}
+	}
+	rows, err := n.conn.Rows(ctx, "SELECT count(*), sum(num_rows) FROM parquet_file_metadata("+n.files+")")
+	if err != nil {
+		return err
+	}
+	files := integer(rows[0][0])
+	if _, err := fmt.Sscan(fmt.Sprint(rows[0][1]), &n.rows); err != nil {
+		return errNotNative
+	}
+	if err := n.sameTypes(ctx, files); err != nil {
+		return err
+	}
+	return n.goodTimes(ctx)
+}
+
+// sameTypes compares the columns that DuckDB finds in the files, which must be the same in all of them, with the
+// declared ones.
+func (n *native) sameTypes(ctx context.Context, files int64) error {
+	found, err := n.conn.Describe(ctx, "SELECT * FROM read_parquet("+n.files+", hive_partitioning = false)")
+	if err != nil {
+		return err
+	}
+	types := map[string]string{}
+	for _, c := range found {
+		types[c.Name] = c.Type
+	}
+	for _, c := range n.in.Declared {
+		if types[c.Name] != c.Type {
+			return errNotNative
+		}
+		same, err := n.conn.Rows(ctx, "SELECT count(*), count(DISTINCT (type, type_length, repetition_type, num_children, "+
+			"converted_type, scale, precision, logical_type)) FROM parquet_schema("+n.files+") WHERE name = "+duck.QuoteLiteral(c.Name))
+		if err != nil {
+			return err
+		}
+		if integer(same[0][0]) != files || integer(same[0][1]) != 1 {
+			return errNotNative
+		}
+	}
+	return nil
+}
+
+// goodTimes looks at what the files say of their event times.
+func (n *native) goodTimes(ctx context.Context) error {
+	if n.in.EventTime == "" {
+		return nil
+	}
+	rows, err := n.conn.Rows(ctx, fmt.Sprintf("SELECT count(*), sum(coalesce(nulls, 0)), count(*) FILTER (WHERE "+
+		"nulls IS NOT NULL AND (nulls = num_values OR least >= make_timestamp(%d) AND most <= make_timestamp(%d))), "+
+		"epoch_us(max(most)) FROM (SELECT num_values, stats_null_count AS nulls, "+
+		"TRY_CAST(coalesce(stats_min_value, stats_min) AS TIMESTAMP) AS least, "+
+		"TRY_CAST(coalesce(stats_max_value, stats_max) AS TIMESTAMP) AS most FROM parquet_metadata(%s) WHERE path_in_schema = %s)",
+		planner.EarliestTime, -planner.EarliestTime, n.files, duck.QuoteLiteral(n.in.EventTime)))
+	if err != nil {
+		return err
+	}
+	if integer(rows[0][0]) == 0 || integer(rows[0][0]) != integer(rows[0][2]) {
+		return errNotNative
+	}
+	if rows[0][3] != nil {
+		most := integer(rows[0][3])
+		n.most = &most
+	}
+	if n.in.DropsNull {
+		_, err = fmt.Sscan(fmt.Sprint(rows[0][1]), &n.nulls)
+	}
+	return err
+}
+
+// prepare makes what the body names: reference tables, the source, window macros, the user's macros and views.
+func (n *native) prepare(ctx context.Context) error {
+	q := n.q
+	if err := eachTable(ctx, q.memory(), q.app, func(def *planner.Table, t *duck.Table) error {
+		return n.conn.Import(ctx, def.Name, "", t.Records, t.Schema)
+	}); err != nil {
+		return err
+	}
+	view := fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
+		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)))", duck.QuoteIdent(n.src.Name), planner.PosColumn, n.in.Select,
+		planner.PosColumn, n.files)
+	statements := []string{sqlfront.Prelude(), view}
+	for _, m := range q.app.Macros {
+		statements = append(statements, m.Text)
+	}
+	for _, v := range q.app.Views {
+		statements = append(statements, "CREATE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body)
+	}
+	for _, sql := range statements {
+		if _, err := n.conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *native) run(ctx context.Context) (*BatchResult, error) {
+	p := n.q.plan
+	cols := make([]duck.Column, len(p.Schema))
+	for i, c := range p.Schema {
+		cols[i] = duck.Column{Name: c.Name, Type: c.Type}
+	}
+	t, err := n.conn.Query(ctx, nil, n.q.def.Body, cols)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := planSchema(p)
+	if err != nil {
+		t.Release()
+		return nil, err
+	}
+	counts := &exec.Counts{In: n.rows, NullTime: n.nulls, MaxTime: n.most}
+	res := &BatchResult{Result: stream.Batch{Schema: schema, Records: t.Records},
+		Sources: map[string]*exec.Counts{n.src.Name: counts}, ByDuckDB: true}
+	if len(p.Ops) == 0 && !p.Counted {
+		res.ByDuckDB = false
+		counts.Used = res.Result.NumRows()
+		counts.Filtered = counts.In - counts.Used - counts.NullTime
+	}
+	return res, nil
+}
