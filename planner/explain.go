@@ -51,6 +51,11 @@ func (p *Plan) explainTree(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "rows are named by: %s\n", strings.Join(keys, ", "))
 	}
+	for i := range p.Inputs {
+		if in := &p.Inputs[i]; len(in.Unread) > 0 {
+			fmt.Fprintf(b, "columns of %s that are checked only: %s\n", in.Table, strings.Join(in.Unread, ", "))
+		}
+	}
 	if p.UsesWatermark() {
 		fmt.Fprintf(b, "watermark policy: %s\n", p.Policy)
 	}

@@ -137,12 +137,15 @@ func (g *grouping) statements() error {
 		a.emits = allGroups
 	}
 	a.entry = Entry{Table: a.in, Raw: g.s.main.raw, Many: !g.s.single || len(g.sets) > 0}
+	if len(g.sets) == 0 {
+		a.entry.Unique = g.s.unique
+	}
 	if a.timed() {
 		a.entry.Late = a.time.mark.late(duck.QuoteIdent(a.time.key))
 	}
 	if a.panes = g.findPanes(); a.panes != nil {
 		g.fromSQL = replaceName(g.fromSQL, a.panes.hop.name, duck.QuoteIdent(a.panes.hop.panes))
-		a.entry.Many = len(g.s.aliases) > 1
+		a.entry.Many, a.entry.Unique = len(g.s.aliases) > 1, nil
 	}
 	a.input = g.inputSQL()
 	a.alone = func() bool { return len(g.c.sources) == 1 && !g.c.shared() }

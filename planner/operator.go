@@ -185,16 +185,17 @@ type Step struct {
 // When says in which batches a step has its part.
 type When int
 
-// What is known before the steps: whether the least event time of a batch lies after the time by which rows are late.
+// What is known before the steps: whether the least event time of a batch lies after the time by which rows are late, and
+// whether the keys of Plan.Unique are each in their tables once.
 const (
 	Always   When = iota
-	Punctual      // no row can be late
-	Delayed       // some may be
+	Punctual      // no row can be late, and none comes more than once by way of a reference table
+	Delayed       // some may be, or come more than once
 )
 
 // Note says it for EXPLAIN.
 func (w When) Note() string {
-	return [...]string{"", "no row can be late", "a row may be late"}[w]
+	return [...]string{"", "no row can be late or come twice", "a row may be late or come twice"}[w]
 }
 
 // Statement returns the SQL, as it runs, of a step that is one statement of DuckDB, after the common table expressions
@@ -224,7 +225,10 @@ type Entry struct {
 	Late  string // condition on them for late rows, or "": none is
 	Raw   bool   // __pos is that of a source's row; otherwise rows come from another operator and are not counted
 	Many  bool   // a position may be there more than once
-	Each  bool   // no window multiplies rows: each that is late counts as dropped by the operator
+	// Unique are keys of reference tables: while no table has one twice, no position is there more than once although
+	// Many says so.
+	Unique []TableKey
+	Each   bool // no window multiplies rows: each that is late counts as dropped by the operator
 }
 
 // Live is the condition on an entry's rows that are neither late nor without a time that is needed.

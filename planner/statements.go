@@ -104,6 +104,11 @@ func (s *statements) session() {
 			title = fmt.Sprintf("first and every %s: reference table %s", t.Refresh, t.Name)
 		}
 		s.imports(title, t.Name, CastList(t.Columns))
+		for _, k := range s.plan.Unique {
+			if k.Table == t.Name {
+				s.add("whether it has a key twice", k.RepeatsSQL())
+			}
+		}
 	}
 	for _, m := range s.plan.Macros {
 		s.add("once: macro "+m.Name, m.Text)
