@@ -70,6 +70,7 @@ type Decoder struct {
 	metas   []meta      // those that the transport fills
 	payload func(d *Decoder, msg int, b []byte)
 	tsUnit  tsUnit
+	day     lastDay
 	csv     csvFormat
 
 	b    []byte // the text being scanned

@@ -103,13 +103,13 @@ func checkAccounted(t *testing.T, r Result, messages, size int) {
 func FuzzFlat(f *testing.F) {
 	for _, change := range []string{"\n", " ", "\r\n", "\\u0041", "\x00", "\xff", "\"", "}", ",", "null", "1e3", "é", "\t", "{}"} {
 		f.Add(uint16(3), uint16(9), uint8(1), change)
-		f.Add(uint16(90), uint16(40), uint8(0), change)
+		f.Add(uint16(1), uint16(40), uint8(0), change)
 	}
 	pairs := []string{"id", "BIGINT", "s", "VARCHAR", "ts", "TIMESTAMP", "n", "VARCHAR", "tags", "BIGINT[]", "absent", "DOUBLE"}
 	row := `{"id":12,"s":"some text","ts":"2024-01-02T03:04:05.123","other":[1,{"a":2}],"n":null,"tags":[1, 2]}`
 	f.Fuzz(func(t *testing.T, which, at uint16, cut uint8, change string) {
 		for _, format := range []string{"ndjson", "json"} {
-			lines := strings.Split(strings.Repeat(row+"\n", 100)+row, "\n")
+			lines := strings.Split(strings.Repeat(row+"\n", 4)+row, "\n")
 			changed := lines[int(which)%len(lines)]
 			from := int(at) % len(changed)
 			to := min(from+int(cut), len(changed))

@@ -373,7 +373,7 @@ func (d *Decoder) setString(n *node, i int, s []byte) bool {
 		}
 		n.setInt(i, uint64(micros))
 	case kindTimestamp:
-		micros, ok := isoTimestamp(s)
+		micros, ok := d.day.timestamp(s)
 		if !ok {
 			return d.wrongText(n, "a TIMESTAMP as YYYY-MM-DD HH:MM:SS within DuckDB's range", s)
 		}
