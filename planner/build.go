@@ -504,7 +504,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		p.Sources = append(p.Sources, s)
 		in := Input{Table: s.Name, Columns: map[string]string{}}
 		var items []string
-		unread := c.columnsUnread(p, s)
+		unread := c.neverRead(p, s)
 		for _, col := range s.Columns {
 			in.Columns[col.Name] = col.Type
 			if unread[strings.ToLower(col.Name)] {

@@ -32,9 +32,9 @@ func (c *compiler) mentions(node tree) map[string]bool {
 	return out
 }
 
-// columnsUnread returns the names of the declared columns of a source that nothing in the plan reads, lower case: the query
+// neverRead returns the names of the declared columns of a source that nothing in the plan reads, lower case: the query
 // does not mention them, nor does any statement, state table or computed column. They need not be brought into a batch.
-func (c *compiler) columnsUnread(p *Plan, s *Source) map[string]bool {
+func (c *compiler) neverRead(p *Plan, s *Source) map[string]bool {
 	if c.mentioned == nil {
 		return nil
 	}
