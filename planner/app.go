@@ -19,6 +19,10 @@ type App struct {
 	Macros  []*Macro
 	Sinks   []*Sink
 	Queries []*Query
+
+	// Lost are names of definitions that could not be read. Only texts with faults have any, and nothing is known of what
+	// bears such a name: a relation may have any columns, a function any result.
+	Lost []string
 }
 
 // Source is a CREATE SOURCE.
@@ -31,7 +35,14 @@ type Source struct {
 	Options   stream.Options       // of the connector and of every source (stream.SourceFields)
 	Typed     bool                 // gives rows, not payloads: there is nothing to decode
 	OptionAt  map[string]diag.Span // where the values of the options that were written stand
+
+	// What follows is set only where the declaration has faults.
+	Open     bool // there may be columns that could not be read
+	Doubtful bool // the type of a column is UnknownType, or the watermark could not be read
 }
+
+// UnknownType is the type of a column whose declaration could not be read: that of NULL, which goes with all others.
+const UnknownType = `"NULL"`
 
 // Column is a declared column, computed or not.
 type Column struct {

@@ -13,45 +13,90 @@ import (
 )
 
 // Build plans one query of a checked application. Refused shapes come back as *diag.Error with a place in
-// app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile.
+// app.Text. db is a scratch connection of a sealed instance that nobody else uses meanwhile. Of an application in which
+// something is Lost, Open or Doubtful the faults are told that have no other cause; if there are none, the plan may be nil.
 func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
-	plan, err := build(ctx, app, q, db, nil)
-	if err != nil {
-		return nil, allFaults(ctx, app, q, db, err)
-	}
-	return plan, nil
+	return attempted(ctx, app, q, db, func(m *mending) (*Plan, error) { return build(ctx, app, q, db, m) })
 }
 
-// build plans the query.
-func (c *compiler) build() (*Plan, error) {
-	if err := c.prepare(); err != nil {
+// CheckView returns what is wrong with a view, whoever reads it: names, types and functions. Whether its shape can run
+// as a stream depends on the query that reads it.
+func CheckView(ctx context.Context, app *App, v *View, db Binder) error {
+	own := *app
+	own.Views = viewsRead(app.Views[:max(0, slices.Index(app.Views, v))], v.Body, app.Macros)
+	q := &Query{Name: v.Name, Span: v.Span, Body: v.Body, At: v.At}
+	_, err := attempted(ctx, &own, q, db, func(m *mending) (*Plan, error) {
+		c := newCompiler(ctx, &own, q, db, m)
+		node, _, err := c.resolved()
+		if err == nil {
+			_, err = c.bindBody(node)
+		}
 		return nil, err
+	})
+	return err
+}
+
+// attempted tries with the text as it stands, and tells all faults if that fails.
+func attempted(ctx context.Context, app *App, q *Query, db Binder, try attempt) (*Plan, error) {
+	var m *mending
+	var missing error
+	if app.doubtful() {
+		var err error
+		if m, err = newMending(ctx, app, q, db); err != nil {
+			return try(nil) // which says why the text can not be mended
+		}
+		missing = newCompiler(ctx, app, q, db, m).unreadTables()
 	}
-	node, err := c.parse(c.q.Body, c.q.At)
-	if err != nil {
-		return nil, err
+	plan, err := try(m)
+	if err = both(missing, err); err == nil || plainFault(err) != nil {
+		return plan, err
+	}
+	if m == nil {
+		var mendErr error
+		if m, mendErr = newMending(ctx, app, q, db); mendErr != nil {
+			return nil, err //nolint:nilerr // the text can not be mended
+		}
+	}
+	return nil, allFaults(ctx, m, try, err)
+}
+
+// resolved parses the query's body and resolves its names. It reports whether it reads a source.
+func (c *compiler) resolved() (node tree, streams bool, err error) {
+	if err := c.prepare(); err != nil {
+		return nil, false, err
+	}
+	if node, err = c.parse(c.q.Body, c.q.At); err != nil {
+		return nil, false, err
 	}
 	if err := c.allowedTables(node, nil); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	c.mentioned = c.mentions(node)
-	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its
-	// schema.
-	yes, err := c.streaming(node, nil)
+	streams, err = c.streaming(node, nil)
+	return node, streams, err
+}
+
+// build plans the query. Names are resolved before DuckDB binds anything, so that no function of a body is ever run for
+// its schema.
+func (c *compiler) build() (*Plan, error) {
+	node, streams, err := c.resolved()
 	if err != nil {
 		return nil, err
 	}
-	if !yes {
-		return nil, diag.New(diag.NoStream, "query %q reads no source", c.q.Name).At(c.app.Text, c.q.Span).
-			WithHint("use a CREATE SOURCE in FROM; plain queries over tables are for tidemill sql")
-	}
 	schema, err := c.bindBody(node)
+	if !streams {
+		err = both(diag.New(diag.NoStream, "query %q reads no source", c.q.Name).At(c.app.Text, c.q.Span).
+			WithHint("use a CREATE SOURCE in FROM; plain queries over tables are for tidemill sql"), err)
+	}
 	if err != nil {
+		return nil, err
+	}
+	if err := c.distinctColumns(schema); err != nil {
 		return nil, err
 	}
 	// From here on rows have their hidden position; until now no star could show it.
 	for _, src := range c.app.Sources {
-		if _, err := c.db.Exec(c.ctx, emptyTable(src.Name, src.Columns, ", "+PosColumn+" BIGINT")); err != nil {
+		if _, err := c.db.Exec(c.ctx, emptySource(src, Column{Column: stream.Column{Name: PosColumn, Type: "BIGINT"}})); err != nil {
 			return nil, fmt.Errorf("prepare source %q: %w", src.Name, err)
 		}
 	}
@@ -68,191 +113,6 @@ func asDuckError(err error) *duck.Error {
 		return de
 	}
 	return nil
-}
-
-// prepare makes empty tables of the declared schemas, so that bodies bind.
-func (c *compiler) prepare() error {
-	statements := []string{SetSQL(VarSlotStart, "TIMESTAMP '1970-01-01 00:00:00'"),
-		SetSQL(VarSlotEnd, "TIMESTAMP '1970-01-01 00:00:00'"), SetSQL(VarWatermark, "CAST('-infinity' AS TIMESTAMP)"),
-		SetSQL(VarLate, "CAST('-infinity' AS TIMESTAMP)"), SetSQL(VarBatch, "CAST(0 AS BIGINT)"),
-		SetSQL(VarNow, "to_timestamp(0)"), SetSQL(VarToday, "DATE '1970-01-01'")}
-	statements = append(statements, windowMacros()...)
-	for _, s := range c.app.Sources {
-		statements = append(statements, emptyTable(s.Name, s.Columns, ""))
-	}
-	if c.mended != nil {
-		statements = append(statements, "CREATE OR REPLACE TEMP TABLE "+unknownTable+" (__none INTEGER)")
-	}
-	for _, sql := range statements {
-		if _, err := c.db.Exec(c.ctx, sql); err != nil {
-			return fmt.Errorf("prepare binding of query %q: %w", c.q.Name, err)
-		}
-	}
-	for _, s := range c.app.Sources {
-		for _, col := range s.Columns {
-			c.columnNames[strings.ToLower(col.Name)] = true
-		}
-	}
-	if err := c.prepareTables(); err != nil {
-		return err
-	}
-	if err := c.prepareMacros(); err != nil {
-		return err
-	}
-	return c.prepareViews()
-}
-
-// prepareMacros makes the macros. One that reads a view waits for it.
-func (c *compiler) prepareMacros() error {
-	for _, m := range c.app.Macros {
-		c.ownMacros[strings.ToLower(m.Name)] = true
-		_, err := c.db.Exec(c.ctx, m.Text)
-		if err == nil {
-			continue
-		}
-		if len(c.app.Views) == 0 {
-			return c.bodyFault(err, m.Text, m.At)
-		}
-		c.waiting = append(c.waiting, m)
-	}
-	var err error
-	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
-	return err
-}
-
-// lateMacros makes the macros that read views.
-func (c *compiler) lateMacros() error {
-	for _, m := range c.waiting {
-		if _, err := c.db.Exec(c.ctx, m.Text); err != nil {
-			return c.bodyFault(err, m.Text, m.At)
-		}
-	}
-	if len(c.waiting) == 0 {
-		return nil
-	}
-	var err error
-	c.cat, err = catalogueOf(c.ctx, c.db, c.ownMacros)
-	return err
-}
-
-func emptyTable(name string, cols []Column, extra string) string {
-	parts := make([]string, len(cols))
-	for i, col := range cols {
-		parts[i] = duck.QuoteIdent(col.Name) + " " + col.Type
-	}
-	return "CREATE OR REPLACE TEMP TABLE " + duck.QuoteIdent(name) + " (" + strings.Join(parts, ", ") +
-		extra + ")"
-}
-
-// windowMacros are the table macros as a stock shell has them, for binding bodies as they stand.
-func windowMacros() []string {
-	tumble := `SELECT *, time_bucket(size, ts, ` + epoch +
-		`%s) AS window_start, window_start + size AS window_end ` +
-		`FROM query_table(src) WHERE ts IS NOT NULL`
-	return []string{
-		`CREATE OR REPLACE TEMP MACRO tumble(src, ts, size) AS TABLE (` + fmt.Sprintf(tumble, "") +
-			`), (src, ts, size, "offset") AS TABLE (` + fmt.Sprintf(tumble, ` + "offset"`) + `)`,
-		`CREATE OR REPLACE TEMP MACRO hop(src, ts, slide, size) AS TABLE (` +
-			`SELECT *, window_start + size AS window_end FROM (` +
-			`SELECT *, unnest(generate_series(time_bucket(slide, ts, ` + epoch +
-			`) - size + slide, time_bucket(slide, ts, ` +
-			epoch + `), slide)) AS window_start FROM query_table(src) WHERE ts IS NOT NULL))`,
-		"CREATE OR REPLACE TEMP MACRO " + sessionBinding,
-	}
-}
-
-func (c *compiler) prepareTables() error {
-	var missing []error
-	for _, t := range c.app.Tables {
-		cols := t.Columns
-		if cols == nil && t.Unread != "" && c.mended != nil {
-			cols = []stream.Column{{Name: "__none", Type: "INTEGER"}}
-		}
-		if cols == nil && t.Unread != "" {
-			missing = append(missing, c.unread(t))
-			continue
-		}
-		if cols == nil {
-			described, err := c.db.Describe(c.ctx, t.Body)
-			if err != nil {
-				return diag.Wrap(diag.ReadFailed, err, "the columns of reference table %q are not known",
-					t.Name).
-					At(c.app.Text, t.Span).WithHint("make sure the files it reads are there")
-			}
-			for _, d := range described {
-				cols = append(cols, stream.Column{Name: d.Name, Type: d.Type})
-			}
-		}
-		list := make([]Column, len(cols))
-		for i, col := range cols {
-			list[i] = Column{Column: col}
-			c.columnNames[strings.ToLower(col.Name)] = true
-		}
-		if _, err := c.db.Exec(c.ctx, emptyTable(t.Name, list, "")); err != nil {
-			return fmt.Errorf("prepare reference table %q: %w", t.Name, err)
-		}
-	}
-	return errors.Join(missing...)
-}
-
-// unread says that a reference table could not be looked at, which is mostly a file that is not there.
-func (c *compiler) unread(t *Table) error {
-	why, at := t.Unread, diag.Span{Start: t.At, End: t.At + len(t.Body)}
-	if _, rest, ok := strings.Cut(why, "No files found that match the pattern \""); ok {
-		file := strings.TrimRight(rest, "\"")
-		why = fmt.Sprintf("file %q does not exist", file)
-		if strings.ContainsAny(file, "*?[") {
-			why = fmt.Sprintf("no file matches %q", file)
-		}
-		quoted := duck.QuoteLiteral(file)
-		if i := strings.Index(t.Body, quoted); i >= 0 {
-			at = diag.Span{Start: t.At + i, End: t.At + i + len(quoted)}
-		}
-	}
-	return diag.New(diag.ReadFailed, "reference table %q can not be read: %s", t.Name, why).At(c.app.Text, at).
-		WithHint("put the file there, or correct the path; it is relative to where the process runs")
-}
-
-// prepareViews parses the views and makes them for binding. A view may read those before it.
-func (c *compiler) prepareViews() error {
-	for _, v := range c.viewsToMake() {
-		node, err := c.parse(v.Body, v.At)
-		if err != nil {
-			return err
-		}
-		if err := c.allowedTables(node, nil); err != nil {
-			return err
-		}
-		c.views[strings.ToLower(v.Name)] = &definition{name: v.Name, body: node}
-		sql, err := c.sqlOf(node, v.Body)
-		if err != nil {
-			return err
-		}
-		create := "CREATE OR REPLACE TEMP VIEW " + duck.QuoteIdent(v.Name) + " AS "
-		if _, err := c.db.Exec(c.ctx, create+sql); err != nil {
-			return c.bindFault(shifted(err, len(create)), node, sql, v.Body, v.At)
-		}
-	}
-	return c.lateMacros()
-}
-
-// viewsToMake are all views; where the text is mended those that the query may read, so that the others hide nothing.
-func (c *compiler) viewsToMake() []*View {
-	if c.mended == nil {
-		return c.app.Views
-	}
-	text := c.q.Body
-	for _, m := range c.app.Macros {
-		text += "\n" + m.Text
-	}
-	var read []*View
-	for _, v := range slices.Backward(c.app.Views) { // a view reads those before it
-		if Mentions(text, v.Name) {
-			text, read = text+"\n"+v.Body, append(read, v)
-		}
-	}
-	slices.Reverse(read)
-	return read
 }
 
 // shifted takes a prefix off the position of DuckDB's error.
@@ -313,16 +173,21 @@ func (c *compiler) bindBody(node tree) ([]duck.Column, error) {
 	if err != nil {
 		return nil, c.bindFault(err, node, sql, c.q.Body, c.q.At)
 	}
+	return cols, nil
+}
+
+// distinctColumns refuses a result with two columns of one name.
+func (c *compiler) distinctColumns(cols []duck.Column) error {
 	seen := map[string]bool{}
 	for _, col := range cols {
 		key := strings.ToLower(col.Name)
 		if seen[key] {
-			return nil, diag.New(diag.DuplicateColumn, "two columns of the result are named %q", col.Name).
+			return diag.New(diag.DuplicateColumn, "two columns of the result are named %q", col.Name).
 				At(c.app.Text, c.q.Span).WithHint("give one of them another name with AS")
 		}
 		seen[key] = true
 	}
-	return cols, nil
+	return nil
 }
 
 const resultTable = "__result"

@@ -53,13 +53,26 @@ func (m *mending) within(path []tree) bool {
 
 // holds reports whether a node, or a query that it names, has a mended place for which is holds.
 func (m *mending) holds(node tree, is func(repair) bool) bool {
+	return m.reaches(node, func(t tree) bool {
+		r, ok := m.at[t.at()]
+		return ok && is(r)
+	})
+}
+
+// doubts reports whether a node, or a query that it names, reads a source whose declaration has a fault.
+func (m *mending) doubts(node tree) bool {
+	return len(m.doubtful) > 0 && m.reaches(node, func(t tree) bool {
+		return slices.ContainsFunc(relationNames(t), func(name string) bool { return m.doubtful[name] })
+	})
+}
+
+// reaches reports whether is holds of anything in a node, or in the queries that it names.
+func (m *mending) reaches(node tree, is func(tree) bool) bool {
 	seen, found := map[string]bool{}, false
 	var visit func(v any)
 	visit = func(v any) {
 		walk(v, func(t tree) bool {
-			if r, ok := m.at[t.at()]; ok && is(r) {
-				found = true
-			}
+			found = found || is(t)
 			for _, name := range relationNames(t) {
 				if !seen[name] {
 					seen[name] = true

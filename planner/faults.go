@@ -15,21 +15,23 @@ const bodyFaultsMax = 10
 
 // build plans a query once, over a text that is mended as m says; nil for the text as it stands.
 func build(ctx context.Context, app *App, q *Query, db Binder, m *mending) (*Plan, error) {
-	c := &compiler{ctx: ctx, app: app, q: q, db: db, mended: m, views: map[string]*definition{},
+	return newCompiler(ctx, app, q, db, m).build()
+}
+
+func newCompiler(ctx context.Context, app *App, q *Query, db Binder, m *mending) *compiler {
+	return &compiler{ctx: ctx, app: app, q: q, db: db, mended: m, views: map[string]*definition{},
 		ownMacros: map[string]bool{}, usedMacros: map[string]bool{}, changes: map[string]bool{}, wantsOld: map[int]bool{},
 		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{},
 		joined: map[string]*names{}}
-	return c.build()
 }
+
+// attempt plans a query, or as much of it as is asked for, over a text that is mended as m says.
+type attempt func(m *mending) (*Plan, error)
 
 // allFaults returns all faults of a query that does not plan, in the order of their places. Planning stops at the first,
 // so what it points at is mended and the query planned again, until nothing is found that can be mended. Faults that
-// may be no more than a consequence of those before are left out.
-func allFaults(ctx context.Context, app *App, q *Query, db Binder, err error) error {
-	m, mendErr := newMending(ctx, app, q, db)
-	if mendErr != nil || plainFault(err) != nil {
-		return err
-	}
+// may be no more than a consequence of those before, or of what is doubtful in the application, are left out.
+func allFaults(ctx context.Context, m *mending, try attempt, err error) error {
 	var faults diag.List
 	for err != nil && len(faults) < bodyFaultsMax+m.unread {
 		if plain := plainFault(err); plain != nil {
@@ -48,7 +50,7 @@ func allFaults(ctx context.Context, app *App, q *Query, db Binder, err error) er
 		if !again {
 			break
 		}
-		_, err = build(ctx, app, q, db, m)
+		_, err = try(m)
 	}
 	faults = faults[:min(len(faults), bodyFaultsMax+m.unread)]
 	if len(faults) == 1 {
@@ -96,19 +98,19 @@ func plainFault(err error) error {
 
 // follows reports whether a fault of a mended text may be a consequence of what was mended.
 func (m *mending) follows(f *diag.Error) bool {
-	if len(m.at) == 0 && m.unread == 0 {
+	if len(m.at) == 0 && len(m.dropped) == 0 && m.unread == 0 && !m.doubts(m.roots[0]) {
 		return false // nothing was
 	}
 	path := m.path(f.Span.Start)
 	if f.Source == nil || path == nil || f.Code == diag.NoStream {
 		return m.followsAll(f)
 	}
-	if _, again := m.at[f.Span.Start]; again {
-		return true
+	if _, again := m.at[f.Span.Start]; again && !errors.Is(f.Err, errSample) && !errors.Is(f.Err, errDistinct) {
+		return true // but clauses are told at the place of what they belong to
 	}
 	last := path[len(path)-1]
 	switch {
-	case f.Code == diag.UnknownName, f.Code == diag.FunctionRefused, unknownFunction(f):
+	case f.Code == diag.UnknownName, f.Code == diag.FunctionRefused, unknownFunction(f), errors.Is(f.Err, errDistinct):
 		return false
 	case f.Code == diag.UnknownColumn:
 		return m.mayExist(path)
@@ -116,11 +118,14 @@ func (m *mending) follows(f *diag.Error) bool {
 		return m.mayExist(path) || m.within(path) ||
 			strings.Contains(f.Message, "GROUP BY") && m.holds(innermostSelect(path), anyRepair)
 	case f.Code == diag.SQLInvalid:
-		return m.holds(last, anyRepair) || m.within(path)
+		return m.holds(last, anyRepair) || m.within(path) || m.untypedIn(last)
 	case f.Code == diag.OrderByUnsupported, f.Code == diag.LimitUnsupported:
 		return false
 	}
-	return m.holds(innermostSelect(path), func(r repair) bool { return r.taints })
+	if last.str("class") != "" && last.str("type") != "SELECT_NODE" && m.holds(last, anyRepair) {
+		return true
+	}
+	return m.holds(innermostSelect(path), func(r repair) bool { return r.taints }) || m.doubts(innermostSelect(path))
 }
 
 func anyRepair(repair) bool { return true }

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,6 +12,8 @@ import (
 // unknownTable stands in FROM for what is not known. Nothing of the user's is named like it.
 const unknownTable = "__unknown"
 
+const unknownTableSQL = "CREATE OR REPLACE TEMP TABLE " + unknownTable + " (__none INTEGER)"
+
 // mending says what of a query's text is mended, so that planning goes on behind its faults. Places are offsets in the
 // application's text.
 type mending struct {
@@ -19,8 +22,11 @@ type mending struct {
 	missing   map[string]bool   // lower-case names of reference tables that can not be read: they may have any column
 	columns   map[string]string // of those whose columns are known nevertheless, a SELECT of a row of NULLs
 	at        map[int]repair
-	unread    int  // how many reference tables can not be read
-	functions bool // some of it is functions that do not exist, which may aggregate
+	dropped   map[clause]bool // clauses that are left out
+	unread    int             // how many reference tables can not be read
+	doubtful  map[string]bool // lower-case names of sources whose declaration has a fault
+	untyped   map[string]bool // lower-case names of columns whose type is not known, or made from such
+	functions bool            // some of it is functions that do not exist, which may aggregate
 }
 
 // repair is how one place is mended.
@@ -42,8 +48,8 @@ const (
 
 // newMending returns what nothing is mended in yet.
 func newMending(ctx context.Context, app *App, q *Query, db Binder) (*mending, error) {
-	m := &mending{named: map[string]tree{}, missing: map[string]bool{},
-		columns: map[string]string{}, at: map[int]repair{}}
+	m := &mending{named: map[string]tree{}, missing: map[string]bool{}, columns: map[string]string{},
+		at: map[int]repair{}, dropped: map[clause]bool{}, doubtful: map[string]bool{}, untyped: map[string]bool{}}
 	c := &compiler{ctx: ctx, app: app, q: q, db: db}
 	for _, t := range app.Tables {
 		if t.Unread == "" || t.Columns != nil {
@@ -61,7 +67,7 @@ func newMending(ctx context.Context, app *App, q *Query, db Binder) (*mending, e
 		return nil, err
 	}
 	m.roots = append(m.roots, body)
-	for _, v := range app.Views {
+	for _, v := range viewsRead(app.Views, q.Body, app.Macros) {
 		if node, err := c.pristine(v.Body, v.At); err == nil {
 			m.roots, m.named[strings.ToLower(v.Name)] = append(m.roots, node), node
 		}
@@ -70,6 +76,7 @@ func newMending(ctx context.Context, app *App, q *Query, db Binder) (*mending, e
 	for _, root := range m.roots[1:] {
 		walk(root, m.nameQueries)
 	}
+	m.doubt(app)
 	return m, nil
 }
 
@@ -93,7 +100,18 @@ func (m *mending) nameQueries(t tree) bool {
 // mend takes what a fault points at out of the way. It reports false if there is no way to.
 func (m *mending) mend(f *diag.Error) bool {
 	at := f.Span.Start
-	if f.Source == nil || !mendable(f.Code) || m.path(at) == nil {
+	if f.Source == nil {
+		return false
+	}
+	for _, kind := range []error{errSample, errDistinct} {
+		if one := (clause{kind, at}); errors.Is(f.Err, kind) {
+			again := m.dropped[one]
+			m.dropped[one] = true
+			return !again
+		}
+	}
+	path := m.path(at)
+	if path == nil || !mendable(f.Code) && !overCall(f, path) {
 		return false
 	}
 	r := m.at[at]
@@ -102,7 +120,7 @@ func (m *mending) mend(f *diag.Error) bool {
 		r = repair{how: repairGuess, name: near}
 	case r.how < repairHollow:
 		r = repair{how: repairHollow, taints: taints(f.Code)}
-		m.functions = m.functions || unknownFunction(f)
+		m.functions = m.functions || unknownFunction(f) || overCall(f, path)
 	case r.how < repairEmpty:
 		r.how = repairEmpty
 	default:
@@ -110,6 +128,23 @@ func (m *mending) mend(f *diag.Error) bool {
 	}
 	m.at[at] = r
 	return true
+}
+
+// clause is a clause of the SELECT or relation at a place.
+type clause struct {
+	kind error
+	at   int
+}
+
+// What faults of clauses that can be left out wrap.
+var (
+	errSample   = errors.New("a sample")
+	errDistinct = errors.New("a DISTINCT")
+)
+
+// overCall reports whether a fault refuses the OVER call at the end of a path.
+func overCall(f *diag.Error, path []tree) bool {
+	return f.Code == diag.ShapeUnsupported && path[len(path)-1].str("class") == "WINDOW"
 }
 
 // mendable reports whether faults of a kind go away with the word, the expression or the clause that they point at.
@@ -123,9 +158,9 @@ func mendable(code diag.Code) bool {
 }
 
 // taints reports whether what is planned may depend on what should stand in the place of a fault. A function that is
-// refused has no part in keys, times and groups, nor has an order.
+// refused has no part in keys, times and groups, nor has an order or the result of an OVER call.
 func taints(code diag.Code) bool {
-	return code != diag.FunctionRefused && code != diag.OrderByUnsupported && code != diag.LimitUnsupported
+	return code != diag.FunctionRefused && code != diag.ShapeUnsupported && code != diag.OrderByUnsupported && code != diag.LimitUnsupported
 }
 
 // nearest returns the name that was meant where another is told of, or "".
@@ -169,10 +204,24 @@ func (m *mending) evenOut(t tree) {
 	}
 }
 
-// dropModifiers takes out the ORDER BY and LIMIT that are refused.
+// place is where faults of a node are told.
+func place(t tree) int {
+	if at := t.at(); at >= 0 {
+		return at
+	}
+	return firstAt(t)
+}
+
+// dropModifiers takes out the samples, DISTINCT, ORDER BY and LIMIT that are refused.
 func (m *mending) dropModifiers(t tree) {
+	if t.sub("sample") != nil && m.dropped[clause{errSample, place(t)}] {
+		t["sample"] = nil
+	}
 	var kept []any
 	for _, mod := range t.trees("modifiers") {
+		if mod.str("type") == "DISTINCT_MODIFIER" && m.dropped[clause{errDistinct, place(distinctAt(t, mod))}] {
+			continue
+		}
 		kind := mod.str("type")
 		ordering := kind == "ORDER_MODIFIER" || kind == "LIMIT_MODIFIER" || kind == "LIMIT_PERCENT_MODIFIER"
 		if r, ok := m.at[firstAt(mod)]; !ordering || !ok || r.taints {

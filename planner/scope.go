@@ -58,8 +58,10 @@ func (c *compiler) within(node tree, e *env) *env {
 }
 
 func (c *compiler) sampleFault(t tree) error {
-	return c.errAt(diag.FunctionRefused, t, "TABLESAMPLE and USING SAMPLE give other rows each time").
+	fault := c.errAt(diag.FunctionRefused, t, "TABLESAMPLE and USING SAMPLE give other rows each time").
 		WithHint("filter by a hash of a key instead")
+	fault.Err = errSample
+	return fault
 }
 
 // thing is what a name in FROM stands for: exactly one of its fields is set.

@@ -152,13 +152,16 @@ func (c *compiler) refuseShapes(node tree, plain bool) error {
 			return c.errAt(diag.LimitUnsupported, m, "LIMIT can not be used here in output mode %s", c.appMode()).
 				WithHint("drop the LIMIT, or aggregate and use OUTPUT MODE COMPLETE")
 		case "DISTINCT_MODIFIER":
-			return c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "DISTINCT can not be used here on a stream").
+			fault := c.errAt(diag.ShapeUnsupported, distinctAt(node, m), "DISTINCT can not be used here on a stream").
 				WithHint("group by the columns in OUTPUT MODE UPDATE or COMPLETE")
+			fault.Err = errDistinct
+			return fault
 		}
 	}
 	return nil
 }
 
+// distinctAt is where a DISTINCT is told of.
 func distinctAt(node, m tree) tree {
 	if firstAt(m) >= 0 {
 		return m

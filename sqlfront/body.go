@@ -224,10 +224,7 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 		return err
 	}
 	if fault != nil {
-		if !p.tableFault(body, fault) {
-			table.Unread = oneLine(fault.Message)
-		}
-		return nil
+		return r.tableFaults(ctx, p, table, fault)
 	}
 	columns := make([]stream.Column, 0, len(cols))
 	for _, c := range cols {
@@ -248,16 +245,28 @@ func (r *reader) typeTable(ctx context.Context, p *parser, table *planner.Table,
 	return err
 }
 
-// tableFault records a fault of a table's body that no file can cure. It reports false if a file may.
-func (p *parser) tableFault(body diag.Span, fault *duck.Error) bool {
+// tableFaults records the faults of a table's body that no file can cure. If a file may, the table is unread.
+func (r *reader) tableFaults(ctx context.Context, p *parser, table *planner.Table, first *duck.Error) error {
+	table.Unread = oneLine(first.Message)
+	if !incurable(first) {
+		return nil
+	}
+	all, err := r.everyFault(ctx, first, table.Body, r.env.Typer.Describe)
+	body := diag.Span{Start: table.At, End: table.At + len(table.Body)}
+	for _, f := range all {
+		if incurable(f) {
+			p.binderFault(body, body.Start, f, "the body of a table")
+		}
+	}
+	return err
+}
+
+// incurable reports whether a fault of a table's body stays, whatever files there are.
+func incurable(fault *duck.Error) bool {
 	message := oneLine(fault.Message)
 	function := strings.HasPrefix(message, "Scalar") || strings.HasPrefix(message, "Aggregate") ||
 		strings.HasPrefix(message, "Type")
-	if fault.Kind == duck.Binder || fault.Kind == duck.Syntax || fault.Kind == duck.Catalog && function {
-		p.binderFault(body, body.Start, fault, "the body of a table")
-		return true
-	}
-	return false
+	return fault.Kind == duck.Binder || fault.Kind == duck.Syntax || fault.Kind == duck.Catalog && function
 }
 
 // binderFault records that names or types of a piece of SQL do not fit. From is the offset in the text of the

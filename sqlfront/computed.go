@@ -3,6 +3,7 @@ package sqlfront
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -110,38 +111,33 @@ func (p *parser) metadata(c *columnDecl) bool {
 
 // typeComputed checks the expressions of computed columns against the columns that are not computed.
 func (r *reader) typeComputed(ctx context.Context, p *parser, list *columnList) error {
-	var plain []stream.Column
-	broken := !list.complete
+	scope := computedScope{list: list}
 	for _, c := range list.columns {
-		switch {
-		case !c.ok:
-			broken = true
-		case c.column.Expr == "":
-			plain = append(plain, c.column.Column)
+		if c.expr == (diag.Span{}) {
+			scope.plain = append(scope.plain, c.declared().Column)
 		}
 	}
 	for _, c := range list.columns {
 		if !c.ok || c.column.Expr == "" {
 			continue
 		}
-		ok, err := r.checkComputed(ctx, p, list, c)
-		if err != nil {
-			return err
-		}
-		if ok {
-			ok, err = r.bindComputed(ctx, p, c, computedScope{list: list, plain: plain, broken: broken})
+		before := p.quiet
+		parsed, err := r.checkComputed(ctx, p, list, c)
+		if err == nil && parsed {
+			err = r.bindComputed(ctx, p, c, scope)
 		}
 		if err != nil {
 			return err
 		}
-		c.ok = ok
+		c.ok = p.quiet == before
 	}
 	return nil
 }
 
 const computedBefore = "SELECT ("
 
-// checkComputed parses an expression and refuses what is not a function of its own row alone.
+// checkComputed parses an expression and refuses what is not a function of its own row alone. It reports whether it is
+// one expression.
 func (r *reader) checkComputed(
 	ctx context.Context, p *parser, list *columnList, c *columnDecl,
 ) (bool, error) {
@@ -165,12 +161,10 @@ func (r *reader) checkComputed(
 		p.fault(diag.SQLInvalid, c.expr, `computed column "%s" is not one expression`, c.id.name)
 		return false, nil
 	}
-	ok := true
 	walk(selects[0].list("select_list"), func(n node) bool {
-		ok = ok && r.computedNode(p, list, c, n)
-		return ok
+		return r.computedNode(p, list, c, n) || n.text("class") == "FUNCTION"
 	})
-	return ok, nil
+	return true, nil
 }
 
 // computedNode reports whether a piece of an expression may stand in a computed column.
@@ -213,52 +207,71 @@ func (r *reader) computedNode(p *parser, list *columnList, c *columnDecl, n node
 
 // computedScope is what an expression may name.
 type computedScope struct {
-	list   *columnList
-	plain  []stream.Column
-	broken bool // some columns are missing from plain, because they have faults of their own
+	list  *columnList
+	plain []stream.Column // those that are not computed
 }
 
 // bindComputed has DuckDB bind an expression and its cast to the declared type. It stands in a WHERE, where
 // neither aggregates nor UNNEST bind, so that what passes is a scalar.
-func (r *reader) bindComputed(
-	ctx context.Context, p *parser, c *columnDecl, scope computedScope,
-) (bool, error) {
+func (r *reader) bindComputed(ctx context.Context, p *parser, c *columnDecl, scope computedScope) error {
 	before := "SELECT 1 FROM (" + emptyRow(scope.plain) + ") AS __row WHERE CAST(("
-	_, err := r.env.Typer.Describe(ctx, before+c.column.Expr+"\n) AS "+c.column.Type+") IS NULL")
+	after := "\n) AS " + c.column.Type + ") IS NULL"
+	_, err := r.env.Typer.Describe(ctx, before+c.column.Expr+after)
 	fault, err := sqlFault(err, "bind a computed column")
 	if err != nil {
-		return false, err
+		return err
 	}
 	if fault == nil {
 		return r.castable(ctx, p, c, scope)
 	}
-	if name, missing := missingColumn(oneLine(fault.Message)); scope.broken &&
-		(!missing || !scope.list.complete || scope.list.find(name) != nil) {
-		return false, nil // It may be no more than a consequence of the other faults.
+	refused := slices.ContainsFunc(*p.faults, func(f *diag.Error) bool { return f.Source != nil && f.Span.Start >= c.expr.Start })
+	all, err := r.everyFault(ctx, fault, before+c.column.Expr+after, r.env.Typer.Describe)
+	for _, f := range all {
+		if _, missing := missingColumn(oneLine(f.Message)); refused && !missing && !strings.Contains(f.Message, "Function with name") {
+			continue // it may be about what is refused
+		}
+		if !p.follows(c, scope, f) && !p.toldAt(c.expr.Start+f.Position-len(before)) {
+			p.bindFault(c, scope, f, len(before))
+		}
 	}
-	p.bindFault(c, scope, fault, len(before))
-	return false, nil
+	return err
+}
+
+// toldAt reports whether a fault has been recorded at a place.
+func (p *parser) toldAt(at int) bool {
+	return slices.ContainsFunc(*p.faults, func(f *diag.Error) bool { return f.Source != nil && f.Span.Start == at })
+}
+
+// follows reports whether a fault of an expression may be a consequence of those of the columns that it reads.
+func (p *parser) follows(c *columnDecl, scope computedScope, fault *duck.Error) bool {
+	_, missing := missingColumn(oneLine(fault.Message))
+	if missing || fault.Kind == duck.Catalog {
+		return missing && !scope.list.complete
+	}
+	return !scope.list.complete || slices.ContainsFunc(scope.plain, func(col stream.Column) bool {
+		return col.Type == planner.UnknownType && planner.Mentions(c.column.Expr, col.Name)
+	})
 }
 
 // castable refuses a cast of a list, struct or map to a plain type, which DuckDB binds and then fails on
 // every row.
-func (r *reader) castable(ctx context.Context, p *parser, c *columnDecl, scope computedScope) (bool, error) {
+func (r *reader) castable(ctx context.Context, p *parser, c *columnDecl, scope computedScope) error {
 	sql := "SELECT (" + c.column.Expr + "\n) FROM (" + emptyRow(scope.plain) + ") AS __row"
 	cols, err := r.env.Typer.Describe(ctx, sql)
 	if err != nil {
-		return false, fmt.Errorf("type a computed column: %w", err)
+		return fmt.Errorf("type a computed column: %w", err)
 	}
 	if len(cols) != 1 {
-		return true, nil
+		return nil
 	}
 	to := c.column.Type
 	if !nested(cols[0].Type) || nested(to) || to == "VARCHAR" || to == "JSON" {
-		return true, nil
+		return nil
 	}
 	p.fault(diag.BadType, c.expr, `computed column "%s" is declared %s, but its expression is %s`,
 		c.id.name, to, cols[0].Type).
 		WithHint("declare the type of the expression, or take an element of it")
-	return false, nil
+	return nil
 }
 
 func nested(typ string) bool {
@@ -286,7 +299,7 @@ func (p *parser) bindFault(c *columnDecl, scope computedScope, fault *duck.Error
 		return
 	}
 	if name, ok := missingColumn(message); ok {
-		if other := scope.list.find(name); other != nil && other.column.Expr != "" {
+		if other := scope.list.find(name); other != nil && other.expr != (diag.Span{}) {
 			p.fault(diag.UnknownColumn, span, `%s reads the computed column "%s"`, what, other.id.name).
 				WithHint(`put the expression of "%s" in its place`, other.id.name)
 			return

@@ -36,8 +36,14 @@ func (r *reader) createMacro(ctx context.Context, p *parser, id ident, kept bool
 		return err
 	}
 	if fault != nil {
+		all, err := r.macroFaults(ctx, fault, tempMacro(m))
+		if err != nil {
+			return err
+		}
 		inside := diag.Span{Start: id.span.Start, End: last.end}
-		p.binderFault(inside, m.At-len(tempMacroBefore)+len(macroBefore), fault, `macro "`+id.name+`"`)
+		for _, f := range all {
+			p.binderFault(inside, m.At-len(tempMacroBefore)+len(macroBefore), f, `macro "`+id.name+`"`)
+		}
 		return nil
 	}
 	if r.callsVolatile(p) {
@@ -58,8 +64,11 @@ func (r *reader) tryMacro(ctx context.Context, m *planner.Macro) (*duck.Error, e
 	if tableMacro(m.Text) {
 		kind = "MACRO TABLE "
 	}
-	define := tempMacroBefore + strings.TrimPrefix(m.Text, macroBefore)
-	return r.exec(ctx, define, "DROP "+kind+"IF EXISTS temp.main."+name)
+	return r.exec(ctx, tempMacro(m), "DROP "+kind+"IF EXISTS temp.main."+name)
+}
+
+func tempMacro(m *planner.Macro) string {
+	return tempMacroBefore + strings.TrimPrefix(m.Text, macroBefore)
 }
 
 // defineMacro defines a macro of Env.Base, which has been checked before.

@@ -270,9 +270,7 @@ func (r *reader) unknown(p *parser, object Object, id ident) *diag.Error {
 // exec runs a statement on the Typer and remembers how to undo it. The *duck.Error is a fault of the text.
 func (r *reader) exec(ctx context.Context, sql, undo string) (*duck.Error, error) {
 	_, err := r.env.Typer.Exec(ctx, sql)
-	if err == nil {
-		r.dropped = append(r.dropped, undo)
-	}
+	r.dropped = append(r.dropped, undo) // also after a fault: the search for others may define it
 	return sqlFault(err, "define for checking")
 }
 

@@ -1,6 +1,7 @@
 package sqlfront
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 
@@ -37,33 +38,36 @@ func (r *reader) rest() *Rest {
 		return nil // it was not read to the end
 	}
 	bad, faulty := r.unknowable(), r.faultyNames()
-	app := &planner.App{Text: r.text, Sinks: r.app.Sinks}
+	for name := range bad {
+		faulty[name] = true
+	}
+	app := &planner.App{Text: r.text, Sinks: r.app.Sinks, Queries: r.app.Queries,
+		Lost: slices.Sorted(maps.Keys(bad))}
 	sound := func(name string) bool { return !bad[fold(name)] }
 	app.Sources = keep(r.app.Sources, func(d *planner.Source) bool { return sound(d.Name) })
 	app.Tables = keep(r.app.Tables, func(d *planner.Table) bool { return sound(d.Name) })
 	app.Views = keep(r.app.Views, func(d *planner.View) bool { return sound(d.Name) })
 	app.Macros = keep(r.app.Macros, func(d *planner.Macro) bool { return sound(d.Name) })
-	app.Queries = r.app.Queries
 	rest := &Rest{App: app, Whole: map[string]bool{}}
 	for _, s := range app.Sources {
 		rest.Whole[s.Name] = !faulty[fold(s.Name)]
 	}
 	for _, q := range app.Queries {
-		entry := r.names[fold(q.Name)]
-		if entry == nil || r.mentions(entry, bad) {
-			continue
+		if entry := r.names[fold(q.Name)]; entry != nil {
+			rest.Whole[q.Name] = !entry.faulty && !r.mentions(entry, faulty)
 		}
-		rest.Queries = append(rest.Queries, q)
-		rest.Whole[q.Name] = !entry.faulty && !r.mentions(entry, faulty)
 	}
 	return rest
 }
 
-// unknowable are the names of whose rows nothing is known: what has a fault in them, and what reads such.
+// unknowable are the names of which nothing is known: definitions that can not be read, and the macros and tables that
+// read such.
 func (r *reader) unknowable() map[string]bool {
 	bad := map[string]bool{}
 	for name := range r.lost {
-		bad[name] = r.names[name] == nil || r.names[name].faulty
+		if r.names[name] == nil || r.names[name].faulty {
+			bad[name] = true
+		}
 	}
 	for name, n := range r.names {
 		if n.faulty && !n.shaped && n.object != SinkObject && n.object != QueryObject {
@@ -73,7 +77,7 @@ func (r *reader) unknowable() map[string]bool {
 	for more := true; more; {
 		more = false
 		for name, n := range r.names {
-			reads := n.object == ViewObject || n.object == MacroObject || n.object == TableObject
+			reads := n.object == MacroObject || n.object == TableObject
 			if reads && !bad[name] && r.mentions(n, bad) {
 				bad[name], more = true, true
 			}

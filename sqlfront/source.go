@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
+
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
@@ -44,11 +46,12 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 		p.expected("the list of columns in parentheses").
 			WithHint("declare what the rows look like:  CREATE SOURCE %s (id BIGINT, ts TIMESTAMP) WITH (…)",
 				id.name)
+		r.unreadSource(id, kept)
 		return nil
 	}
-	if !p.list("columns", func() bool { return p.sourceItem(&list) }) {
-		return nil
-	}
+	before := p.quiet
+	closed := p.list("columns", func() bool { return p.sourceItem(&list) })
+	list.complete = list.complete && closed
 	src := &planner.Source{Name: id.name, Span: id.span}
 	if err := r.typeColumns(ctx, p, &list); err != nil {
 		return err
@@ -57,15 +60,19 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 		return err
 	}
 	for _, c := range list.columns {
-		src.Columns = append(src.Columns, c.column)
+		src.Columns = append(src.Columns, c.declared())
 	}
 	src.Watermark = p.checkWatermarks(&list)
 	if len(list.columns) == 0 && list.complete {
 		p.fault(diag.UnexpectedToken, id.span, `source "%s" has no columns`, id.name)
 	}
+	src.Open, src.Doubtful = !list.complete, p.quiet > before
 	if kept {
 		r.app.Sources = append(r.app.Sources, src)
-		r.names[fold(id.name)].shaped = p.quiet == 0
+		r.names[fold(id.name)].shaped = true
+	}
+	if !closed {
+		return nil
 	}
 	with, ok := p.with()
 	if ok {
@@ -81,6 +88,28 @@ func (r *reader) createSource(ctx context.Context, p *parser, id ident, kept boo
 	src.Options, src.OptionAt = r.options(p, owner, fields, with), with.places()
 	p.checkFormat(conn, with, src.Options)
 	return nil
+}
+
+// unreadSource notes a source of which no more than the name is known.
+func (r *reader) unreadSource(id ident, kept bool) {
+	if kept {
+		r.app.Sources = append(r.app.Sources, &planner.Source{Name: id.name, Span: id.span, Open: true, Doubtful: true})
+		r.names[fold(id.name)].shaped = true
+	}
+}
+
+// declared is the column as queries see it: without an expression that has a fault, and of an unknown type where that
+// could not be read.
+func (c *columnDecl) declared() planner.Column {
+	col := c.column
+	switch {
+	case col.Type == "":
+		return planner.Column{Span: c.id.span,
+			Column: stream.Column{Name: c.id.name, Type: planner.UnknownType, Arrow: arrow.Null}}
+	case !c.ok:
+		col.Expr = ""
+	}
+	return col
 }
 
 // checkFormat refuses a format that needs whole files where there are messages.

@@ -81,9 +81,8 @@ type Script struct {
 
 // Rest is what can still be looked at of a text with faults, so that they all show at once.
 type Rest struct {
-	App     *planner.App     // sources whose columns are known, and what reads nothing that has a fault
-	Queries []*planner.Query // those that can be planned with it: nothing that they read has a fault in its rows
-	Whole   map[string]bool  // by name, of those and of the sources: neither they nor what they name has a fault of its own
+	App   *planner.App    // what could be read; the rest is Lost, Open and Doubtful
+	Whole map[string]bool // by name, of queries and sources: neither they nor what they name has a fault of its own
 }
 
 // Parse reads and checks a text. The error is a diag.List with all faults in the order of their places, or

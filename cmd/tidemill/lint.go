@@ -63,11 +63,16 @@ func (e *env) plansOf(ctx context.Context, app *planner.App, queries []*planner.
 				return err
 			}
 			note(found)
-			if len(found) == 0 {
+			if len(found) == 0 && plan != nil {
 				plans = append(plans, plan)
 			}
 		}
-		return nil
+		if len(plans) > 0 && len(plans) == len(queries) && whole == nil {
+			return nil // each has bound all views
+		}
+		found, err := l.views(ctx, conn)
+		note(found)
+		return err
 	})
 	found, open := l.sources(ctx)
 	note(found)
@@ -91,7 +96,7 @@ func (l *linter) query(ctx context.Context, conn *duck.Conn, q *planner.Query) (
 	for again := true; again; {
 		app := l.gone.without(l.app, q)
 		plan, err = planner.Build(ctx, app, q, conn)
-		if err == nil {
+		if err == nil && plan != nil {
 			err = l.check(ctx, app, plan, q)
 		}
 		coded := diag.All(err)
@@ -102,6 +107,19 @@ func (l *linter) query(ctx context.Context, conn *duck.Conn, q *planner.Query) (
 		again = l.gone.add(l.app, coded) && !l.gone.read(q.Body)
 	}
 	return plan, faults, nil
+}
+
+// views returns the faults of the views, whether a query reads them or not.
+func (l *linter) views(ctx context.Context, conn *duck.Conn) (faults diag.List, err error) {
+	for _, v := range l.app.Views {
+		err := planner.CheckView(ctx, l.app, v, conn)
+		coded := diag.All(err)
+		if err != nil && coded == nil {
+			return faults, fmt.Errorf("check view %q: %w", v.Name, err)
+		}
+		faults = append(faults, coded...)
+	}
+	return faults, nil
 }
 
 // check makes the checks of a start that need the plan.

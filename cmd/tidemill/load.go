@@ -64,7 +64,7 @@ func (e *env) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (
 // furtherFaults adds to the faults of a text those of the queries that they leave readable, so that all show at once.
 func (e *env) furtherFaults(ctx context.Context, rest *sqlfront.Rest, err error) error {
 	all := diag.All(err)
-	_, more := e.plansOf(ctx, rest.App, rest.Queries, func(name string) bool { return rest.Whole[name] })
+	_, more := e.plansOf(ctx, rest.App, rest.App.Queries, func(name string) bool { return rest.Whole[name] })
 	all = append(all[:len(all):len(all)], diag.All(more)...)
 	all.Sort()
 	return all
