@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -62,7 +63,7 @@ func TestWhatIsDoubtfulHasNoConsequences(t *testing.T) {
 		"SELECT nix, value + 1 AS v FROM clicks WHERE value.x[1] > 'a'":                 {"nix"},
 		"SELECT max(v) || [1] AS m FROM (SELECT value AS v FROM clicks) GROUP BY nix":   {"nix"},
 		"SELECT user_id, count(*) AS n FROM clicks GROUP BY user_id":                    nil, // the watermark may be missing
-		"SELECT user_id || [1] AS u FROM clicks":                                        {"||"},
+		"SELECT user_id || [1] AS u FROM clicks":                                        {"user_id"},
 		"SELECT k, nofn(more) AS f FROM half":                                           {"nofn"},
 		"SELECT k, nofn(more) AS f FROM gone":                                           {"nofn"},
 		"SELECT gone(id) + 1 AS g, nix FROM orders":                                     {"nix"},
@@ -75,7 +76,7 @@ func TestWhatIsDoubtfulHasNoConsequences(t *testing.T) {
 		"SELECT user_id, nix FROM clicks UNION ALL SELECT user_id, value FROM clicks":   {"nix"},
 		"SELECT c.user_id FROM clicks c JOIN orders o ON o.user_id = c.user_id":         nil,
 		"SELECT id, random() AS r, uuid() AS u FROM orders USING SAMPLE 10%":            {"id", "random", "uuid"},
-		"SELECT id, sum(id) OVER () AS s, max(id) OVER () AS m, random() r FROM orders": {"max", "random", "sum"},
+		"SELECT id, sum(id) OVER () AS s, max(id) OVER () AS m, random() r FROM orders": {"sum", "max", "random"},
 	} {
 		app := testApp(t, body, nil, nil)
 		app.Lost = []string{"Gone"}
@@ -85,7 +86,7 @@ func TestWhatIsDoubtfulHasNoConsequences(t *testing.T) {
 		app.Sources = append(app.Sources, &planner.Source{Name: "half", Open: true, Doubtful: true})
 		q := &planner.Query{Name: "q", Body: body, Mode: stream.Append}
 		_, err := planner.Build(t.Context(), app, q, conn)
-		require.Equal(t, want, words(err), body)
+		assert.Equal(t, want, words(err), body)
 	}
 }
 
