@@ -54,7 +54,7 @@ func attempted(ctx context.Context, app *App, q *Query, db Binder, try attempt) 
 	if m == nil {
 		var mendErr error
 		if m, mendErr = newMending(ctx, app, q, db); mendErr != nil {
-			return nil, err //nolint:nilerr // the text can not be mended
+			return nil, err // the text can not be mended
 		}
 	}
 	return nil, allFaults(ctx, m, try, err)

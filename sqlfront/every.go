@@ -2,6 +2,8 @@ package sqlfront
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -35,19 +37,13 @@ func (r *reader) everyFault(ctx context.Context, first *duck.Error, sql string, 
 		return nil, err
 	}
 	if fault != nil {
-		return []*duck.Error{first}, nil // it can not be taken apart
+		return []*duck.Error{first}, nil //nolint:nilerr // it can not be taken apart
 	}
 	return all, nil
 }
 
 // lostNames are the names whose definitions have had faults so far.
-func (r *reader) lostNames() []string {
-	var names []string
-	for name := range r.unknowable() {
-		names = append(names, name)
-	}
-	return names
-}
+func (r *reader) lostNames() []string { return slices.Sorted(maps.Keys(r.unknowable())) }
 
 // macroFaults returns all faults of a macro of which DuckDB told the first. Positions are those in its definition, define.
 func (r *reader) macroFaults(ctx context.Context, first *duck.Error, define string) ([]*duck.Error, error) {

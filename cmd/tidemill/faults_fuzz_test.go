@@ -120,7 +120,7 @@ func uncoded(err error) error {
 		return nil
 	}
 	if diag.All(err) != nil {
-		return nil
+		return nil //nolint:nilerr // all of it has codes
 	}
 	return err
 }
