@@ -8,6 +8,7 @@ OLD      ?= HEAD~1
 NEW      ?= HEAD
 BENCH    ?= .
 BENCHTIME ?= 200ms
+SUITES   ?= yahoo nexmark latency state ingest sinks
 KILLS    ?= 200
 PROP_CHECKS ?= 1000
 PROP_SEED   ?= 0
@@ -54,7 +55,7 @@ fmt: ## format the code
 	gofmt -w .
 
 bench: build ## the figures of benchmarks/README.md
-	$(BIN)/tidemill bench --out benchmarks/results
+	$(BIN)/tidemill bench $(SUITES) --out benchmarks/results
 
 PEERS := benchmarks/peers
 peers: build $(PEERS)/.venv/spark ## Tidemill beside Spark and others on the same files; needs Python 3.11 and Java 17

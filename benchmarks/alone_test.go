@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/benchmarks/nexmark"
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -92,31 +95,76 @@ func TestEvictSuite(t *testing.T) {
 	}
 }
 
-// TestNexmarkSuite asks for figures of what is verified alone.
+// TestNexmarkSuite asks for figures of what is verified alone, and for the same result wherever the events come from.
 func TestNexmarkSuite(t *testing.T) {
 	t.Parallel()
-	r := smoke(t, "nexmark", Options{Rows: 2_000, BatchRows: 500, Rate: 50,
-		Queries: []string{"q1", "q5", "q11", "q12", "q18"}})
-	queries := r.Result.(*Nexmark).Queries
-	require.Len(t, queries, 5)
-	done := 0
-	for _, q := range queries {
-		require.Empty(t, q.Differs, q.Query)
-		require.Empty(t, q.Failed, q.Query)
-		if q.Refused != "" { // nexmark's own tests say which and with what code
-			require.False(t, q.Verified)
-			require.Zero(t, q.PerSecond)
-			require.Contains(t, r.Markdown(), "| "+q.Query+" | "+q.Mode+" | refused "+q.Refused+" | | |")
-			continue
+	hashes := map[string]string{}
+	for _, input := range []string{"", inputNDJSON, inputMemory} {
+		r := smoke(t, "nexmark", Options{Rows: 2_000, BatchRows: 500, Rate: 50, Input: input,
+			Queries: []string{"q1", "q5", "q11", "q12", "q18"}})
+		require.Len(t, r.Result.(*Nexmark).Queries, 5)
+		for _, q := range r.Result.(*Nexmark).Queries {
+			require.Equal(t, "verified", q.verdict()[len(q.verdict())-8:], q.Query)
+			require.True(t, q.Verified, q.Query)
+			require.Positive(t, q.PerCPU)
+			require.InDelta(t, q.PerCPU/nexmark.FlinkPerCore(q.Query), q.Multiple, 1e-9)
+			require.GreaterOrEqual(t, q.Batches, 4)
+			require.Positive(t, q.P50)
+			if q.Query == "q18" {
+				require.Positive(t, q.State)
+			}
+			if hashes[q.Query] == "" {
+				hashes[q.Query] = q.Hash
+			}
+			require.Equal(t, hashes[q.Query], q.Hash, "%s from %s", q.Query, r.Result.(*Nexmark).Input)
 		}
-		done++
-		require.True(t, q.Verified, q.Query)
-		require.Positive(t, q.PerSecond)
-		require.GreaterOrEqual(t, q.Batches, 4)
 	}
-	require.GreaterOrEqual(t, done, 4)
 	_, err := (&run{Options: Options{Queries: []string{"q99"}}}).chosen()
 	require.ErrorContains(t, err, `there is no query "q99"`)
+	r := &run{Options: Options{Input: "tape"}, report: &Report{}}
+	_, err = r.nexmarkInput(t.Context(), feedSpec{})
+	require.ErrorContains(t, err, `input "tape" is not one of`)
+}
+
+// TestData asks that what is written for other engines is what the suite reads itself, a file of each stream for each
+// batch.
+func TestData(t *testing.T) {
+	t.Parallel()
+	p, err := openPlain(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.close()) })
+	spec := nexmarkFeed(7, 1_030, 500, 50)
+	require.NoError(t, p.load(t.Context(), spec, 3))
+	for _, format := range []string{inputParquet, inputNDJSON} {
+		o := Dataset{Dir: t.TempDir(), Format: format, Seed: 7, Rows: 1_030, Files: 3, Rate: 50}
+		require.NoError(t, WriteDataset("nexmark", o))
+		for _, k := range nexmark.Kinds() {
+			files, err := filepath.Glob(filepath.Join(o.Dir, k.String(), "*."+format))
+			require.NoError(t, err)
+			require.Len(t, files, 3)
+			read, columns := "read_parquet", ""
+			if format == inputNDJSON {
+				read = "read_json"
+				columns = ", columns := " + jsonColumns(k)
+			}
+			_, err = p.conn.Exec(t.Context(), fmt.Sprintf("CREATE OR REPLACE TEMP TABLE got AS FROM %s(%s%s)", read,
+				duck.QuoteLiteral(filepath.Join(o.Dir, k.String(), "*."+format)), columns))
+			require.NoError(t, err)
+			n, err := p.compare(t.Context(), "FROM "+k.String())
+			require.NoError(t, err)
+			require.Positive(t, n)
+		}
+	}
+	require.Error(t, WriteDataset("nexmark", Dataset{Dir: t.TempDir(), Format: "tape"}))
+}
+
+func jsonColumns(k nexmark.Kind) string {
+	var list []string
+	for _, f := range nexmark.Schema(k).Fields() {
+		typ := map[arrow.Type]string{arrow.INT64: "BIGINT", arrow.STRING: "VARCHAR", arrow.TIMESTAMP: "TIMESTAMP"}
+		list = append(list, duck.QuoteIdent(f.Name)+": '"+typ[f.Type.ID()]+"'")
+	}
+	return "{" + strings.Join(list, ", ") + "}"
 }
 
 // TestUnverified asks that a query without a right result shows no figure.

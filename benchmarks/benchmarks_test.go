@@ -93,7 +93,8 @@ func TestMeasure(t *testing.T) {
 	require.InDelta(t, 2.0, r.Seconds, 1e-9)
 	require.InDelta(t, 15.0, r.RowsPerSecond, 1e-9)
 	require.InDelta(t, 0.25, r.Ratio, 1e-9)
-	require.Equal(t, Batches{Count: 2, Rows: 30, P50: 500, P99: 1500, Phases: map[string]float64{"sink": 500}}, r.Batches)
+	require.Equal(t, Batches{Count: 2, Rows: 30, P50: 500, P99: 1500, Phases: map[string]float64{"sink": 500},
+		Max: 1500, Worst: map[string]float64{"sink": 750}}, r.Batches)
 }
 
 // TestMemory asks for means of the first and the last quarter after the warm-up, and for all three queries to end.

@@ -23,13 +23,15 @@ type Dataset struct {
 	Dir   string // the folder, which is made
 	Seed  uint64
 	Rows  int64 // of each stream
-	Files int   // that the rows of a stream are divided among, in their order
+	Files int   // that the rows of a stream are divided among, in their order; 0 for the suite's own
 	Rate  int64 // rows in a second of event time; 0 for the suite's own
+
+	Format string // of nexmark: parquet or ndjson; empty for the suite's own
 }
 
 // datasets write the input of suites. Who adds a suite adds a line here.
 func datasets() map[string]func(Dataset) error {
-	return map[string]func(Dataset) error{"yahoo": writeYahoo}
+	return map[string]func(Dataset) error{"yahoo": writeYahoo, "nexmark": writeNexmark}
 }
 
 // WriteDataset writes the input of a suite.
@@ -44,7 +46,7 @@ func WriteDataset(suite string, d Dataset) error {
 // writeYahoo writes events/part-NNNNN.ndjson and campaigns.ndjson.
 func writeYahoo(d Dataset) error {
 	e := yahooEvents(d.Seed, d.Rate)
-	if err := writeParts(filepath.Join(d.Dir, "events"), e, d.Rows, d.Files); err != nil {
+	if err := writeParts(filepath.Join(d.Dir, "events"), e, d.Rows, max(d.Files, 1)); err != nil {
 		return err
 	}
 	return writeCampaigns(d.Dir, e)

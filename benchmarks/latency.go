@@ -23,7 +23,8 @@ CREATE QUERY latency INTO seen OUTPUT MODE UPDATE TRIGGER CONTINUOUS AS
 const (
 	latencyColumns = `{'user_id': 'VARCHAR', 'n': 'BIGINT', 'amount': 'DECIMAL(38, 2)'}`
 	latencyKeys    = 10_000
-	// latencyWarmup is left out: processes start, pages fault, caches fill, every key becomes known.
+	// latencyWarmup is left out, or as long as the run if that is shorter: processes start, pages fault, caches fill, every
+	// key becomes known.
 	latencyWarmup = 5 * time.Second
 	// latencyPackFrom is the rate from which rows are packed, because one message a row would measure the publisher.
 	latencyPackFrom = 50_000
@@ -59,7 +60,8 @@ func (r *run) latency(ctx context.Context) error {
 }
 
 func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration) (*Latency, error) {
-	p := &pacer{rate: rate, pack: 1, total: int64((duration + latencyWarmup).Seconds() * float64(rate)),
+	warmup := min(latencyWarmup, duration)
+	p := &pacer{rate: rate, pack: 1, total: int64((duration + warmup).Seconds() * float64(rate)),
 		maker: maker{seed: r.Seed, perSecond: rate, users: latencyKeys}}
 	format := "json"
 	if rate >= latencyPackFrom {
@@ -78,14 +80,13 @@ func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration)
 		return nil, err
 	}
 	defer reader.close()
-	l := newArrivals(p, int64(latencyWarmup.Seconds()*float64(rate)))
+	l := newArrivals(p, int64(warmup.Seconds()*float64(rate)))
 	stop, err := l.subscribe(ctx, reader)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	r.say("publishing %d rows/s, %d in a message, for %s, the first %s left out", rate, p.pack, duration+latencyWarmup,
-		latencyWarmup)
+	r.say("publishing %d rows/s, %d in a message, for %s, the first %s left out", rate, p.pack, duration+warmup, warmup)
 	before, beforeWorker := r.broker.cpu(), cpuSeconds(w.pid())
 	if err := p.publish(ctx, r.client); err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (l *Latencies) markdown() string {
 	fmt.Fprintf(&b, "\n%d keys. Each row counts once, from when it was to be sent.\n\n", l.Keys)
 	for _, at := range l.Rates {
 		fmt.Fprintf(&b, "%d rows/s: %d rows in %.0f s, %d of them counted; the publisher was behind by %.1f ms at most. ",
-			at.Rate, at.Rows, at.Seconds+latencyWarmup.Seconds(), at.Samples, at.Behind)
+			at.Rate, at.Rows, float64(at.Rows)/float64(at.Rate), at.Samples, at.Behind)
 		batches(&b, at.Batches, at.Verified)
 	}
 	return b.String()

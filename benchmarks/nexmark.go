@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tidemill/tidemill/benchmarks/nexmark"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 )
 
 // nexmark runs the queries of Nexmark one after the other, each in a process of its own over the same events.
@@ -24,11 +26,15 @@ func (r *run) nexmark(ctx context.Context) (err error) {
 	if limit == 0 {
 		limit = 10 * time.Minute
 	}
-	feed := feedSpec{Kind: "nexmark", Seed: r.Seed, Rows: or(r.BatchRows, 100_000), Rate: or(r.Rate, 10_000),
-		Total: or(r.Rows, 1_000_000)}
+	feed := nexmarkFeed(r.Seed, r.Rows, r.BatchRows, r.Rate)
 	n := steps(feed.Total, feed.Rows)
-	r.report.SQL, r.report.Target = "benchmarks/nexmark/queries", "every query verified"
-	r.say("%d events in %d batches, %d in a second of event time", feed.Total, n, feed.Rate)
+	r.report.SQL = "benchmarks/nexmark/queries"
+	r.report.Target = "every query verified, and 3 times Flink's published events per core and second"
+	in, err := r.nexmarkInput(ctx, feed)
+	if err != nil {
+		return err
+	}
+	r.say("%d events in %d batches, %d in a second of event time, %s", feed.Total, n, feed.Rate, in.name)
 	p, err := openPlain(ctx, r.Dir)
 	if err != nil {
 		return err
@@ -37,9 +43,9 @@ func (r *run) nexmark(ctx context.Context) (err error) {
 	if err := p.load(ctx, feed, n); err != nil {
 		return err
 	}
-	result := &Nexmark{Events: feed.Total, Rate: feed.Rate, Batch: feed.Rows}
+	result := &Nexmark{Events: feed.Total, Rate: feed.Rate, Batch: feed.Rows, Input: in.name}
 	for _, q := range list {
-		one, err := r.nexmarkQuery(ctx, p, q, feed, limit)
+		one, err := r.nexmarkQuery(ctx, p, q, feed, in, limit)
 		if err != nil {
 			return fmt.Errorf("query %s: %w", q.Name, err)
 		}
@@ -48,6 +54,40 @@ func (r *run) nexmark(ctx context.Context) (err error) {
 	}
 	r.report.Result = result
 	return nil
+}
+
+// nexmarkInput is where the queries read the events.
+type nexmarkInput struct {
+	name       string
+	files      bool
+	connectors nexmark.Connectors
+}
+
+// nexmarkInput makes the events ready to be read, in files unless memory was asked for.
+func (r *run) nexmarkInput(ctx context.Context, feed feedSpec) (nexmarkInput, error) {
+	in := nexmarkInput{name: cmp.Or(r.Input, inputParquet), connectors: nexmark.Connectors{Sink: "connector = 'kept'"}}
+	source := func(nexmark.Kind) string { return "connector = 'pieces'" }
+	switch in.name {
+	case inputMemory:
+	case inputParquet, inputNDJSON:
+		dir := filepath.Join(r.Dir, "events")
+		r.report.Durability = "Exactly once; one fdatasync of Tidemill's log per batch, and state versions; the sink " +
+			"writes Arrow files that nobody syncs"
+		in.files = true
+		source = func(k nexmark.Kind) string {
+			return fmt.Sprintf("connector = 'file', path = %s, format = '%s', max_files_per_batch = 1",
+				duck.QuoteLiteral(filepath.Join(dir, k.String(), "*."+in.name)), in.name)
+		}
+		if err := feed.files(ctx, dir, in.name); err != nil {
+			return in, err
+		}
+	default:
+		return in, diag.New(diag.Usage, "input %q is not one of %s, %s and %s", in.name, inputParquet, inputNDJSON,
+			inputMemory)
+	}
+	in.connectors.Person, in.connectors.Auction = source(nexmark.KindPerson), source(nexmark.KindAuction)
+	in.connectors.Bid = source(nexmark.KindBid)
+	return in, nil
 }
 
 // chosen returns the queries that were asked for, or all.
@@ -77,16 +117,17 @@ func (r *run) chosen() ([]nexmark.Query, error) {
 
 // nexmarkQuery runs one query. What is not verified has no figures.
 func (r *run) nexmarkQuery(
-	ctx context.Context, p *plain, q nexmark.Query, feed feedSpec, limit time.Duration,
+	ctx context.Context, p *plain, q nexmark.Query, feed feedSpec, in nexmarkInput, limit time.Duration,
 ) (*NexmarkQuery, error) {
-	const source = "connector = 'pieces'"
-	sql, err := q.Script(nexmark.Connectors{Person: source, Auction: source, Bid: source,
-		Sink: "connector = 'kept'"})
+	sql, err := q.Script(in.connectors)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what
 	}
 	t := task{SQL: sql, Queries: []string{q.Name}, Dir: q.Name, Feed: feed, Finish: true,
-		Steps: steps(feed.Total, feed.Rows)}
+		Steps: steps(feed.Total, feed.Rows), Profile: profileOf(r.CPUProfile, q.Name)}
+	if in.files {
+		t.Files, t.Steps = true, 1
+	}
 	one := &NexmarkQuery{Query: q.Name, Mode: q.Mode.String()}
 	slow := fmt.Errorf("it did not end within %s", limit)
 	limited, cancel := context.WithTimeoutCause(ctx, limit, slow)
@@ -111,6 +152,9 @@ func (r *run) nexmarkQuery(
 		return one, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	if one.Hash, err = p.hash(ctx); err != nil {
 		return nil, err
 	}
 	one.measure(o, feed.Total)
@@ -142,85 +186,4 @@ func (p *plain) nexmark(ctx context.Context, q nexmark.Query, dir string, keys [
 		want = q.Stable
 	}
 	return p.compare(ctx, want)
-}
-
-// NexmarkQuery is one query of Nexmark. Refused, Failed and Differs say why there are no figures.
-type NexmarkQuery struct {
-	Query     string  `json:"query"`
-	Mode      string  `json:"mode"`
-	Refused   string  `json:"refused,omitempty"`
-	Failed    string  `json:"failed,omitempty"`
-	Differs   string  `json:"differs,omitempty"`
-	Verified  bool    `json:"verified"`
-	Rows      int64   `json:"rows"` // of the result that was compared
-	Out       int64   `json:"rows_out"`
-	Seconds   float64 `json:"seconds"` // by the clock on the wall, the last state version included
-	CPU       float64 `json:"cpu_seconds"`
-	PerSecond float64 `json:"events_per_second"`
-	PerCPU    float64 `json:"events_per_cpu_second"`
-	Batches   int     `json:"batches"`
-	P50       float64 `json:"batch_ms_p50"` // of batches with data
-	P99       float64 `json:"batch_ms_p99"`
-	PeakBytes int64   `json:"peak_bytes"`
-}
-
-func (n *NexmarkQuery) measure(o *outcome, events int64) {
-	n.Verified = true
-	for _, l := range o.Laps {
-		n.Batches += l.Batches
-		n.Out += l.Out
-	}
-	n.Seconds = sum(column(o.Laps, func(l lap) float64 { return l.Millis })) / 1000
-	n.CPU, n.PeakBytes = o.CPU, o.Peak
-	n.PerSecond, n.PerCPU = float64(events)/n.Seconds, float64(events)/max(n.CPU, 1e-3)
-	data := column(o.of(0, 0, o.Steps), func(l lap) float64 { return l.Data })
-	n.P50, n.P99 = quantile(data, 0.5), quantile(data, 0.99)
-}
-
-// verdict is what became of the query in few words.
-func (n *NexmarkQuery) verdict() string {
-	switch {
-	case n.Refused != "":
-		return "refused " + n.Refused
-	case n.Failed != "":
-		return "failed: " + n.Failed
-	case n.Differs != "":
-		return "differs"
-	}
-	return fmt.Sprintf("%.0f events/s, verified", n.PerSecond)
-}
-
-// Nexmark is a run of the suite.
-type Nexmark struct {
-	Events  int64          `json:"events"`
-	Rate    int64          `json:"event_rate"` // events in a second of event time
-	Batch   int64          `json:"events_of_a_batch"`
-	Queries []NexmarkQuery `json:"queries"`
-}
-
-func (n *Nexmark) markdown() string {
-	var b strings.Builder
-	b.WriteString("| query | mode | verified | wall s | CPU s | events/s | events per CPU second | rows out | " +
-		"batches | batch p50 ms | p99 | peak MiB |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	verified := 0
-	for i := range n.Queries {
-		q := &n.Queries[i]
-		if !q.Verified {
-			why := strings.ReplaceAll(q.verdict(), "|", "/")
-			fmt.Fprintf(&b, "| %s | %s | %s | | | | | | | | | |\n", q.Query, q.Mode, why)
-			continue
-		}
-		verified++
-		fmt.Fprintf(&b, "| %s | %s | yes | %.2f | %.2f | %.0f | %.0f | %d | %d | %.1f | %.1f | %d |\n", q.Query,
-			q.Mode, q.Seconds, q.CPU, q.PerSecond, q.PerCPU, q.Out, q.Batches, q.P50, q.P99, q.PeakBytes>>20)
-	}
-	fmt.Fprintf(&b, "\n%d events at %d events/s of event time, %d in a batch. %d of %d queries verified. "+
-		"Making the events is in neither time, nor is starting the process.\n\n",
-		n.Events, n.Rate, n.Batch, verified, len(n.Queries))
-	for i := range n.Queries {
-		if q := &n.Queries[i]; q.Differs != "" {
-			fmt.Fprintf(&b, "%s: %s\n\n", q.Query, q.Differs)
-		}
-	}
-	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 
+	"github.com/tidemill/tidemill/sources/file"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -54,10 +55,10 @@ const (
 	keptName   = "kept"
 )
 
-// registry has the two connectors of a task.
+// registry has the connectors of a task.
 func (p *pieces) registry(dir string) stream.Registry {
 	return stream.Registry{
-		Sources: map[string]stream.SourceConnector{piecesName: {Typed: true,
+		Sources: map[string]stream.SourceConnector{"file": file.Connector(), piecesName: {Typed: true,
 			Spec: stream.Spec{Name: piecesName, Summary: "Rows that a benchmark makes.", Guarantee: "None."},
 			Open: func(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
 				return &pieceSource{pieces: p, name: cfg.Name}, nil

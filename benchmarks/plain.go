@@ -195,6 +195,16 @@ func (p *plain) rows(ctx context.Context, sql string) ([][]any, error) {
 	return nexmark.Rows(t), nil
 }
 
+// hash is a number of the rows of got, whatever their order.
+func (p *plain) hash(ctx context.Context) (string, error) {
+	rows, err := p.conn.Rows(ctx, "SELECT printf('%016x', (sum(hash(got)) % 18446744073709551616)::UBIGINT) FROM got")
+	if err != nil {
+		return "", fmt.Errorf("hash the result: %w", err)
+	}
+	text, _ := rows[0][0].(string)
+	return text, nil
+}
+
 func (p *plain) counts(ctx context.Context, sql string) ([]int64, error) {
 	rows, err := p.conn.Rows(ctx, sql)
 	if err != nil {

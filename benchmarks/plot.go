@@ -140,7 +140,7 @@ func (s series) points(logX, logY bool) plotter.XYs {
 // drawBars draws the bars of a place side by side, each with its number above.
 func (p plot) drawBars(g *gonum.Plot, legend *gonum.Legend) error {
 	inner := plotWidth - legendWidth - vg.Inch
-	width := min(vg.Points(50), inner/vg.Length(len(p.bars)*(len(p.series)+1)))
+	width := min(vg.Points(50), inner/(vg.Length(len(p.bars))*(vg.Length(len(p.series))+0.6)))
 	g.X.Min, g.X.Max = -0.5, float64(len(p.bars))-0.5
 	for i, s := range p.series {
 		bars, err := plotter.NewBarChart(plotter.Values(s.y), width)
@@ -235,6 +235,9 @@ func short(v float64) string {
 		if math.Abs(v) >= unit.size {
 			return fmt.Sprintf("%.3g%s", v/unit.size, unit.name)
 		}
+	}
+	if math.Abs(v) < 10 {
+		return fmt.Sprintf("%.2g", v)
 	}
 	return fmt.Sprintf("%.3g", v)
 }

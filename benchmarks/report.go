@@ -42,6 +42,8 @@ type Batches struct {
 	P50    float64            `json:"ms_p50"`
 	P99    float64            `json:"ms_p99"`
 	Phases map[string]float64 `json:"mean_ms_by_phase"`
+	Max    float64            `json:"ms_max"`
+	Worst  map[string]float64 `json:"slowest_ms_by_phase"` // of the batch that took longest
 }
 
 // Markdown is the report for people.
@@ -70,15 +72,20 @@ func (r *Report) plots() []plot {
 }
 
 func batches(b *strings.Builder, s Batches, v []verified) {
-	fmt.Fprintf(b, "%d batches, p50 %.1f ms, p99 %.1f ms; mean ms by phase:", s.Count, s.P50, s.P99)
-	for _, name := range slices.Sorted(maps.Keys(s.Phases)) {
-		fmt.Fprintf(b, " %s %.2f", name, s.Phases[name])
-	}
-	b.WriteString(".")
+	fmt.Fprintf(b, "%d batches, p50 %.1f ms, p99 %.1f ms; mean ms by phase:%s; the slowest took %.1f ms:%s.", s.Count, s.P50,
+		s.P99, phases(s.Phases), s.Max, phases(s.Worst))
 	for _, one := range v {
 		fmt.Fprintf(b, " Verified %s: %d rows equal plain DuckDB.", one.Query, one.Rows)
 	}
 	b.WriteString("\n\n")
+}
+
+func phases(ms map[string]float64) string {
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(ms)) {
+		text += fmt.Sprintf(" %s %.2f", name, ms[name])
+	}
+	return text
 }
 
 // Save writes the report as <suite>.json and <suite>.md, and its plots as <suite>-<plot>.svg, into a folder, which it

@@ -32,7 +32,7 @@ type Options struct {
 	Queries    []string          // of nexmark; all if empty
 	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
-	Input      string            // of yahoo: packed, single or files
+	Input      string            // of yahoo and nexmark: one of Inputs; the first if empty
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
 	CPUProfile string            // a file for the worker's CPU profile
@@ -184,6 +184,9 @@ func batchStats(all []engine.Progress) Batches {
 		b.Count++
 		b.Rows += p.NumInputRows
 		took = append(took, p.BatchDuration)
+		if p.BatchDuration > b.Max {
+			b.Max, b.Worst = p.BatchDuration, p.DurationMs
+		}
 		for name, ms := range p.DurationMs {
 			b.Phases[name] += ms
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 
@@ -28,43 +27,30 @@ type task struct {
 	Queries []string      `json:"queries"`
 	Dir     string        `json:"dir"` // results are left here, a folder for each sink
 	Feed    feedSpec      `json:"feed"`
-	Steps   int           `json:"steps"`            // how many at least
-	Filled  int           `json:"filled,omitempty"` // so many of them are no part of For
-	Weigh   bool          `json:"weigh,omitempty"`  // read the memory in use at first and after Filled
-	For     time.Duration `json:"for,omitempty"`    // after Filled, steps go on for so long
-	Finish  bool          `json:"finish,omitempty"` // end with the watermark at infinity
+	Files   bool          `json:"files,omitempty"`   // the sources are of files, and what they hold is one step
+	Profile string        `json:"profile,omitempty"` // a file for the CPU profile
+	Steps   int           `json:"steps"`             // how many at least
+	Filled  int           `json:"filled,omitempty"`  // so many of them are no part of For
+	Weigh   bool          `json:"weigh,omitempty"`   // read the memory in use at first and after Filled
+	For     time.Duration `json:"for,omitempty"`     // after Filled, steps go on for so long
+	Finish  bool          `json:"finish,omitempty"`  // end with the watermark at infinity
 	Threads int           `json:"threads,omitempty"`
 	Memory  int64         `json:"memory,omitempty"` // limit of a query in bytes
 }
 
 // outcome is what became of a task.
 type outcome struct {
-	Refused string   `json:"refused,omitempty"` // the code of the refusal; only Why is set beside it
-	Why     string   `json:"why,omitempty"`
-	Steps   int      `json:"steps"`
-	Laps    []lap    `json:"laps"` // one for each step and query, in order; the end is step Steps
-	Keys    []string `json:"keys"` // of the first query's result in update mode
-	CPU     float64  `json:"cpu_seconds"`
-	Opened  int64    `json:"opened_bytes"` // of memory, when the queries stood open
-	Filled  int64    `json:"filled_bytes"` // after the step of that name
-	Peak    int64    `json:"peak_bytes"`
-}
-
-// lap is one query's work on one step.
-type lap struct {
-	Step    int     `json:"step"`
-	Query   int     `json:"query"`
-	Millis  float64 `json:"ms"`
-	CPU     float64 `json:"cpu_seconds"`
-	RSS     int64   `json:"rss_bytes"`
-	Execute float64 `json:"execute_ms"` // phase addBatch of all its batches
-	Batch   float64 `json:"batch_ms"`   // all its batches, as their progress says
-	Data    float64 `json:"data_ms"`    // those of them that had data
-	Batches int     `json:"batches"`
-	In      int64   `json:"in"`
-	Out     int64   `json:"out"`
-	Late    int64   `json:"late"`
-	State   int64   `json:"state_rows"`
+	Refused string    `json:"refused,omitempty"` // the code of the refusal; only Why is set beside it
+	Why     string    `json:"why,omitempty"`
+	Steps   int       `json:"steps"`
+	Laps    []lap     `json:"laps"` // one for each step and query, in order; the end is step Steps
+	Keys    []string  `json:"keys"` // of the first query's result in update mode
+	CPU     float64   `json:"cpu_seconds"`
+	Data    []float64 `json:"data_ms"`      // of each batch that had data
+	State   int64     `json:"state_bytes"`  // of the state versions on disk, the most that a step left
+	Opened  int64     `json:"opened_bytes"` // of memory, when the queries stood open
+	Filled  int64     `json:"filled_bytes"` // after the step of that name
+	Peak    int64     `json:"peak_bytes"`
 }
 
 // Engine runs the task that in holds and writes its outcome to out. It is what the process of the engine
@@ -105,10 +91,15 @@ func (t task) run(ctx context.Context) (*outcome, error) {
 	runtime.LockOSThread() // the thread's own CPU time is that of making rows
 	defer runtime.UnlockOSThread()
 	b := &bench{task: t, pieces: &pieces{}}
-	makeRows, err := t.Feed.feed()
+	makeRows, err := t.feed()
 	if err != nil {
 		return nil, err
 	}
+	stop, err := profileCPU(t.Profile)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
 	defer func() {
 		for _, q := range b.queries {
 			_ = q.Abandon() // does nothing after Close
@@ -161,6 +152,7 @@ func (b *bench) heard(p engine.Progress) {
 	l.Batch += p.BatchDuration
 	if !p.NoData {
 		l.Data += p.BatchDuration
+		b.out.Data = append(b.out.Data, p.BatchDuration)
 	}
 	l.In += p.NumInputRows
 	l.Out += p.Sink.NumOutputRows
@@ -219,6 +211,7 @@ func (b *bench) lap(query int, work func() error) error {
 	b.now.Millis = float64(time.Since(start).Microseconds()) / 1000
 	b.now.CPU = processCPU(syscall.RUSAGE_SELF) - cpu
 	b.now.RSS = residentBytes(os.Getpid())
+	b.out.State = max(b.out.State, stateBytes(b.Dir))
 	b.out.Laps = append(b.out.Laps, b.now)
 	return nil
 }
@@ -244,28 +237,4 @@ func processCPU(who int) float64 {
 		return 0
 	}
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
-}
-
-// of returns the laps of one query in [from, to) steps.
-func (o *outcome) of(query, from, to int) []lap {
-	return slices.DeleteFunc(slices.Clone(o.Laps), func(l lap) bool {
-		return l.Query != query || l.Step < from || l.Step >= to
-	})
-}
-
-// column gathers one number of each lap.
-func column(laps []lap, value func(lap) float64) []float64 {
-	out := make([]float64, len(laps))
-	for i, l := range laps {
-		out[i] = value(l)
-	}
-	return out
-}
-
-func sum(values []float64) float64 {
-	total := 0.0
-	for _, v := range values {
-		total += v
-	}
-	return total
 }

@@ -33,8 +33,11 @@ const (
 	yahooOut    = "connector = 'parquet', path = '${BENCH_DIR}/out%d'"
 )
 
-// YahooInputs are the ways in which the suite yahoo can be fed.
-func YahooInputs() []string { return []string{"packed", "single", "files"} }
+// Inputs are the ways in which a suite can be fed, first the one it is fed in unless told; none if there is no choice.
+func Inputs(suite string) []string {
+	return map[string][]string{"yahoo": {"packed", "single", "files"},
+		"nexmark": {inputParquet, inputNDJSON, inputMemory}}[suite]
+}
 
 // yahoo counts the views of each campaign in windows of 10 seconds, end to end.
 func (r *run) yahoo(ctx context.Context) error {
@@ -63,7 +66,7 @@ func (r *run) yahoo(ctx context.Context) error {
 				duck.QuoteLiteral(filepath.Join(dir, "out*/*.parquet"))+")")
 		}
 	default:
-		return fmt.Errorf("the input of yahoo can not be %q; choose one of %v", input, YahooInputs())
+		return fmt.Errorf("the input of yahoo can not be %q; choose one of %v", input, Inputs("yahoo"))
 	}
 	if err := writeCampaigns(r.Dir, e); err != nil {
 		return err

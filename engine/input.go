@@ -20,6 +20,7 @@ type input struct {
 	def     *planner.Source
 	src     stream.Source
 	decoder *decode.Decoder // nil for sources that give rows
+	whole   *decode.Decoder // of all columns, where decoder leaves out those that the plan does not read; else nil
 	dead    *output         // where dead letters are published as well; nil for nowhere
 	limit   stream.Limit
 	room    int64      // messages that the pace leaves a batch; zero before it is asked
@@ -47,7 +48,8 @@ type rows struct {
 	count   int64         // messages, or rows of sources that give rows
 	crc     uint32
 	lost    int64
-	lines   lines // of the message that dead letters were cut from last
+	lines   lines     // of the message that dead letters were cut from last
+	whole   wholeRows // of the chunk that letters were written of last
 }
 
 // chunk says where the rows of one Read come from.
@@ -56,6 +58,7 @@ type chunk struct {
 	messages *stream.Messages
 	message  []int32 // of each row
 	index    []int32
+	owner    stream.Recycler // takes the messages back; nil if nobody does
 }
 
 // fault is a payload, or a row of one, that does not decode.
@@ -72,6 +75,13 @@ func (r *rows) release() {
 		rec.Release()
 	}
 	r.records = nil
+	r.whole.release()
+	for i, c := range r.chunks {
+		if c.owner != nil {
+			c.owner.Recycle(c.messages)
+			r.chunks[i].owner = nil
+		}
+	}
 }
 
 // size returns the number of decoded rows.
@@ -133,7 +143,7 @@ func limitOf(s *planner.Source) stream.Limit {
 	if l.Rows == 0 && (s.Connector == "jetstream" || s.Connector == "generator") {
 		l.Rows = batchMessages
 	}
-	if l.Bytes == 0 && s.Connector == "jetstream" {
+	if l.Bytes == 0 && (s.Connector == "jetstream" || s.Connector == "file") {
 		l.Bytes = batchBytes
 	}
 	return l
@@ -167,13 +177,34 @@ func openSource(ctx context.Context, opt Options, s *planner.Source, h home) (*i
 	if s.Typed || connector.Files && s.Options.String("format") == "parquet" {
 		return in, nil
 	}
-	in.decoder, err = decode.New(decode.Options{Columns: cols, Format: s.Options.String("format"),
+	if in.decoder, err = newDecoder(s, nil); err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	return in, nil
+}
+
+func newDecoder(s *planner.Source, unread []string) (*decode.Decoder, error) {
+	d, err := decode.New(decode.Options{Columns: declared(s), Unread: unread, Format: s.Options.String("format"),
 		TimestampFormat: s.Options.String("timestamp_format"), CSVDelimiter: s.Options.String("csv_delimiter"),
 		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null")})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("source %q: %w", s.Name, err), src.Close())
+		return nil, fmt.Errorf("source %q: %w", s.Name, err)
 	}
-	return in, nil
+	return d, nil
+}
+
+// narrow leaves columns that the plan does not read out of the rows. They are checked all the same. It is called before
+// anything is read.
+func (in *input) narrow(unread []string) error {
+	if in.decoder == nil || len(unread) == 0 {
+		return nil
+	}
+	narrow, err := newDecoder(in.def, unread)
+	if err != nil {
+		return err
+	}
+	in.decoder, in.whole = narrow, in.decoder
+	return nil
 }
 
 func (in *input) close() error {
@@ -347,7 +378,8 @@ func (in *input) decodeMessages(r *rows, raw *stream.Input) error {
 	if err != nil {
 		return fmt.Errorf("decode source %q: %w", in.def.Name, err)
 	}
-	r.chunks = append(r.chunks, chunk{r.size(), raw.Messages, res.Message, res.Index})
+	owner, _ := in.src.(stream.Recycler)
+	r.chunks = append(r.chunks, chunk{r.size(), raw.Messages, res.Message, res.Index, owner})
 	r.count += int64(raw.Messages.Len())
 	if res.Rows != nil {
 		r.records = append(r.records, res.Rows)

@@ -7,6 +7,9 @@ import (
 	"sort"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/tidemill/tidemill/internal/decode"
 	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/sinks/letters"
 	"github.com/tidemill/tidemill/stream"
@@ -99,15 +102,53 @@ func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, 
 	} else {
 		l.Sequence = uint64(ordinal)
 	}
+	l.Row = in.row(r, ordinal)
+	return l
+}
+
+// row is a decoded row as JSON, with all declared columns.
+func (in *input) row(r *rows, ordinal int64) []byte {
+	if c, i := r.origin(ordinal); c.messages != nil && in.whole != nil {
+		rec := r.whole.of(in.whole, c)
+		if rec == nil {
+			return nil
+		}
+		return rowenc.JSON(nil, rec, int(i))
+	}
 	at := ordinal
 	for _, rec := range r.records {
 		if at < rec.NumRows() {
-			l.Row = rowenc.JSON(nil, rec, int(at))
-			break
+			return rowenc.JSON(nil, rec, int(at))
 		}
 		at -= rec.NumRows()
 	}
-	return l
+	return nil
+}
+
+// wholeRows are the rows of one chunk with all columns, decoded when a letter asks for one.
+type wholeRows struct {
+	first int64 // ordinal of the chunk's first row
+	rec   arrow.Record
+}
+
+// of returns the rows of a chunk, or nil if they do not fit one record with the columns that the plan does not read.
+func (w *wholeRows) of(d *decode.Decoder, c chunk) arrow.Record {
+	if w.rec == nil || w.first != c.first {
+		w.release()
+		res, err := d.Decode(c.messages)
+		if err != nil {
+			return nil
+		}
+		w.first, w.rec = c.first, res.Rows
+	}
+	return w.rec
+}
+
+func (w *wholeRows) release() {
+	if w.rec != nil {
+		w.rec.Release()
+		w.rec = nil
+	}
 }
 
 // letter completes l with the bytes that the fault concerns: the row's own where it is one of several in its message,

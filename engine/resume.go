@@ -83,12 +83,15 @@ func sourceLayout(reg stream.Registry, s *planner.Source) []string {
 
 func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
 	q.pos = newPosition(q.opt.Clock.Now())
-	for _, s := range q.plan.Sources {
+	for i, s := range q.plan.Sources {
 		in, err := openInput(ctx, q.opt, q.app, s, home{dir: filepath.Join(dir, "sources", s.Name), query: q.uuid})
 		if err != nil {
 			return err
 		}
 		q.inputs = append(q.inputs, in)
+		if err := in.narrow(q.plan.Inputs[i].Unread); err != nil {
+			return err
+		}
 	}
 	return q.startOffsets(ctx, r.Meta)
 }

@@ -28,6 +28,7 @@ type grouping struct {
 	columns  map[string][]string // columns of each visible relation
 	fromSQL  string              // FROM ... WHERE ...
 	kept     map[string]string   // SQL of a kept argument -> column
+	sees     bool                // count(DISTINCT …) may keep what was seen
 }
 
 // aggregate compiles a SELECT with GROUP BY or aggregate functions over a stream into the plan's state

@@ -34,6 +34,7 @@ func (c *compiler) build() (*Plan, error) {
 	if err := c.allowedTables(node, nil); err != nil {
 		return nil, err
 	}
+	c.mentioned = c.mentions(node)
 	// Names are resolved before DuckDB binds anything, so that no function of a body is ever run for its
 	// schema.
 	yes, err := c.streaming(node, nil)
@@ -428,6 +429,7 @@ func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) er
 	for i, op := range c.ops {
 		p.Ops = append(p.Ops, op.operator(c.wantsOld[i]))
 	}
+	p.uniqueKeys()
 	return nil
 }
 
@@ -502,8 +504,13 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		p.Sources = append(p.Sources, s)
 		in := Input{Table: s.Name, Columns: map[string]string{}}
 		var items []string
+		unread := c.columnsUnread(p, s)
 		for _, col := range s.Columns {
 			in.Columns[col.Name] = col.Type
+			if unread[strings.ToLower(col.Name)] {
+				in.Unread = append(in.Unread, col.Name)
+				continue
+			}
 			n := duck.QuoteIdent(col.Name)
 			if col.Expr == "" {
 				in.Declared = append(in.Declared, col.Column)

@@ -51,6 +51,11 @@ func (p *Plan) explainTree(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "rows are named by: %s\n", strings.Join(keys, ", "))
 	}
+	for i := range p.Inputs {
+		if in := &p.Inputs[i]; len(in.Unread) > 0 {
+			fmt.Fprintf(b, "columns of %s that are checked only: %s\n", in.Table, strings.Join(in.Unread, ", "))
+		}
+	}
 	if p.UsesWatermark() {
 		fmt.Fprintf(b, "watermark policy: %s\n", p.Policy)
 	}
@@ -127,19 +132,23 @@ func (p *Plan) UsedSQL() string {
 func (p *Plan) RetractSQL() string {
 	cols := make([]string, len(p.Schema))
 	gone := make([]string, len(p.Schema))
-	var match []string
+	var match, alike []string
 	for i, c := range p.Schema {
 		n := duck.QuoteIdent(c.Name)
-		cols[i] = n
+		cols[i] = "a." + n
+		alike = append(alike, "b."+n+" IS NOT DISTINCT FROM a."+n)
 		gone[i] = "CAST(NULL AS " + c.Type + ") AS " + n
 		if slices.Contains(p.Keys, i) {
 			gone[i] = "b." + n
 			match = append(match, "b."+n+" IS NOT DISTINCT FROM a."+n)
 		}
 	}
-	after := AfterTable
-	if p.Changed {
-		after = "(FROM " + AfterTable + " EXCEPT ALL FROM " + BeforeTable + ")"
+	after := AfterTable + " a"
+	switch {
+	case p.Changed && len(p.Keys) > 0: // no two rows of one of the tables are alike
+		after = AfterTable + " a ANTI JOIN " + BeforeTable + " b ON " + strings.Join(alike, " AND ")
+	case p.Changed:
+		after = "(FROM " + AfterTable + " EXCEPT ALL FROM " + BeforeTable + ") a"
 	}
 	on := "true"
 	if len(match) > 0 {

@@ -27,9 +27,12 @@ func (a *aggregate) merges(old bool) []keyed.Merge {
 }
 
 // foldedSteps merge the batch's rows with the groups, which never come to DuckDB for it. Where rows can be counted by
-// their groups and none is late, one statement is all.
+// their groups, since none is late and none comes twice, one statement is all.
 func (a *aggregate) foldedSteps(how []keyed.Merge) []Step {
-	at, counted := !a.entry.Raw, a.entry.Raw && !a.entry.Many && a.alone()
+	at, counted := !a.entry.Raw, a.entry.Raw && (!a.entry.Many || a.entry.Unique != nil) && a.alone()
+	if len(a.seen) > 0 { // the rows are read several times
+		at, counted = false, false
+	}
 	fold := Step{Title: "touched groups, merged", Effect: Fold, State: a.state(), Merges: how}
 	if a.emits == touchedGroups {
 		fold.Table = a.new()
@@ -43,9 +46,10 @@ func (a *aggregate) foldedSteps(how []keyed.Merge) []Step {
 	apart := fold
 	apart.Rows, apart.SQL = []string{a.in}, a.deltaSQL(false)
 	steps := []Step{{Title: "what the batch's rows add", Table: a.in, SQL: a.input, Rows: a.from},
-		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: []string{a.in}}, apart}
+		{Title: "which of them are used and late", Effect: Count, Entry: &a.entry, Rows: []string{a.in}}}
+	steps = append(append(steps, a.seenSteps()...), apart)
 	switch {
-	case at || counted && a.entry.Late == "":
+	case at || counted && a.entry.Late == "" && !a.entry.Many:
 		return []Step{once}
 	case !counted:
 		return steps
@@ -70,5 +74,5 @@ func (a *aggregate) deltaSQL(counted bool) string {
 	if counted {
 		merged = append(merged, "count(*) AS "+RowsColumn)
 	}
-	return "SELECT " + list(keys, merged) + "\nFROM " + a.in + a.live() + "\nGROUP BY " + strings.Join(keys, ", ")
+	return "SELECT " + list(keys, merged) + "\nFROM " + a.adds() + "\nGROUP BY " + strings.Join(keys, ", ")
 }

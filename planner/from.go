@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -17,6 +18,7 @@ type from struct {
 	main    *relation // the one that carries rows of sources
 	alias   string    // of main
 	single  bool
+	unique  []TableKey // if set, rows of main that came once come once while these are
 	ordered bool
 	repeats bool   // a join may repeat a row of main
 	drops   bool   // a join may drop rows
@@ -246,6 +248,9 @@ func (c *compiler) join(t tree, e *env) (*from, error) {
 		return nil, err
 	}
 	out := l.plus(r, kind)
+	if key := c.joinKey(t, l); key != nil && (l.single || l.unique != nil) {
+		out.unique = append(slices.Clone(l.unique), *key)
+	}
 	if l.names == nil && r.names == nil {
 		return out, nil
 	}

@@ -21,6 +21,7 @@ type aggregate struct {
 	keys     []Column // __k1 ...; Expr is what they are computed from
 	partials []partial
 	rows     *keptRows // what aggregates that do not merge need, or nil
+	seen     []*seen   // what count(DISTINCT …) has counted
 	time     *timeKey  // which key closes a group; nil when nothing does
 	values   []value   // __a1 ...: the aggregates' values from the partials
 	emits    groups
@@ -51,6 +52,8 @@ type partial struct {
 	init  string      // its value for one row, over the query's FROM
 	merge string      // aggregate over the column that merges rows of state and input, ordered by __pos
 	fold  keyed.Merge // the same in a keyed state, of two values at a time, or NoMerge
+
+	counts bool // values that are new to the group, and no rows
 }
 
 // keptRows is the table of rows behind aggregates that do not merge: one row per group and batch, with a list per
@@ -137,12 +140,15 @@ func (g *grouping) statements() error {
 		a.emits = allGroups
 	}
 	a.entry = Entry{Table: a.in, Raw: g.s.main.raw, Many: !g.s.single || len(g.sets) > 0}
+	if len(g.sets) == 0 {
+		a.entry.Unique = g.s.unique
+	}
 	if a.timed() {
 		a.entry.Late = a.time.mark.late(duck.QuoteIdent(a.time.key))
 	}
 	if a.panes = g.findPanes(); a.panes != nil {
 		g.fromSQL = replaceName(g.fromSQL, a.panes.hop.name, duck.QuoteIdent(a.panes.hop.panes))
-		a.entry.Many = len(g.s.aliases) > 1
+		a.entry.Many, a.entry.Unique = len(g.s.aliases) > 1, nil
 	}
 	a.input = g.inputSQL()
 	a.alone = func() bool { return len(g.c.sources) == 1 && !g.c.shared() }
@@ -224,15 +230,19 @@ func (a *aggregate) tables() []StateTable {
 	for _, c := range a.partials {
 		main.Columns = append(main.Columns, c.readable())
 	}
+	list := []StateTable{main}
+	for _, s := range a.seen {
+		list = append(list, s.table(a))
+	}
 	if a.rows == nil {
-		return []StateTable{main}
+		return list
 	}
 	rows := StateTable{Name: a.kept(), Columns: a.rows.columns, Kind: "kept", Closes: a.closes()}
 	for _, k := range a.keys {
 		rows.Keys = append(rows.Keys, k.Name)
 	}
 	rows.Keys = append(rows.Keys, BatchColumn)
-	return []StateTable{main, rows}
+	return append(list, rows)
 }
 
 func (a *aggregate) layout() []string {
@@ -253,6 +263,9 @@ func (a *aggregate) holds() []string {
 	for _, c := range a.partials {
 		lines = append(lines, fmt.Sprintf("  partial %s %s = %s of %s", c.Name, c.Type, c.merge, c.init))
 	}
+	for _, s := range a.seen {
+		lines = append(lines, s.holds()...)
+	}
 	if a.rows != nil {
 		for _, c := range a.rows.columns {
 			lines = append(lines, fmt.Sprintf("  kept %s %s = %s", c.Name, c.Type, c.Expr))
@@ -268,6 +281,9 @@ func (g *grouping) inputSQL() string {
 		for _, v := range g.a.rows.columns {
 			rest = append(rest, v.Expr+" AS "+duck.QuoteIdent(v.Name))
 		}
+	}
+	for _, s := range g.a.seen {
+		rest = append(rest, s.items()...)
 	}
 	rest = append(rest, duck.QuoteIdent(g.s.alias)+"."+PosColumn)
 	var selects []string
@@ -320,6 +336,9 @@ func (a *aggregate) mergeSQL() string {
 		"\n  UNION ALL\n  SELECT " + list(keys, columns, []string{PosColumn}) + " FROM " + a.delta()
 	if a.panes == nil {
 		from += a.live()
+	}
+	for _, s := range a.seen {
+		from += "\n  UNION ALL\n  SELECT *, NULL FROM (" + s.added(a) + ")"
 	}
 	group := ""
 	if len(keys) > 0 {

@@ -11,10 +11,11 @@ import (
 // Input says how the rows of one source enter a batch.
 type Input struct {
 	Table     string            // the temporary table of the batch's rows, with __pos
-	Select    string            // select list over the declared columns and __pos
+	Select    string            // select list over the columns that are read and __pos
 	EventTime string            // the column with the watermark, or ""
 	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
-	Declared  []stream.Column   // the columns that are not computed, in order: what Records must have
+	Declared  []stream.Column   // the columns that are not computed and are read, in order: what Records must have
+	Unread    []string          // those that are not computed and that nothing reads: Records may have them or not
 	Lent      bool              // no table is made unless rows must leave it: the one statement that reads them is lent them
 	MaxAhead  time.Duration     // 0: none
 	Columns   map[string]string // every column's DuckDB type

@@ -30,6 +30,7 @@ func (a *aggregate) keyedOperator(op *Operator, old bool) *Operator {
 		live = ""
 		op.Steps = append(op.Steps, Step{Title: "panes in their windows", Table: a.delta(), SQL: a.panesSQL(false, true), Rows: touched})
 	}
+	op.Steps = append(op.Steps, a.seenSteps()...)
 	op.Steps = append(op.Steps, Step{Title: "touched groups as they are", Effect: Lookup, Table: a.known(), State: a.state(),
 		SQL: "SELECT DISTINCT " + strings.Join(a.keyNames(""), ", ") + " FROM " + a.delta() + live, Rows: touched})
 	if old {
@@ -66,6 +67,7 @@ func (a *aggregate) keyedOutput(op *Operator) *Operator {
 			SQL: "WHERE " + a.closed(), Time: true})
 	}
 	a.notes(op)
+	a.forget(op)
 	if a.rows != nil && a.timed() {
 		op.Steps = append(op.Steps, Step{Title: "free their rows", Effect: Delete, Table: a.kept(),
 			SQL: "WHERE " + a.closed(), Time: true, Frees: true, Touch: a.kept() + " WHERE " + a.closed()})

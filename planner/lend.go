@@ -79,7 +79,7 @@ func (p *Plan) readers() []*reader {
 				r.texts = []string{st.Entry.Table, st.Entry.Late}
 			}
 			switch st.Effect {
-			case Create, Append, Insert, Fold, Lookup:
+			case Create, Append, Insert, Fold, Lookup, Admit:
 				r.with = &st.With
 			}
 			out = append(out, r)
@@ -122,7 +122,7 @@ func (p *Plan) shorten() {
 	p.lendInputs()
 	for _, op := range p.Ops {
 		for _, st := range op.Steps {
-			if st.Table != "" && (st.Effect == Lookup || st.Effect == Expire || st.Effect == Fold) {
+			if st.Table != "" && (st.Effect == Lookup || st.Effect == Expire || st.Effect == Fold || st.Effect == Admit) {
 				p.lendState(op, st)
 			}
 		}

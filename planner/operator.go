@@ -149,6 +149,7 @@ const (
 	Delete               // removes rows from it
 	Fold                 // merges the rows that SQL selects into the keyed State; with Table, makes that of the rows as they are then
 	Lookup               // makes the temporary table Table of the rows of State whose keys SQL selects
+	Admit                // adds the bits of the rows that SQL selects to the keyed State, and makes Table of the rows with the bits that are new
 	Put                  // puts the rows of the temporary table SQL into the keyed State, in the place of those with their keys
 	Expire               // takes the rows of State out that the watermark has closed; with Table, makes that of them
 )
@@ -158,7 +159,7 @@ type Step struct {
 	Title  string
 	Effect Effect
 	Table  string
-	State  string // of Fold, Lookup, Put and Expire
+	State  string // of Fold, Lookup, Admit, Put and Expire
 	SQL    string
 
 	// With names what stands in front of SQL: the tables of Plan.Lent that this statement alone reads.
@@ -185,16 +186,17 @@ type Step struct {
 // When says in which batches a step has its part.
 type When int
 
-// What is known before the steps: whether the least event time of a batch lies after the time by which rows are late.
+// What is known before the steps: whether the least event time of a batch lies after the time by which rows are late, and
+// whether the keys of Plan.Unique are each in their tables once.
 const (
 	Always   When = iota
-	Punctual      // no row can be late
-	Delayed       // some may be
+	Punctual      // no row can be late, and none comes more than once by way of a reference table
+	Delayed       // some may be, or come more than once
 )
 
 // Note says it for EXPLAIN.
 func (w When) Note() string {
-	return [...]string{"", "no row can be late", "a row may be late"}[w]
+	return [...]string{"", "no row can be late or come twice", "a row may be late or come twice"}[w]
 }
 
 // Statement returns the SQL, as it runs, of a step that is one statement of DuckDB, after the common table expressions
@@ -208,7 +210,7 @@ func (s Step) Statement(with []string) string {
 		return "INSERT INTO " + s.Table + "\n" + sql
 	case Delete:
 		return "DELETE FROM " + s.Table + " " + s.SQL
-	case Count, Fold, Lookup, Put, Expire:
+	case Count, Fold, Lookup, Admit, Put, Expire:
 	}
 	return sql
 }
@@ -224,7 +226,10 @@ type Entry struct {
 	Late  string // condition on them for late rows, or "": none is
 	Raw   bool   // __pos is that of a source's row; otherwise rows come from another operator and are not counted
 	Many  bool   // a position may be there more than once
-	Each  bool   // no window multiplies rows: each that is late counts as dropped by the operator
+	// Unique are keys of reference tables: while no table has one twice, no position is there more than once although
+	// Many says so.
+	Unique []TableKey
+	Each   bool // no window multiplies rows: each that is late counts as dropped by the operator
 }
 
 // Live is the condition on an entry's rows that are neither late nor without a time that is needed.

@@ -26,7 +26,7 @@ type hopWindows struct {
 // nothing but keys may read the window's bounds.
 func (g *grouping) findPanes() *panes {
 	hop := g.s.main.hop
-	if hop == nil || g.a.rows != nil || len(g.sets) > 0 {
+	if hop == nil || g.a.rows != nil || len(g.a.seen) > 0 || len(g.sets) > 0 {
 		return nil
 	}
 	for _, p := range g.a.partials {

@@ -27,6 +27,28 @@ func (g *grouping) partials() error {
 		}
 	}
 	g.setKey()
+	g.sees = !g.c.complete() && len(g.a.keys) > 0 && g.emptySet() < 0
+	shown := len(g.a.partials)
+	if err := g.keepCalls(); err != nil {
+		return err
+	}
+	if len(g.a.seen) > 0 && g.a.ordered() {
+		g.sees, g.a.seen, g.a.rows, g.a.firsts, g.a.values = false, nil, nil, nil, nil
+		g.a.partials = g.a.partials[:shown]
+		clear(g.kept)
+		if err := g.keepCalls(); err != nil {
+			return err
+		}
+	}
+	if len(g.a.partials) == 0 && len(g.a.keys) == 0 {
+		// A group's row must be there even if nothing is kept in it.
+		g.partial("UTINYINT", "CAST(0 AS UTINYINT)", "CAST(coalesce(max(%s), 0) AS UTINYINT)")
+	}
+	return nil
+}
+
+// keepCalls decides for every call.
+func (g *grouping) keepCalls() error {
 	for i, call := range g.calls {
 		sql, err := g.c.exprSQL(call)
 		if err != nil {
@@ -44,10 +66,6 @@ func (g *grouping) partials() error {
 		}
 		g.a.values = append(g.a.values, f)
 	}
-	if len(g.a.partials) == 0 && len(g.a.keys) == 0 {
-		// A group's row must be there even if nothing is kept in it.
-		g.partial("UTINYINT", "CAST(0 AS UTINYINT)", "CAST(coalesce(max(%s), 0) AS UTINYINT)")
-	}
 	return nil
 }
 
@@ -62,7 +80,7 @@ func manyFaced(typ string) bool {
 // merge has a place for the column.
 func (g *grouping) partial(typ, init, merge string) string {
 	for _, p := range g.a.partials {
-		if p.init == init && p.merge == fmt.Sprintf(merge, duck.QuoteIdent(p.Name)) && p.Type == typ {
+		if !p.counts && p.init == init && p.merge == fmt.Sprintf(merge, duck.QuoteIdent(p.Name)) && p.Type == typ {
 			return "g." + duck.QuoteIdent(p.Name)
 		}
 	}
@@ -125,9 +143,6 @@ func (g *grouping) algebraic(call tree, f *value) (bool, error) {
 	name, args := call.function(), call.trees("children")
 	ordered := len(call.sub("order_bys").list("orders")) > 0
 	distinct := call.flag("distinct")
-	if distinct && name != "min" && name != "max" {
-		return false, nil
-	}
 	sql := make([]string, len(args))
 	for i, a := range args {
 		var err error
@@ -141,6 +156,9 @@ func (g *grouping) algebraic(call tree, f *value) (bool, error) {
 		if filter, err = g.c.exprSQL(t); err != nil {
 			return false, err
 		}
+	}
+	if distinct && name != "min" && name != "max" {
+		return g.distinct(name, sql, filter, f)
 	}
 	p := &partialCall{g: g, name: name, args: sql, filter: filter, ordered: ordered, f: f}
 	return p.keep()

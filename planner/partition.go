@@ -19,6 +19,8 @@ type partitioned struct {
 	emits groups
 	top   bool // rows that are not in the result can never come back: they are let go
 	one   bool // there is a row even over no rows, as of an aggregate without GROUP BY
+
+	fallen string // of top, where a position does not name a row: SELECT of those of the part that are not in the result
 }
 
 // part is one input of a partitioned operator.
@@ -216,9 +218,7 @@ func (o *partitioned) touchStep() Step {
 func (o *partitioned) free(op *Operator) {
 	if o.top {
 		p := o.parts[0]
-		where := "r USING " + o.touchTable() + " t WHERE " + p.touched() + " AND r." + PosColumn + " NOT IN (SELECT " +
-			PosColumn + " FROM " + outTable(o.n) + ")"
-		op.Steps = append(op.Steps, Step{Title: "rows that can not come back", Effect: Delete, Table: p.kept(), SQL: where,
+		op.Steps = append(op.Steps, Step{Title: "rows that can not come back", Effect: Delete, Table: p.kept(), SQL: o.drops(),
 			Rows: []string{o.touchTable()}, Touch: p.kept() + " r SEMI JOIN " + o.touchTable() + " t ON " + p.touched()})
 		op.Notes = append(op.Notes, "keeps only the rows that are in the result")
 	}

@@ -64,6 +64,9 @@ type Plan struct {
 	// Changed says that of the rows computed before and after only those that differ leave.
 	Changed bool
 
+	// Unique are keys of reference tables that decide, each time a table is loaded, whether steps are Punctual.
+	Unique []TableKey
+
 	// Shared says that rows of one source enter several operators, or one operator twice: what became of a row
 	// is known when all have seen it.
 	Shared bool

@@ -33,10 +33,13 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	for _, call := range calls {
 		breakTies(call, s)
 	}
-	o.top = o.emits != closedGroups && !s.main.change && s.main.single && len(s.aliases) == 1 && keepsTop(node, calls) &&
-		!unnests(node)
 	if err := c.refuseModifiers(node); err != nil {
 		return nil, nil, err
+	}
+	if !s.main.change && len(s.aliases) == 1 && keepsTop(node, calls) && !unnests(node) {
+		if err := c.keepFirst(o, node, s); err != nil {
+			return nil, nil, err
+		}
 	}
 	sorted := c.ordered(node)
 	rel, err := c.evaluate(o, node, s)

@@ -104,6 +104,11 @@ func (s *statements) session() {
 			title = fmt.Sprintf("first and every %s: reference table %s", t.Refresh, t.Name)
 		}
 		s.imports(title, t.Name, CastList(t.Columns))
+		for _, k := range s.plan.Unique {
+			if k.Table == t.Name {
+				s.add("whether it has a key twice", k.RepeatsSQL())
+			}
+		}
 	}
 	for _, m := range s.plan.Macros {
 		s.add("once: macro "+m.Name, m.Text)
@@ -199,6 +204,10 @@ func (s *statements) step(op *Operator, st *Step) {
 		t := op.table(st.State)
 		s.query("it has any", st.Title+": the keys that "+t.Name+" is asked for", st, t.Described()[:len(t.Keys)])
 		s.given(st, t, "what it has of them")
+	case Admit:
+		t := op.table(st.State)
+		s.query("", st.Title+": "+t.Name+" adds their bits to its own", st, t.Described())
+		s.given(st, t, "with the bits that are new")
 	case Fold:
 		s.fold(op.table(st.State), st)
 	case Put:

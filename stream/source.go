@@ -69,6 +69,12 @@ type Waiter interface {
 	Wait(ctx context.Context, from Offset) error
 }
 
+// Recycler is a Source that fills the memory of Messages again, which costs less than new memory does.
+type Recycler interface {
+	// Recycle takes back what Read gave: nobody looks at its payloads any more. It may be called beside any other method.
+	Recycle(m *Messages)
+}
+
 // TimeBound is a Source that knows when its rows were stored, so that a stretch of its history can be read alone.
 type TimeBound interface {
 	// At returns the offset before the first row that was stored at or after t by the clock of the source, which is

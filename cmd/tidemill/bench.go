@@ -33,8 +33,8 @@ func (e *env) benchCommand() *cobra.Command {
 			"steady stream). Without a name these four run. yahoo is the Yahoo Streaming Benchmark (views of ads per campaign\n" +
 			"in windows of 10 s) from packed or single messages or from files. Others run the engine alone, over rows that it\n" +
 			"finds in memory: state (changes to a million groups), hop (hopping beside tumbling windows), join (two streams\n" +
-			"within a minute), evict (few of many open groups leave) and nexmark (q0 to q23). Broker and queries run in\n" +
-			"processes of their own; nothing needs to be installed.",
+			"within a minute) and evict (few of many open groups leave); nexmark (q0 to q23) reads files. Broker and queries\n" +
+			"run in processes of their own; nothing needs to be installed.",
 		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rates 10000,100000 --for 30s\n" +
 			"  tidemill bench state --keys 1000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
@@ -62,7 +62,8 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
-	c.Flags().StringVar(&f.Input, "input", "packed", "input of yahoo: "+strings.Join(benchmarks.YahooInputs(), ", "))
+	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
+		"; of nexmark: "+strings.Join(benchmarks.Inputs("nexmark"), ", ")+" (default the first)")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
 	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
@@ -87,8 +88,11 @@ func (f benchFlags) check(suites []string) error {
 		}
 		return err
 	}
-	if f.Input != "" && !slices.Contains(benchmarks.YahooInputs(), f.Input) {
-		return diag.New(diag.Usage, "--input %q is not one of %s", f.Input, strings.Join(benchmarks.YahooInputs(), ", "))
+	for _, name := range suites {
+		known := benchmarks.Inputs(name)
+		if f.Input != "" && len(known) > 0 && !slices.Contains(known, f.Input) {
+			return diag.New(diag.Usage, "--input %q of %s is not one of %s", f.Input, name, strings.Join(known, ", "))
+		}
 	}
 	for _, number := range []struct {
 		flag  string
@@ -97,6 +101,11 @@ func (f benchFlags) check(suites []string) error {
 		{"batches", f.BatchCount}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
+		}
+	}
+	for _, rate := range f.Rates {
+		if rate <= 0 {
+			return diag.New(diag.Usage, "--rates has %d, and a rate is more than nothing", rate)
 		}
 	}
 	return nil

@@ -14,14 +14,16 @@ func (e *env) benchDataCommand() *cobra.Command {
 	var d benchmarks.Dataset
 	c := &cobra.Command{Use: benchmarks.DatasetCommand + " SUITE", Hidden: true, Args: exactArgs("SUITE"),
 		Short: "write the input of a suite of bench to files"}
-	c.Flags().Int64Var(&d.Rows, "rows", 1_000_000, "rows of each stream")
-	c.Flags().IntVar(&d.Files, "files", 1, "files that the rows of a stream are divided among")
+	c.Flags().Int64Var(&d.Rows, "rows", 1_000_000, "rows of each stream; events of nexmark")
+	c.Flags().IntVar(&d.Files, "files", 0, "files that the rows of a stream are divided among "+
+		"(default 1; of nexmark one for every 100,000 events)")
 	c.Flags().StringVar(&d.Dir, "out", "", "the folder, which is made")
+	c.Flags().StringVar(&d.Format, "format", "", "of nexmark: parquet or ndjson (default parquet)")
 	c.Flags().Uint64Var(&d.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&d.Rate, "rate", 0, "rows in a second of event time (default: the suite's)")
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		if d.Dir == "" || d.Rows < 1 || d.Files < 1 || d.Rate < 0 {
-			return diag.New(diag.Usage, "--out is needed, and --rows and --files are at least 1")
+		if d.Dir == "" || d.Rows < 1 || d.Files < 0 || d.Rate < 0 {
+			return diag.New(diag.Usage, "--out is needed, and --rows is at least 1")
 		}
 		if err := benchmarks.WriteDataset(args[0], d); err != nil {
 			return fmt.Errorf("bench-data: %w", err)

@@ -133,6 +133,31 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 	return r.give(ctx, st, t, merged)
 }
 
+// admit adds the bits of the rows that a step selects to the store, and makes the step's table of what is new.
+func (r *run) admit(ctx context.Context, st *planner.Step) error {
+	t := r.s.table(st.State)
+	rows, err := r.s.conn.Query(ctx, r.with(st.With), st.SQL, t.Described())
+	if err != nil {
+		return err
+	}
+	defer rows.Release()
+	var fresh []arrow.Record
+	defer func() { releaseAll(fresh) }()
+	for _, rec := range rows.Records {
+		added, some, err := t.store.Admit(rec)
+		if err != nil {
+			return fmt.Errorf("note values in %s: %w", t.Name, err)
+		}
+		if !some {
+			added.Release()
+			continue
+		}
+		fresh = append(fresh, added)
+	}
+	t.rows = int64(t.store.Len())
+	return r.give(ctx, st, t, fresh)
+}
+
 // rangeFault turns a sum that has no place in its type into the error that DuckDB's would be: some row is to blame.
 func rangeFault(err error) error {
 	var e *keyed.RangeError

@@ -86,6 +86,8 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 		return r.fold(ctx, st)
 	case planner.Lookup:
 		return r.lookup(ctx, st)
+	case planner.Admit:
+		return r.admit(ctx, st)
 	case planner.Put:
 		return r.put(ctx, st)
 	case planner.Expire:
@@ -110,7 +112,7 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 // leaveOut leaves a step out that is not due: what it would make is empty.
 func (r *run) leaveOut(ctx context.Context, st *planner.Step) error {
 	switch st.Effect {
-	case planner.Create, planner.Lookup, planner.Expire, planner.Fold:
+	case planner.Create, planner.Lookup, planner.Admit, planner.Expire, planner.Fold:
 		if st.Table != "" {
 			return r.clear(ctx, st)
 		}

@@ -32,7 +32,7 @@ type run struct {
 	saved   []stateTable     // counters to put back on failure
 	made    map[string]int64 // rows in the batch's tables
 	tabled  map[string]bool  // those of the plan's Lent that a table has been made of instead
-	delayed bool             // rows may be late
+	delayed bool             // rows may be late, or come more than once by way of a reference table
 }
 
 // Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can
@@ -69,7 +69,7 @@ func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) erro
 
 func (s *Session) newRun(c Call) *run {
 	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{},
-		Phases: map[string]time.Duration{}}, made: map[string]int64{}, tabled: map[string]bool{}}
+		Phases: map[string]time.Duration{}}, delayed: len(s.repeats) > 0, made: map[string]int64{}, tabled: map[string]bool{}}
 	base := int64(0)
 	for i := range s.plan.Inputs {
 		in := &s.plan.Inputs[i]

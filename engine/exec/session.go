@@ -37,6 +37,7 @@ type Session struct {
 	clock    clock.Clock
 	tables   []*stateTable
 	loaded   map[string]bool
+	repeats  map[string]bool // tables that have a key of the plan's Unique twice
 	macros   bool            // they have been defined
 	empty    map[string]bool // tables of the batch that are known to have no rows
 
@@ -83,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
 	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
-		clock: o.Clock, loaded: map[string]bool{}, empty: map[string]bool{},
+		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
 	if s.clock == nil {
@@ -209,6 +210,24 @@ func (s *Session) LoadTable(ctx context.Context, name string, t *duck.Table) err
 		return fmt.Errorf("load reference table %q: %w", name, err)
 	}
 	s.loaded[name] = true
+	return s.findRepeats(ctx, name)
+}
+
+// findRepeats asks whether a reference table that has just been loaded has a key twice.
+func (s *Session) findRepeats(ctx context.Context, table string) error {
+	delete(s.repeats, table)
+	for _, k := range s.plan.Unique {
+		if k.Table != table {
+			continue
+		}
+		rows, err := s.conn.Rows(ctx, k.RepeatsSQL())
+		if err != nil {
+			return fmt.Errorf("look for keys of reference table %q that are there twice: %w", table, err)
+		}
+		if len(rows) > 0 {
+			s.repeats[table] = true
+		}
+	}
 	return nil
 }
 

@@ -102,9 +102,9 @@ func (src *sourceRun) positioned(schema *arrow.Schema, batch int64) (out []arrow
 	invariant.Check(src.base+src.rows < 1<<positionBits, "batch has %d rows", src.base+src.rows)
 	ordinal := int64(0)
 	for _, rec := range src.records {
-		if int(rec.NumCols()) != len(schema.Fields())-1 {
-			return out, fmt.Errorf("source %q gave %d columns, not %d", src.name, rec.NumCols(),
-				len(schema.Fields())-1)
+		cols, err := src.read(rec)
+		if err != nil {
+			return out, err
 		}
 		b := array.NewInt64Builder(memory.DefaultAllocator)
 		b.Reserve(int(rec.NumRows()))
@@ -113,13 +113,35 @@ func (src *sourceRun) positioned(schema *arrow.Schema, batch int64) (out []arrow
 		}
 		pos := b.NewArray()
 		b.Release()
-		whole := array.NewRecord(schema, append(slices.Clone(rec.Columns()), pos), rec.NumRows())
+		whole := array.NewRecord(schema, append(cols, pos), rec.NumRows())
 		pos.Release()
 		out = append(out, src.slices(whole, ordinal)...)
 		whole.Release()
 		ordinal += rec.NumRows()
 	}
 	return out, nil
+}
+
+// read returns the columns that the plan reads of a record that has all declared ones, or just these.
+func (src *sourceRun) read(rec arrow.Record) ([]arrow.Array, error) {
+	want := src.in.Declared
+	switch int(rec.NumCols()) {
+	case len(want):
+		return slices.Clone(rec.Columns()), nil
+	case len(want) + len(src.in.Unread):
+	default:
+		return nil, fmt.Errorf("source %q gave %d columns, not %d", src.name, rec.NumCols(), len(want))
+	}
+	cols := make([]arrow.Array, 0, len(want)+1)
+	for i, col := range rec.Columns() {
+		if !slices.Contains(src.in.Unread, rec.ColumnName(i)) {
+			cols = append(cols, col)
+		}
+	}
+	if len(cols) != len(want) {
+		return nil, fmt.Errorf("source %q gave other columns than it declares", src.name)
+	}
+	return cols, nil
 }
 
 // slices cuts a record, whose first row has the given ordinal, into the stretches that take part.

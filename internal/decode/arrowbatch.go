@@ -135,8 +135,8 @@ func (d *Decoder) arrowRows(m mark, f Fault, r *ipcReader, rows int) error {
 		ok := true
 		for i, n := range d.top.fields {
 			if c := r.columns[i]; c == nil {
-				n.setNull(d.row)
-			} else if ok = d.copyValue(n, d.row, c, j); !ok {
+				n.setNull(n.at(d.row))
+			} else if ok = d.copyValue(n, n.at(d.row), c, j); !ok {
 				break
 			}
 		}

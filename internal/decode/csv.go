@@ -97,7 +97,7 @@ func (d *Decoder) csvRecord(b []byte, p int) int {
 		}
 		d.reason = reason
 		for _, n := range d.csv.missing {
-			n.setNull(d.row)
+			n.setNull(n.at(d.row))
 		}
 		return p + lineBreak(b, p)
 	}
@@ -124,10 +124,10 @@ func (d *Decoder) csvValue(k int, text []byte, quoted bool) string {
 		return ""
 	}
 	if !quoted && string(text) == d.csv.null {
-		n.setNull(d.row)
+		n.setNull(n.at(d.row))
 		return ""
 	}
-	if d.setText(n, d.row, text) {
+	if d.setText(n, n.at(d.row), text) {
 		return ""
 	}
 	return d.reason

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"math"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -24,6 +25,7 @@ const (
 // Options say what payloads look like and what becomes of them.
 type Options struct {
 	Columns         []stream.Column  // declared and not computed, METADATA ones included, in declared order
+	Unread          []string         // of Columns, those that are checked only: a Result does not have them
 	Format          string           // json, ndjson, csv, arrow or text
 	TimestampFormat string           // iso (default), s, ms, us or ns
 	CSVDelimiter    string           // one byte; default ","
@@ -61,11 +63,14 @@ func (r *Result) Release() {
 type Decoder struct {
 	alloc   memory.Allocator
 	schema  *arrow.Schema
-	columns []*node // all columns, in declared order
-	top     *object // those that payloads fill
-	metas   []meta  // those that the transport fills
+	columns []*node     // those of a Result, in declared order
+	checked []*node     // those that are unread: each value is decoded into the same place
+	top     *object     // those that payloads fill
+	flat    flatObjects // of objects with those keys
+	metas   []meta      // those that the transport fills
 	payload func(d *Decoder, msg int, b []byte)
 	tsUnit  tsUnit
+	day     lastDay
 	csv     csvFormat
 
 	b    []byte // the text being scanned
@@ -90,7 +95,7 @@ func New(o Options) (*Decoder, error) {
 	if d.alloc == nil {
 		d.alloc = memory.DefaultAllocator
 	}
-	if err := d.setColumns(o.Columns); err != nil {
+	if err := d.setColumns(o.Columns, o.Unread); err != nil {
 		return nil, err
 	}
 	unit, ok := parseTSUnit(o.TimestampFormat)
@@ -102,18 +107,23 @@ func New(o Options) (*Decoder, error) {
 	return d, d.setFormat(o)
 }
 
-func (d *Decoder) setColumns(columns []stream.Column) error {
-	fields := make([]arrow.Field, len(columns))
+func (d *Decoder) setColumns(columns []stream.Column, unread []string) error {
+	var fields []arrow.Field
 	var payload []*node
 	var faults diag.List
-	for i, c := range columns {
+	for _, c := range columns {
 		n, err := newColumn(c)
 		if err != nil {
 			faults = append(faults, diag.All(err)...)
 			continue
 		}
-		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
-		d.columns = append(d.columns, n)
+		n.unread = slices.Contains(unread, c.Name)
+		if n.unread {
+			d.checked = append(d.checked, n)
+		} else {
+			fields = append(fields, arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true})
+			d.columns = append(d.columns, n)
+		}
 		if !c.Metadata {
 			payload = append(payload, n)
 			continue
@@ -123,7 +133,9 @@ func (d *Decoder) setColumns(columns []stream.Column) error {
 			faults = append(faults, diag.All(err)...)
 			continue
 		}
-		d.metas = append(d.metas, m)
+		if !n.unread {
+			d.metas = append(d.metas, m)
+		}
 	}
 	if len(faults) > 0 {
 		return faults
@@ -164,7 +176,7 @@ func (d *Decoder) setFormat(o Options) error {
 	return nil
 }
 
-// Schema returns the schema of every Result: all columns in declared order.
+// Schema returns the schema of every Result: all columns but the unread ones, in declared order.
 func (d *Decoder) Schema() *arrow.Schema { return d.schema }
 
 // Decode decodes all messages. The caller releases the Result, which does not alias the messages. An error
@@ -199,6 +211,9 @@ func (d *Decoder) begin(m *stream.Messages) {
 		rows = max(rows, int(d.rowsPerBytes*float64(len(m.Data))*1.05))
 	}
 	d.bad = nil
+	for _, n := range d.checked {
+		n.grow(d.alloc, 1)
+	}
 	d.message = make([]int32, 0, rows)
 	d.index = make([]int32, 0, rows)
 	if rows == 0 {
@@ -206,6 +221,9 @@ func (d *Decoder) begin(m *stream.Messages) {
 	}
 	d.growRows(rows)
 	for _, n := range d.top.fields {
+		if n.unread {
+			continue
+		}
 		if want := min(int(n.rowBytes*float64(rows)*1.05), len(m.Data), offsetMax); want > len(n.data) && n.dataBuf != nil {
 			n.data = resize(d.alloc, &n.dataBuf, want)
 		}
@@ -277,11 +295,14 @@ func (d *Decoder) finish(m *stream.Messages) Result {
 		d.rowsPerBytes = float64(d.row) / float64(len(m.Data))
 	}
 	d.message, d.index, d.bad = nil, nil, nil
+	for _, n := range d.checked {
+		n.free()
+	}
 	return r
 }
 
 func (d *Decoder) drop() {
-	for _, n := range d.columns {
+	for _, n := range slices.Concat(d.columns, d.checked) {
 		n.free()
 	}
 	d.message, d.index, d.bad = nil, nil, nil

@@ -1,9 +1,14 @@
 package decode
 
 import (
+	"math"
+	"strings"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/stream"
 )
 
 // FuzzDecode feeds any bytes to every format. Nothing may panic, every fault must lie within its message and
@@ -23,17 +28,44 @@ func FuzzDecode(f *testing.F) {
 		if format == "text" {
 			pairs = []string{"v", "VARCHAR"}
 		}
-		d := decoder(t, Options{Format: format, CSVHeader: which >= 128, TimestampFormat: []string{"iso", "ms"}[which>>6&1]}, pairs...)
+		o := Options{Format: format, CSVHeader: which >= 128, TimestampFormat: []string{"iso", "ms"}[which>>6&1]}
+		d := decoder(t, o, pairs...)
 		m := messages("{}", string(payload), "{}")
 		for range 2 { // the second time with what was learned
 			r, err := d.Decode(m)
 			require.NoError(t, err)
 			checkAccounted(t, r, m.Len(), len(payload))
+			checkSame(t, r, o, pairs, m)
 			_, err = r.Rows.MarshalJSON() // walks over every value
 			require.NoError(t, err)
 			r.Release()
 		}
 	})
+}
+
+// checkSame asks that decoders that take another way come to the same: one that has learned no order of keys from the
+// messages, and one that only checks every second column.
+func checkSame(t *testing.T, r Result, o Options, pairs []string, m *stream.Messages) {
+	t.Helper()
+	general := decoder(t, o, pairs...)
+	general.flat.rest = math.MaxInt
+	for i := 0; i+2 < len(pairs); i += 4 {
+		o.Unread = append(o.Unread, pairs[i])
+	}
+	narrow := decoder(t, o, pairs...)
+	for _, other := range []*Decoder{general, narrow} {
+		for range 2 { // the second time with what was learned
+			got, err := other.Decode(m)
+			require.NoError(t, err)
+			require.Equal(t, r.Bad, got.Bad)
+			require.Equal(t, r.Index, got.Index)
+			require.Equal(t, r.Message, got.Message)
+			for i, f := range other.schema.Fields() {
+				require.True(t, array.Equal(r.Rows.Column(r.Rows.Schema().FieldIndices(f.Name)[0]), got.Rows.Column(i)), f.Name)
+			}
+			got.Release()
+		}
+	}
 }
 
 func checkAccounted(t *testing.T, r Result, messages, size int) {
@@ -64,4 +96,35 @@ func checkAccounted(t *testing.T, r Result, messages, size int) {
 			require.True(t, seen[i][k], "row %d of message %d is lost", k, i)
 		}
 	}
+}
+
+// FuzzFlat changes one place of one row among many that have one order of keys: the flat decoder and the general one must
+// come to the same, whatever the change does.
+func FuzzFlat(f *testing.F) {
+	for _, change := range []string{"\n", " ", "\r\n", "\\u0041", "\x00", "\xff", "\"", "}", ",", "null", "1e3", "é", "\t", "{}"} {
+		f.Add(uint16(3), uint16(9), uint8(1), change)
+		f.Add(uint16(1), uint16(40), uint8(0), change)
+	}
+	pairs := []string{"id", "BIGINT", "s", "VARCHAR", "ts", "TIMESTAMP", "n", "VARCHAR", "tags", "BIGINT[]", "absent", "DOUBLE"}
+	row := `{"id":12,"s":"some text","ts":"2024-01-02T03:04:05.123","other":[1,{"a":2}],"n":null,"tags":[1, 2]}`
+	f.Fuzz(func(t *testing.T, which, at uint16, cut uint8, change string) {
+		for _, format := range []string{"ndjson", "json"} {
+			lines := strings.Split(strings.Repeat(row+"\n", 4)+row, "\n")
+			changed := lines[int(which)%len(lines)]
+			from := int(at) % len(changed)
+			to := min(from+int(cut), len(changed))
+			lines[int(which)%len(lines)] = changed[:from] + change + changed[to:]
+			m := messages(lines...)
+			if format == "ndjson" {
+				m = messages(strings.Join(lines, "\n"))
+			}
+			d := decoder(t, Options{Format: format}, pairs...)
+			for range 2 {
+				r, err := d.Decode(m)
+				require.NoError(t, err)
+				checkSame(t, r, Options{Format: format}, pairs, m)
+				r.Release()
+			}
+		}
+	})
 }

@@ -8,6 +8,10 @@ import (
 
 // jsonPayload decodes one object, or an array of objects. A payload that is not JSON as a whole is one fault.
 func (d *Decoder) jsonPayload(msg int, b []byte) {
+	if len(b) > 0 && d.flatRow(b) == len(b) {
+		d.commit(msg, 0)
+		return
+	}
 	m := d.mark()
 	d.b, d.p = skipBOM(b), 0
 	shift := len(b) - len(d.b)
@@ -90,6 +94,12 @@ func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 	index := 0
 	rest := skipBOM(b)
 	for len(rest) > 0 {
+		if n := d.flatRow(rest); n > 0 {
+			rest = rest[n:]
+			d.commit(msg, index)
+			index++
+			continue
+		}
 		line := rest
 		start := len(b) - len(rest)
 		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
@@ -120,8 +130,8 @@ func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 func (d *Decoder) textPayload(msg int, b []byte) {
 	d.room()
 	if n := d.top.fields[0]; n.kind == kindBlob {
-		d.setBytes(n, d.row, b)
-	} else if !d.setText(n, d.row, b) {
+		d.setBytes(n, n.at(d.row), b)
+	} else if !d.setText(n, n.at(d.row), b) {
 		d.badRow(d.mark(), Fault{Message: msg, End: len(b), Reason: d.reason})
 		return
 	}
@@ -135,7 +145,7 @@ func (d *Decoder) object(o *object, i, depth int) bool {
 		return d.tooDeep()
 	}
 	o.stamp++
-	found, place := 0, 0
+	found, place, keys := 0, 0, 0
 	d.p++
 	if d.peek() == '}' {
 		d.p++
@@ -146,6 +156,7 @@ func (d *Decoder) object(o *object, i, depth int) bool {
 		if !ok {
 			return false
 		}
+		keys++
 		if field < 0 {
 			ok = d.skip(depth)
 		} else {
@@ -155,7 +166,7 @@ func (d *Decoder) object(o *object, i, depth int) bool {
 			}
 			o.seen[field] = o.stamp
 			found++
-			ok = d.value(o.fields[field], i, depth)
+			ok = d.value(o.fields[field], o.fields[field].at(i), depth)
 		}
 		if !ok {
 			return false
@@ -165,6 +176,9 @@ func (d *Decoder) object(o *object, i, depth int) bool {
 			d.p++
 		case '}':
 			d.p++
+			if o == d.top {
+				d.learnFlat(keys, place)
+			}
 			if found == len(o.fields) {
 				return true
 			}
@@ -178,7 +192,7 @@ func (d *Decoder) object(o *object, i, depth int) bool {
 func (o *object) fillNulls(i int) bool {
 	for f, n := range o.fields {
 		if o.seen[f] != o.stamp {
-			n.setNull(i)
+			n.setNull(n.at(i))
 		}
 	}
 	return true
@@ -293,7 +307,9 @@ func (d *Decoder) fromString(n *node, i int, c byte) bool {
 		return false
 	}
 	if n.kind == kindText { // checked by str
-		d.setBytes(n, i, s)
+		if !n.unread {
+			d.setBytes(n, i, s)
+		}
 		return true
 	}
 	return d.setString(n, i, s)
@@ -357,7 +373,7 @@ func (d *Decoder) setString(n *node, i int, s []byte) bool {
 		}
 		n.setInt(i, uint64(micros))
 	case kindTimestamp:
-		micros, ok := isoTimestamp(s)
+		micros, ok := d.day.timestamp(s)
 		if !ok {
 			return d.wrongText(n, "a TIMESTAMP as YYYY-MM-DD HH:MM:SS within DuckDB's range", s)
 		}

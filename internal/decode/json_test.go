@@ -154,6 +154,19 @@ func TestKeyOrderChanges(t *testing.T) {
 		strings.ReplaceAll(got, "\n", ""))
 }
 
+// TestDays asks that a timestamp does not depend on the one before it.
+func TestDays(t *testing.T) {
+	t.Parallel()
+	var day lastDay
+	for _, s := range []string{"2024-01-02T03:04:05.1", "2024-01-02 23:59:59.1234567", "2024-01-02", "2024-01-02x", "2024-01-03T00:00",
+		"2024-01-021T00:00", "12024-01-02T00:00:01", "12024-01-02T00:00:02", "2024-02-30T00:00", "2024-02-30T00:00", "", "2024-01-03T1"} {
+		want, wantOK := new(lastDay).timestamp([]byte(s))
+		got, ok := day.timestamp([]byte(s))
+		require.Equal(t, wantOK, ok, s)
+		require.Equal(t, want, got, s)
+	}
+}
+
 func TestEpochs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ unit, json, want string }{

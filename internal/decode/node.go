@@ -47,6 +47,7 @@ type node struct {
 	kids   []*node             // list: element; map: key, value; struct: its fields
 	object *object             // struct: its fields by name
 	keys   map[string]struct{} // map: scratch to find duplicate keys
+	unread bool                // a column whose values are checked only
 
 	validBuf, fixedBuf, dataBuf *memory.Buffer
 
@@ -56,6 +57,15 @@ type node struct {
 	data  []byte // bytes of strings
 
 	rowBytes float64 // bytes of data that a value took in the last batch
+}
+
+// at returns the place of a column's value in row i. What nobody reads is decoded into one place, over and over: so it is
+// checked as if it were read.
+func (n *node) at(i int) int {
+	if n.unread {
+		return 0
+	}
+	return i
 }
 
 func (n *node) hasOffsets() bool { return n.kind >= kindText && n.kind != kindStruct }

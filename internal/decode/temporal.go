@@ -126,18 +126,42 @@ func isoTime(s []byte) (micros int64, rest []byte, ok bool) {
 	if len(s) == 0 || s[0] != '.' {
 		return micros, s, true
 	}
-	digits, unit := 1, int64(microsPerSecond)
+	digits, fraction := 1, int64(0)
 	for digits < len(s) && s[digits]-'0' <= 9 {
-		unit /= 10
-		micros += int64(s[digits]-'0') * unit
+		if digits <= 6 {
+			fraction = fraction*10 + int64(s[digits]-'0')
+		}
 		digits++
 	}
-	return micros, s[digits:], digits > 1 && digits <= 10
+	for i := digits; i <= 6; i++ {
+		fraction *= 10
+	}
+	return micros + fraction, s[digits:], digits > 1 && digits <= 10
 }
 
-// isoTimestamp reads a date, optionally with a time behind T or a space and a zone of Z or ±hh[[:]mm].
-func isoTimestamp(s []byte) (micros int64, ok bool) {
-	days, s, ok := isoDate(s)
+// lastDay is the date of the timestamp that was read last: most rows of a stream have the date of the row before.
+type lastDay struct {
+	text [dateBytes]byte
+	days int64
+}
+
+const dateBytes = len("2024-01-02")
+
+// timestamp reads a date, optionally with a time behind T or a space and a zone of Z or ±hh[[:]mm].
+func (l *lastDay) timestamp(s []byte) (micros int64, ok bool) {
+	if len(s) > dateBytes && string(s[:dateBytes]) == string(l.text[:]) {
+		return dayTimestamp(l.days, s[dateBytes:], true)
+	}
+	days, rest, ok := isoDate(s)
+	if ok && len(s)-len(rest) == dateBytes {
+		copy(l.text[:], s)
+		l.days = days
+	}
+	return dayTimestamp(days, rest, ok)
+}
+
+// dayTimestamp reads what follows a date.
+func dayTimestamp(days int64, s []byte, ok bool) (micros int64, _ bool) {
 	if !ok || days < daysMin {
 		return 0, false
 	}

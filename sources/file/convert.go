@@ -20,7 +20,7 @@ func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (ar
 	if len(chunked.Chunks()) == 0 {
 		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, 0), nil
 	}
-	arr, err := array.Concatenate(chunked.Chunks(), memory.DefaultAllocator)
+	arr, err := concatenate(chunked.Chunks())
 	if err != nil {
 		return nil, fmt.Errorf("column %q: %w", col.Name, err)
 	}
@@ -34,6 +34,15 @@ func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (ar
 		return nil, err
 	}
 	return out, nil
+}
+
+// concatenate makes one array of several, for the caller to release. One alone is not copied.
+func concatenate(chunks []arrow.Array) (arrow.Array, error) {
+	if len(chunks) == 1 {
+		chunks[0].Retain()
+		return chunks[0], nil
+	}
+	return array.Concatenate(chunks, memory.DefaultAllocator) //nolint:wrapcheck // the callers wrap it
 }
 
 // as returns the values of arr as another type. Nested types are taken apart, because a file names and orders their
@@ -163,6 +172,9 @@ func relabel(arr arrow.Array, dt arrow.DataType) arrow.Array {
 func validText(arr arrow.Array, col stream.Column) error {
 	switch a := arr.(type) {
 	case *array.String:
+		if validTogether(a) {
+			return nil
+		}
 		for i := range a.Len() {
 			if a.IsValid(i) && !utf8.ValidString(a.Value(i)) {
 				return fmt.Errorf("column %q: row %d is not valid UTF-8", col.Name, i+1)
@@ -178,4 +190,22 @@ func validText(arr arrow.Array, col stream.Column) error {
 		}
 	}
 	return nil
+}
+
+// validTogether reports that all values are valid UTF-8, by looking at the bytes of all of them at once: those are
+// valid, and no value begins in the middle of a character. What lies under a NULL may make it say no of good values.
+func validTogether(a *array.String) bool {
+	if a.Len() == 0 {
+		return true
+	}
+	bytes, first := a.ValueBytes(), a.ValueOffset(0)
+	if !utf8.Valid(bytes) {
+		return false
+	}
+	for i := range a.Len() {
+		if at := a.ValueOffset(i) - first; at < len(bytes) && !utf8.RuneStart(bytes[at]) {
+			return false
+		}
+	}
+	return true
 }

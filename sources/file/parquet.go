@@ -241,7 +241,7 @@ func (t *tables) join(s *source) (arrow.Record, error) {
 	}()
 	for i, c := range s.cfg.Columns {
 		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
-		joined, err := array.Concatenate(t.chunks[i], memory.DefaultAllocator)
+		joined, err := concatenate(t.chunks[i])
 		if err != nil {
 			return nil, diag.Wrap(diag.ReadFailed, err, "source %q: column %q of the batch's files does not fit in memory", s.cfg.Name, c.Name).
 				WithHint("set max_files_per_batch or max_bytes_per_batch")

@@ -289,6 +289,30 @@ func TestDeadLettersNameTheFile(t *testing.T) {
 	require.Equal(t, int64(len(rows)+3), status.Last.Totals.In)
 }
 
+// TestLettersHaveAllColumns asks that columns that the query does not read are checked, and stand in the letter of a row
+// that the query can not use.
+func TestLettersHaveAllColumns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (note VARCHAR, id BIGINT, n INTEGER, k VARCHAR)
+		WITH (connector = 'file', path = '/in/*', format = 'ndjson');
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, k::INTEGER AS k FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	put(t, mem, "/in/a.ndjson", `{"note":"a","id":1,"n":1,"k":"1"}`+"\n"+`{"note":"b","id":2,"n":"x","k":"2"}`+"\n"+
+		`{"note":"c","id":3,"n":3,"k":"no number"}`+"\n"+`{"note":7,"id":4,"n":4,"k":"4"}`+"\n")
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	require.Equal(t, []string{"1 1\n"}, w.table())
+	list, err := letters.Read(mem, "/data/q/dead_letters", 0)
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	reasons := list[0].Reason + list[1].Reason + list[2].Reason
+	require.Contains(t, reasons, `column "n": expected INTEGER as a number, got "x"`)
+	require.Contains(t, reasons, `column "note": expected VARCHAR as a string, got 7`)
+	rows := string(list[0].Row) + string(list[1].Row) + string(list[2].Row)
+	require.JSONEq(t, `{"note":"c","id":3,"n":3,"k":"no number"}`, rows)
+}
+
 // TestParquetLettersNameTheFile asks for path and row of a row that came out of a Parquet file.
 func TestParquetLettersNameTheFile(t *testing.T) {
 	t.Parallel()

@@ -12,8 +12,9 @@ import (
 // chunkBytes is when a chunk of the buffer is full. Chunks are freed whole.
 const chunkBytes = 1 << 20
 
-// sparesMax is how many emptied chunks are kept to be filled again: growing new ones cost more than all decoding.
-const sparesMax = 4
+// sparesMax is how many emptied chunks are kept to be filled again: as many as may be full at a time. New ones cost more
+// than what is done with their messages.
+const sparesMax = (bufferBytes + requestBytes) / chunkBytes
 
 // buffer holds messages in order, in chunks.
 type buffer struct {
@@ -41,18 +42,20 @@ type size struct {
 
 func (b *buffer) add(a ack, m *nats.Msg, w want) {
 	if len(b.chunks) == 0 || len(b.chunks[len(b.chunks)-1].Data) >= chunkBytes {
-		b.chunks = append(b.chunks, b.empty())
+		b.chunks = append(b.chunks, b.empty(len(m.Data)))
 	}
 	c := b.chunks[len(b.chunks)-1]
 	c.append(a, message{subject: m.Subject, header: m.Header, data: m.Data}, w)
 	b.bytes += len(m.Data) + messageOverhead
 }
 
-// empty returns a chunk without messages.
-func (b *buffer) empty() *chunk {
+// empty returns a chunk without messages, with room for those of a size until it is full.
+func (b *buffer) empty(size int) *chunk {
 	n := len(b.spares)
 	if n == 0 {
-		return new(chunk)
+		c := new(chunk)
+		c.Data = make([]byte, 0, chunkBytes+size)
+		return c
 	}
 	c := b.spares[n-1]
 	b.spares = b.spares[:n-1]

@@ -122,9 +122,12 @@ func (d *reading) reserve() {
 	state := d.info.State
 	n := d.to - d.next + 1
 	average := state.Bytes / max(1, state.Msgs)
-	d.out.Data = make([]byte, 0, min(n*average, reserveBytes))
-	d.out.Ends = make([]int, 0, min(n, reserveBytes/8))
-	d.out.Sequence = make([]uint64, 0, min(n, reserveBytes/8))
+	size := int(min(n*average, reserveBytes)) //nolint:gosec // at most reserveBytes
+	if d.out.Messages = d.arenas.take(size); d.out.Data == nil {
+		d.out.Data = make([]byte, 0, size)
+		d.out.Ends = make([]int, 0, min(n, reserveBytes/8))
+		d.out.Sequence = make([]uint64, 0, min(n, reserveBytes/8))
+	}
 }
 
 // admit checks that the stream is the one of the range and goes as far.
