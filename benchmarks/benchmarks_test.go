@@ -76,7 +76,7 @@ func TestQuantile(t *testing.T) {
 		values[i] = float64(i + 1)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-	require.Equal(t, Spread{P50: 500, P95: 950, Max: 1000}, spread(values))
+	require.Equal(t, Spread{P50: 500, P95: 950, P99: 990, Max: 1000}, spread(values))
 	require.Equal(t, Spread{}, spread(nil))
 }
 

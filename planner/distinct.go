@@ -52,11 +52,18 @@ func (g *grouping) distinct(name string, args []string, filter string, f *value)
 		}
 	}
 	partialName := fmt.Sprintf("__p%d", len(g.a.partials)+1)
-	g.a.partials = append(g.a.partials, partial{Column: Column{Column: stream.Column{Name: partialName, Type: "BIGINT"}},
-		init: "CAST(0 AS BIGINT)", merge: fmt.Sprintf(countMerge, duck.QuoteIdent(partialName)), fold: keyed.Sum, counts: true})
+	g.a.partials = append(g.a.partials, partial{
+		Column: Column{Column: stream.Column{Name: partialName, Type: "BIGINT"}, Expr: countedAs(args[0], filter)}, init: "CAST(0 AS BIGINT)", merge: fmt.Sprintf(countMerge, duck.QuoteIdent(partialName)), fold: keyed.Sum, counts: true})
 	set.filters, set.partials = append(set.filters, filter), append(set.partials, partialName)
 	f.expr = "g." + duck.QuoteIdent(partialName)
 	return true, nil
+}
+
+func countedAs(arg, filter string) string {
+	if filter == "true" {
+		return "count(DISTINCT " + arg + ")"
+	}
+	return "count(DISTINCT " + arg + ") FILTER (" + filter + ")"
 }
 
 // seenOf returns the state of an argument that has a bit left.
@@ -97,7 +104,7 @@ func (s *seen) table(a *aggregate) StateTable {
 	for _, k := range a.keys {
 		t.Columns, t.Keys = append(t.Columns, k), append(t.Keys, k.Name)
 	}
-	t.Columns = append(t.Columns, Column{Column: stream.Column{Name: seenValue, Type: s.arg.Type}},
+	t.Columns = append(t.Columns, Column{Column: stream.Column{Name: seenValue, Type: s.arg.Type}, Expr: s.arg.Expr},
 		Column{Column: stream.Column{Name: seenBits, Type: "BIGINT"}})
 	t.Keys = append(t.Keys, seenValue)
 	return t

@@ -76,6 +76,9 @@ func (a *aggregate) closes() string {
 // readable is the column with what it is made of.
 func (p partial) readable() Column {
 	c := p.Column
+	if c.Expr != "" {
+		return c
+	}
 	c.Expr = strings.ReplaceAll(p.merge, duck.QuoteIdent(p.Name), p.init)
 	return c
 }

@@ -21,7 +21,7 @@ func TestBenchChecks(t *testing.T) {
 		fault   string
 	}{
 		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `"nexmrk" is not one of filter`},
-		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" is not one of packed, single, files`},
+		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" of yahoo is not one of packed, single, files`},
 		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Rates: []int64{10, 0}}, []string{"latency"}, "--rates has 0"},
 		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
