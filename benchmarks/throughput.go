@@ -249,9 +249,12 @@ func (t *Throughputs) markdown() string {
 	b.WriteString("| run | rows/s | raw read rows/s | ratio | worker CPU s | broker CPU s | CPU s per million rows " +
 		"| rows per CPU second | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i, run := range t.Runs {
-		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.2f | %.1f | %.1f | %.3f | %.0f | %d |\n", i+1, run.RowsPerSecond,
-			run.RawPerSecond, run.Ratio, run.WorkerCPU, run.BrokerCPU, run.CPUPerMillion, run.RowsPerCPUSecond,
-			run.PeakBytes>>20)
+		raw, ratio := "—", "—" // files are not read from a broker
+		if run.RawPerSecond > 0 {
+			raw, ratio = fmt.Sprintf("%.0f", run.RawPerSecond), fmt.Sprintf("%.2f", run.Ratio)
+		}
+		fmt.Fprintf(&b, "| %d | %.0f | %s | %s | %.1f | %.1f | %.3f | %.0f | %d |\n", i+1, run.RowsPerSecond, raw, ratio,
+			run.WorkerCPU, run.BrokerCPU, run.CPUPerMillion, run.RowsPerCPUSecond, run.PeakBytes>>20)
 	}
 	last := t.Runs[len(t.Runs)-1]
 	fmt.Fprintf(&b, "\n%d rows of %.0f bytes. Last run: ", last.Rows, t.BytesPerRow)
@@ -260,13 +263,17 @@ func (t *Throughputs) markdown() string {
 }
 
 func (t *Throughputs) plots() []plot {
-	p := plot{name: "throughput", title: "Rows through the query, beside a raw read of the same stream",
-		y: axis{label: "rows per second"}, series: []series{{name: "tidemill"}, {name: "raw read"}},
+	rows, raw := series{name: "tidemill"}, series{name: "raw read"}
+	p := plot{name: "throughput", title: "Rows through the query", y: axis{label: "rows per second"},
 		goals: []goal{{"target", t.Target}}}
 	for i, run := range t.Runs {
 		p.bars = append(p.bars, fmt.Sprintf("run %d", i+1))
-		p.series[0].y = append(p.series[0].y, run.RowsPerSecond)
-		p.series[1].y = append(p.series[1].y, run.RawPerSecond)
+		rows.y, raw.y = append(rows.y, run.RowsPerSecond), append(raw.y, run.RawPerSecond)
+	}
+	p.series = []series{rows}
+	if t.Runs[0].RawPerSecond > 0 {
+		p.title += ", beside a raw read of the same stream"
+		p.series = append(p.series, raw)
 	}
 	return []plot{p}
 }
