@@ -212,6 +212,8 @@ func (q *Query) finishBatch(ctx context.Context, w *work, logged bool) error {
 		return q.fail(err)
 	}
 	if err := q.hook(AfterState); err != nil {
+		q.snapshot.wait() // for the one in flight, which the process that ends here does not look at any more
+		q.snapshot.done = nil
 		if kerr := q.keep(ctx); kerr != nil {
 			return kerr
 		}
