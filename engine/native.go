@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/engine/exec"
@@ -123,7 +124,7 @@ func (n *native) find(ctx context.Context) (err error) {
 // fits asks that every file has the declared columns in their types, and that no event time is one that only a dead
 // letter has.
 func (n *native) fits(ctx context.Context) error {
-	for _, c := range n.in.Declared {
+	for _, c := range declared(n.src) {
 		if c.Metadata {
 			return errNotNative
 		}
@@ -143,7 +144,7 @@ func (n *native) fits(ctx context.Context) error {
 }
 
 // sameTypes compares the columns that DuckDB finds in the files, which must be the same in all of them, with the
-// declared ones.
+// declared ones, whether the query reads them or not: a file that lacks one is a dead letter.
 func (n *native) sameTypes(ctx context.Context, files int64) error {
 	found, err := n.conn.Describe(ctx, "SELECT * FROM read_parquet("+n.files+", hive_partitioning = false)")
 	if err != nil {
@@ -153,7 +154,7 @@ func (n *native) sameTypes(ctx context.Context, files int64) error {
 	for _, c := range found {
 		types[c.Name] = c.Type
 	}
-	for _, c := range n.in.Declared {
+	for _, c := range declared(n.src) {
 		if types[c.Name] != c.Type {
 			return errNotNative
 		}
@@ -211,7 +212,7 @@ func (n *native) prepare(ctx context.Context) error {
 	for _, m := range q.app.Macros {
 		statements = append(statements, m.Text)
 	}
-	for _, v := range q.app.Views {
+	for _, v := range viewsOf(q.def.Body, q.app.Views) {
 		statements = append(statements, "CREATE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body)
 	}
 	for _, sql := range statements {
@@ -220,6 +221,20 @@ func (n *native) prepare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// viewsOf returns the views that a body may name, in their order: of these planning has seen that they read nothing but
+// what the application declares.
+func viewsOf(body string, views []*planner.View) []*planner.View {
+	var used []*planner.View
+	for _, v := range slices.Backward(views) { // a view names those before it
+		if planner.Mentions(body, v.Name) {
+			used = append(used, v)
+			body += "\n" + v.Body
+		}
+	}
+	slices.Reverse(used)
+	return used
 }
 
 func (n *native) run(ctx context.Context) (*BatchResult, error) {

@@ -38,7 +38,7 @@ func (g *grouping) distinct(name string, args []string, filter string, f *value)
 		return false, err
 	}
 	typ := cols[0].Type
-	if manyFaced(typ) || strings.Contains(typ, "STRUCT(") {
+	if manyFaced(typ) || inexact(typ) || strings.Contains(typ, "STRUCT(") {
 		return false, nil
 	}
 	if filter == "" {
@@ -57,6 +57,16 @@ func (g *grouping) distinct(name string, args []string, filter string, f *value)
 	set.filters, set.partials = append(set.filters, filter), append(set.partials, partialName)
 	f.expr = "g." + duck.QuoteIdent(partialName)
 	return true, nil
+}
+
+// inexact reports whether the state, whose rows are Arrow's, can not hold every value of a type as it is.
+func inexact(typ string) bool {
+	for _, part := range []string{"TIMESTAMP_", "HUGEINT", "UNION("} {
+		if strings.Contains(typ, part) {
+			return true
+		}
+	}
+	return false
 }
 
 func countedAs(arg, filter string) string {

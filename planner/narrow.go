@@ -5,15 +5,22 @@ import (
 )
 
 // mentions collects the names that a query mentions anywhere, and those of the views that it reads, lower case. It is
-// nil if any column may be meant: by a star, a natural join or a position.
+// nil if any column may be meant: by a star, a natural join, a position or the name of a whole row.
 func (c *compiler) mentions(node tree) map[string]bool {
 	out, seen := map[string]bool{}, map[string]bool{}
+	alone, rows := map[string]bool{}, map[string]bool{} // names that stand for a value, and those of relations
 	all, todo := false, []tree{node}
 	for len(todo) > 0 {
 		next := todo[0]
 		todo = todo[1:]
 		walk(next, func(t tree) bool {
 			all = all || t.class() == "STAR" || t.class() == "POSITIONAL_REFERENCE" || t.str("ref_type") == "NATURAL"
+			if names := t.names("column_names"); len(names) == 1 {
+				alone[strings.ToLower(names[0])] = true
+			}
+			for _, name := range rowNames(t) {
+				rows[name] = true
+			}
 			names := append(t.names("column_names"), t.names("using_columns")...)
 			for _, name := range append(names, t.str("table_name")) {
 				name = strings.ToLower(name)
@@ -26,10 +33,29 @@ func (c *compiler) mentions(node tree) map[string]bool {
 			return true
 		})
 	}
+	for name := range alone {
+		all = all || rows[name]
+	}
 	if all {
 		return nil
 	}
 	return out
+}
+
+// rowNames are the names that a whole row of what stands in FROM has, lower case.
+func rowNames(t tree) []string {
+	switch t.str("type") {
+	case "BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN":
+	default:
+		return nil
+	}
+	var names []string
+	for _, name := range []string{t.str("alias"), t.str("table_name"), t.sub("function").str("function_name")} {
+		if name != "" {
+			names = append(names, strings.ToLower(name))
+		}
+	}
+	return names
 }
 
 // neverRead returns the names of the declared columns of a source that nothing in the plan reads, lower case: the query

@@ -2,6 +2,8 @@ package planner
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -36,7 +38,7 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseModifiers(node); err != nil {
 		return nil, nil, err
 	}
-	if !s.main.change && len(s.aliases) == 1 && keepsTop(node, calls) && !unnests(node) {
+	if !s.main.change && len(s.aliases) == 1 && keepsTop(node, s, calls) && !unnests(node) {
 		if err := c.keepFirst(o, node, s); err != nil {
 			return nil, nil, err
 		}
@@ -138,8 +140,9 @@ func (s *scope) tieBreaks() []any {
 	return orders
 }
 
-// rankLimit takes a QUALIFY apart that compares one rank with a constant: the rank, the comparison and the constant.
-func rankLimit(node tree) (rank tree, op string, limit int) {
+// rankLimit takes a QUALIFY apart that compares one rank with a whole number: the rank, the comparison and the number.
+// A name is that of a column before it is one of the select list, as in DuckDB.
+func rankLimit(node tree, s *scope) (rank tree, op string, limit int) {
 	q := node.sub("qualify")
 	if q == nil || q.class() != "COMPARISON" {
 		return nil, "", 0
@@ -150,15 +153,16 @@ func rankLimit(node tree) (rank tree, op string, limit int) {
 		op = map[string]string{"COMPARE_GREATERTHANOREQUALTO": "COMPARE_LESSTHANOREQUALTO",
 			"COMPARE_GREATERTHAN": "COMPARE_LESSTHAN", "COMPARE_EQUAL": "COMPARE_EQUAL"}[op]
 	}
-	if names := l.names("column_names"); len(names) == 1 {
+	if names := l.names("column_names"); len(names) == 1 && !s.has(names[0]) {
 		for _, item := range node.trees("select_list") {
 			if strings.EqualFold(item.str("alias"), names[0]) {
 				l = item
 			}
 		}
 	}
-	n := 0
-	if _, err := fmt.Sscan(fmt.Sprint(r.sub("value")["value"]), &n); err != nil || r.class() != "CONSTANT" {
+	value := r.sub("value")
+	n, err := strconv.Atoi(fmt.Sprint(value["value"]))
+	if err != nil || r.class() != "CONSTANT" || !slices.Contains(wholeNumbers(), value.sub("type").str("id")) {
 		return nil, "", 0
 	}
 	switch strings.ToLower(l.str("function_name")) {
@@ -170,10 +174,18 @@ func rankLimit(node tree) (rank tree, op string, limit int) {
 	return nil, "", 0
 }
 
+// has reports whether a name may be that of a column.
+func (s *scope) has(name string) bool {
+	_, ok := s.main.column(name)
+	return ok
+}
+
+func wholeNumbers() []string { return []string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT"} }
+
 // keepsTop reports whether a SELECT keeps the first rows of each partition by one rank: whoever falls out of them
 // can not come back, since rows are only added.
-func keepsTop(node tree, calls []tree) bool {
-	rank, op, n := rankLimit(node)
+func keepsTop(node tree, s *scope, calls []tree) bool {
+	rank, op, n := rankLimit(node, s)
 	if rank == nil || op != "COMPARE_LESSTHANOREQUALTO" && op != "COMPARE_LESSTHAN" && (op != "COMPARE_EQUAL" || n != 1) {
 		return false
 	}
@@ -191,7 +203,7 @@ func (c *compiler) rankKeys(rel *relation, node tree, s *scope, calls []tree, p 
 	if !rel.change {
 		return
 	}
-	rank, op, n := rankLimit(node)
+	rank, op, n := rankLimit(node, s)
 	number := -1
 	partition := p.keys
 	for i, item := range node.trees("select_list") {

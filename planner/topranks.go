@@ -10,8 +10,8 @@ const rowColumn = "__row"
 
 // keepFirst makes the most of a SELECT that keeps the first rows of each partition by one rank.
 func (c *compiler) keepFirst(o *partitioned, node tree, s *scope) error {
-	rank, op, limit := rankLimit(node)
-	o.top = o.emits != closedGroups
+	rank, op, limit := rankLimit(node, s)
+	o.top = o.emits == touchedGroups
 	if err := c.sift(o.parts[0], node, s, comparison(op, c.coarse(rank, o.parts[0]), number(limit))); err != nil {
 		return err
 	}

@@ -154,17 +154,36 @@ func TestKeyOrderChanges(t *testing.T) {
 		strings.ReplaceAll(got, "\n", ""))
 }
 
+// TestLongKeysAreNotLearned asks that an object with a key too long to be learned is not taken for one with the keys of an
+// object before it.
+func TestLongKeysAreNotLearned(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 300)
+	for _, odd := range []string{`"` + long + `":0`, `"b"` + strings.Repeat(" ", 300) + `:4`} {
+		rows := []string{`{"b":1,"c":2}`, `{"b":1}`, `{` + odd + `,"c":2}`, `{"b":7,"c":2}`, `{"b":8,"c":3}`}
+		got, r := decodeAll(t, Options{}, messages(rows...), "b", "BIGINT", "c", "BIGINT")
+		require.Empty(t, r.Bad)
+		require.Contains(t, strings.ReplaceAll(got, "\n", ""), `{"b":7,"c":2},{"b":8,"c":3}]`)
+	}
+}
+
 // TestDays asks that a timestamp does not depend on the one before it.
 func TestDays(t *testing.T) {
 	t.Parallel()
 	var day lastDay
 	for _, s := range []string{"2024-01-02T03:04:05.1", "2024-01-02 23:59:59.1234567", "2024-01-02", "2024-01-02x", "2024-01-03T00:00",
 		"2024-01-021T00:00", "12024-01-02T00:00:01", "12024-01-02T00:00:02", "2024-02-30T00:00", "2024-02-30T00:00", "", "2024-01-03T1"} {
-		want, wantOK := new(lastDay).timestamp([]byte(s))
+		want, wantOK := (&lastDay{}).timestamp([]byte(s))
 		got, ok := day.timestamp([]byte(s))
 		require.Equal(t, wantOK, ok, s)
 		require.Equal(t, want, got, s)
 	}
+}
+
+func TestNoDayAtFirst(t *testing.T) {
+	t.Parallel()
+	_, ok := new(lastDay).timestamp([]byte(strings.Repeat("\x00", dateBytes) + "T00:00:00"))
+	require.False(t, ok)
 }
 
 func TestEpochs(t *testing.T) {

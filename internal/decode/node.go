@@ -294,9 +294,11 @@ func newObject(fields []*node) *object {
 	return o
 }
 
-// learn remembers raw as the key at place k.
+// learn remembers raw as the key at place k. Where it can not, the order ends there, so that it is none of an object that
+// has this many keys.
 func (o *object) learn(k int, raw []byte, field int) {
 	if k >= learnedKeys || len(raw) > learnedBytes {
+		o.order = o.order[:min(k, len(o.order))]
 		return
 	}
 	if k >= len(o.order) {

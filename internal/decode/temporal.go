@@ -141,21 +141,22 @@ func isoTime(s []byte) (micros int64, rest []byte, ok bool) {
 
 // lastDay is the date of the timestamp that was read last: most rows of a stream have the date of the row before.
 type lastDay struct {
-	text [dateBytes]byte
-	days int64
+	known bool
+	text  [dateBytes]byte
+	days  int64
 }
 
 const dateBytes = len("2024-01-02")
 
 // timestamp reads a date, optionally with a time behind T or a space and a zone of Z or ±hh[[:]mm].
 func (l *lastDay) timestamp(s []byte) (micros int64, ok bool) {
-	if len(s) > dateBytes && string(s[:dateBytes]) == string(l.text[:]) {
+	if l.known && len(s) > dateBytes && string(s[:dateBytes]) == string(l.text[:]) {
 		return dayTimestamp(l.days, s[dateBytes:], true)
 	}
 	days, rest, ok := isoDate(s)
 	if ok && len(s)-len(rest) == dateBytes {
 		copy(l.text[:], s)
-		l.days = days
+		l.days, l.known = days, true
 	}
 	return dayTimestamp(days, rest, ok)
 }

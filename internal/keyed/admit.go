@@ -17,6 +17,8 @@ import (
 // are any. Rows of one key in rec count one after the other. Bits must not be NULL. After an error the batch must be
 // rolled back.
 func (s *Store) Admit(rec arrow.Record) (fresh arrow.Record, some bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	if s.l.schema.NumFields() != s.l.keys+1 || s.l.schema.Field(s.l.keys).Type.ID() != arrow.INT64 {
 		return nil, false, errors.New("admit rows: the store's values are no bits")

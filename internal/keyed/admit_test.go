@@ -77,3 +77,39 @@ func sumOf(list []int64) int64 {
 	}
 	return n
 }
+
+// TestAdmitBesideFrozen reads a frozen store while batches add bits to its rows, and asks for the bits of the moment when
+// it was frozen.
+func TestAdmitBesideFrozen(t *testing.T) {
+	t.Parallel()
+	schema := schemaOf(arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int64)
+	s, replica := open(t, Options{Schema: schema, Keys: 1}), open(t, Options{Schema: schema, Keys: 1})
+	rng := rand.New(rand.NewPCG(3, 4))
+	work := func(rows int) {
+		recs := make([][]any, rows)
+		for i := range recs {
+			recs[i] = []any{rng.IntN(30_000), 1 << rng.IntN(20)}
+		}
+		s.Begin()
+		fresh, _, err := s.Admit(record(t, schema, recs...))
+		require.NoError(t, err)
+		fresh.Release()
+		s.Commit()
+	}
+	work(30_000)
+	for round := range 6 {
+		want := texts(t, all(s))
+		f := s.Freeze(round%2 == 0)
+		done := make(chan [2][]arrow.Record)
+		go func() {
+			changed, deleted, _ := frozen(f)
+			done <- [2][]arrow.Record{changed, deleted}
+		}()
+		for range 20 {
+			work(1000)
+		}
+		got := <-done
+		require.NoError(t, replica.Restore(f.Base(), got[0], got[1]))
+		require.ElementsMatch(t, want, texts(t, all(replica)))
+	}
+}

@@ -213,8 +213,11 @@ func (s *source) arrived(after uint64, identity string, limit stream.Limit) (str
 	if s.filters != nil || limit.Until != "" || !s.known(identity) {
 		return stream.Available{}, false
 	}
+	if limit.Rows == 0 && limit.Bytes == 0 { // where the stream ends is asked of the server
+		return stream.Available{}, false
+	}
 	last, life, drained, ok := s.feed.held(after)
-	if !ok || !drained || life != identity {
+	if !ok || !drained || life != identity || s.saidLast() > last {
 		return stream.Available{}, false
 	}
 	to := last
@@ -232,6 +235,16 @@ func (s *source) known(identity string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.said != nil && time.Since(s.saidAt) < infoFor && s.said.Identity() == identity
+}
+
+// saidLast is the last sequence that the stream had when it was looked at.
+func (s *source) saidLast() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.said == nil {
+		return 0
+	}
+	return s.said.State.LastSeq
 }
 
 // passing returns what the server said a moment ago, if that is enough to read up to a sequence that is in the feed.
