@@ -89,6 +89,18 @@ func TestUnread(t *testing.T) {
 	require.ErrorContains(t, err, "gave 2 columns, not 3")
 }
 
+// TestWholeRowsReadEveryColumn asks that no column is left out where a subquery may name a whole row.
+func TestWholeRowsReadEveryColumn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, body := range []string{"SELECT k FROM src s WHERE (SELECT to_json(s)::VARCHAR) LIKE '%5%'",
+		"SELECT k FROM src WHERE EXISTS (SELECT 1 FROM ref WHERE ref.k = src.k AND to_json(src)::VARCHAR LIKE '%5%')"} {
+		p, err := f.plan(stream.Append, body)
+		require.NoError(t, err, body)
+		require.Empty(t, p.Inputs[0].Unread, body)
+	}
+}
+
 func without(t *testing.T, rec arrow.Record, names ...string) arrow.Record {
 	t.Helper()
 	var fields []arrow.Field
