@@ -146,21 +146,11 @@ func (w *worker) progress() []engine.Progress {
 
 // until waits until done says so of the batches committed so far.
 func (w *worker) until(ctx context.Context, done func([]engine.Progress) bool) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !done(w.progress()) {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-w.ended:
-			if done(w.progress()) {
-				return nil
-			}
-			return fmt.Errorf("the worker ended too early: %w\n%s", w.cmd.Wait(), w.stderr.String())
-		case <-tick.C:
-		}
+	err := Await(ctx, 10*time.Millisecond, w.ended, func() bool { return done(w.progress()) })
+	if errors.Is(err, ErrEnded) {
+		return fmt.Errorf("the worker: %w: %w\n%s", err, w.cmd.Wait(), w.stderr.String())
 	}
-	return nil
+	return err
 }
 
 // interrupt asks the worker to stop cleanly and waits for it.

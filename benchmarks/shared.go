@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -64,6 +65,29 @@ func (p *Plain) Compare(ctx context.Context, got, want string) (int64, error) {
 func Differs(err error) bool {
 	var d *differs
 	return errors.As(err, &d)
+}
+
+// ErrEnded says that a process ended before what was awaited of it.
+var ErrEnded = errors.New("it ended too early") //nolint:gochecknoglobals // a sentinel
+
+// Await waits until done says so, which it asks every so often and once more when ended is closed. It returns ErrEnded
+// if that did not help, and why ctx is done if it is.
+func Await(ctx context.Context, every time.Duration, ended <-chan struct{}, done func() bool) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ended:
+			if done() {
+				return nil
+			}
+			return ErrEnded
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // ThisMachine describes the machine, with its load as it is now.

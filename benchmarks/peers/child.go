@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tidemill/tidemill/benchmarks"
 )
 
 // command is how a contender is started.
@@ -157,21 +159,7 @@ func (p *child) sample() {
 
 // until waits until done says so of what the child has said.
 func (p *child) until(ctx context.Context, done func(seen) bool) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done(p.look()) {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-p.ended:
-			if done(p.look()) {
-				return nil
-			}
-			return errors.New("it ended too early")
-		case <-tick.C:
-		}
-	}
-	return nil
+	return benchmarks.Await(ctx, 5*time.Millisecond, p.ended, func() bool { return done(p.look()) }) //nolint:wrapcheck // says it
 }
 
 // finish lets the child end, by asking it to or by itself, and waits for it.

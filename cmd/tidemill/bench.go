@@ -19,9 +19,8 @@ import (
 // benchFlags are the flags of bench.
 type benchFlags struct {
 	benchmarks.Options
-	out    string
+	benchShow
 	memory string
-	asJSON bool
 }
 
 func (e *env) benchCommand() *cobra.Command {
@@ -145,7 +144,12 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	ctx, done := e.untilInterrupted(ctx)
 	defer done()
 	for _, name := range suites {
-		if err := e.benchSuite(ctx, name, f); err != nil {
+		err := e.benchSuite(f.Dir, f.benchShow, func(dir string) (benchReport, error) {
+			o := f.Options
+			o.Dir = dir
+			return benchmarks.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -166,26 +170,38 @@ func (e *env) untilInterrupted(ctx context.Context) (_ context.Context, done fun
 	return ctx, func() { cancel(nil); end() }
 }
 
-// benchSuite runs one suite in a folder that goes away with it.
-func (e *env) benchSuite(ctx context.Context, name string, f benchFlags) error {
-	dir, err := os.MkdirTemp(f.Dir, "tidemill-bench-")
+// benchReport is what a suite measured.
+type benchReport interface {
+	Save(dir string) error
+	Markdown() string
+}
+
+// benchShow says where the reports of a bench command go.
+type benchShow struct {
+	out    string // a folder for its files as well; "" for none
+	asJSON bool
+}
+
+// benchSuite runs one suite in a folder below parent that goes away with it, and shows what it measured.
+func (e *env) benchSuite(parent string, show benchShow, run func(dir string) (benchReport, error)) error {
+	dir, err := os.MkdirTemp(parent, "tidemill-bench-")
 	if err != nil {
 		return diag.New(diag.Usage, "no folder for the run can be made: %s", reasonOf(err))
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // whatever is left of it
-	if f.Dir, err = filepath.Abs(dir); err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return fmt.Errorf("find the folder of the run: %w", err)
 	}
-	report, err := benchmarks.Run(ctx, name, f.Options)
+	report, err := run(dir)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	if f.out != "" {
-		if err := report.Save(f.out); err != nil {
+	if show.out != "" {
+		if err := report.Save(show.out); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
 	}
-	if f.asJSON {
+	if show.asJSON {
 		return json.NewEncoder(e.stdout).Encode(report) //nolint:wrapcheck // standard output is gone
 	}
 	_, err = fmt.Fprint(e.stdout, report.Markdown())

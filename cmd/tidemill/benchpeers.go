@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,8 +18,7 @@ import (
 // peersFlags are the flags of bench peers.
 type peersFlags struct {
 	peers.Options
-	out    string
-	asJSON bool
+	benchShow
 }
 
 // benchPeersCommand is `tidemill bench peers`.
@@ -105,37 +103,16 @@ func (e *env) benchPeers(ctx context.Context, suites []string, f peersFlags) err
 	ctx, done := e.untilInterrupted(ctx)
 	defer done()
 	for _, name := range suites {
-		if err := e.benchPeersSuite(ctx, name, f); err != nil {
+		err := e.benchSuite(f.Dir, f.benchShow, func(dir string) (benchReport, error) {
+			o := f.Options
+			o.Dir = dir
+			return peers.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// benchPeersSuite runs one suite in a folder that goes away with it.
-func (e *env) benchPeersSuite(ctx context.Context, name string, f peersFlags) error {
-	dir, err := os.MkdirTemp(f.Dir, "tidemill-peers-")
-	if err != nil {
-		return diag.New(diag.Usage, "no folder for the run can be made: %s", reasonOf(err))
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // whatever is left of it
-	if f.Dir, err = filepath.Abs(dir); err != nil {
-		return fmt.Errorf("find the folder of the run: %w", err)
-	}
-	report, err := peers.Run(ctx, name, f.Options)
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	if f.out != "" {
-		if err := report.Save(f.out); err != nil {
-			return fmt.Errorf("bench: %w", err)
-		}
-	}
-	if f.asJSON {
-		return json.NewEncoder(e.stdout).Encode(report) //nolint:wrapcheck // standard output is gone
-	}
-	_, err = fmt.Fprint(e.stdout, report.Markdown())
-	return err //nolint:wrapcheck // as above
 }
 
 // duckDBCommand is what bench peers starts as plain DuckDB.
