@@ -1,11 +1,8 @@
 package benchmarks
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -91,23 +88,13 @@ func phases(ms map[string]float64) string {
 // Save writes the report as <suite>.json and <suite>.md, and its plots as <suite>-<plot>.svg, into a folder, which it
 // makes.
 func (r *Report) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
-		return fmt.Errorf("make the folder of results: %w", err)
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	files := map[string][]byte{".json": append(data, '\n'), ".md": []byte(r.Markdown())}
+	plots := map[string][]byte{}
 	for _, p := range r.plots() {
-		if files["-"+p.name+".svg"], err = p.svg(); err != nil {
+		body, err := p.svg()
+		if err != nil {
 			return err
 		}
+		plots["-"+p.name+".svg"] = body
 	}
-	for name, body := range files {
-		if err := os.WriteFile(filepath.Join(dir, r.Suite+name), body, 0o644); err != nil { //nolint:gosec // as above
-			return fmt.Errorf("write the report: %w", err)
-		}
-	}
-	return nil
+	return Save(dir, r.Suite, r, plots)
 }

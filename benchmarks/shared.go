@@ -2,8 +2,10 @@ package benchmarks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -85,6 +87,26 @@ func Await(ctx context.Context, every time.Duration, ended <-chan struct{}, done
 			}
 			return ErrEnded
 		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Save writes a report as <name>.json and <name>.md, and further files as <name> with their endings, into a folder, which
+// it makes.
+func Save(dir, name string, report interface{ Markdown() string }, more map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
+		return fmt.Errorf("make the folder of results: %w", err)
+	}
+	data, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	files := map[string][]byte{".json": append(data, '\n'), ".md": []byte(report.Markdown())}
+	maps.Copy(files, more)
+	for ending, body := range files {
+		if err := os.WriteFile(filepath.Join(dir, name+ending), body, 0o644); err != nil { //nolint:gosec // as above
+			return fmt.Errorf("write the report: %w", err)
 		}
 	}
 	return nil

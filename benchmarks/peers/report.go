@@ -1,10 +1,7 @@
 package peers
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -105,18 +102,5 @@ func firstLine(s string) string {
 
 // Save writes the report as peers-<suite>.json and .md into a folder, which it makes.
 func (r *Report) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
-		return fmt.Errorf("make the folder of results: %w", err)
-	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	for ending, body := range map[string][]byte{".json": append(data, '\n'), ".md": []byte(r.Markdown())} {
-		path := filepath.Join(dir, "peers-"+r.Suite+ending)
-		if err := os.WriteFile(path, body, 0o644); err != nil { //nolint:gosec // as above
-			return fmt.Errorf("write the report: %w", err)
-		}
-	}
-	return nil
+	return benchmarks.Save(dir, "peers-"+r.Suite, r, nil) //nolint:wrapcheck // says it
 }

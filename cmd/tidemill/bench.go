@@ -78,16 +78,24 @@ func (e *env) benchCommand() *cobra.Command {
 	return c
 }
 
-// check refuses what no suite can be run with.
-func (f benchFlags) check(suites []string) error {
+// checkSuites refuses a name that is not of a suite.
+func checkSuites(suites, known []string) error {
 	for _, name := range suites {
-		if slices.Contains(benchmarks.Suites(), name) {
+		if slices.Contains(known, name) {
 			continue
 		}
-		err := diag.New(diag.Usage, "%q is not one of %s", name, strings.Join(benchmarks.Suites(), ", "))
-		if near := diag.Near(name, benchmarks.Suites()); near != "" {
+		err := diag.New(diag.Usage, "%q is not one of %s", name, strings.Join(known, ", "))
+		if near := diag.Near(name, known); near != "" {
 			return err.WithHint("did you mean %q?", near)
 		}
+		return err
+	}
+	return nil
+}
+
+// check refuses what no suite can be run with.
+func (f benchFlags) check(suites []string) error {
+	if err := checkSuites(suites, benchmarks.Suites()); err != nil {
 		return err
 	}
 	for _, name := range suites {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,14 +59,7 @@ func (e *env) benchPeersCommand() *cobra.Command {
 }
 
 func (f peersFlags) check(suites []string) error {
-	for _, name := range suites {
-		if slices.Contains(peers.Suites(), name) {
-			continue
-		}
-		err := diag.New(diag.Usage, "%q is not one of %s", name, strings.Join(peers.Suites(), ", "))
-		if near := diag.Near(name, peers.Suites()); near != "" {
-			return err.WithHint("did you mean %q?", near)
-		}
+	if err := checkSuites(suites, peers.Suites()); err != nil {
 		return err
 	}
 	for _, number := range []struct {
