@@ -2,6 +2,7 @@ package planner
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -239,18 +240,56 @@ func unnests(node tree) bool {
 
 // hidePosition keeps __pos out of every star, and refuses what can not be kept from seeing it.
 func (c *compiler) hidePosition(node tree, s *scope) error {
+	return c.positions(node, s, func(t tree) error {
+		if t.class() == "STAR" {
+			return c.hideStar(t, s)
+		}
+		return nil
+	})
+}
+
+// refuseWholeRows refuses names that stand for all columns anywhere in a SELECT.
+func (c *compiler) refuseWholeRows(node tree, s *scope) error {
+	return c.positions(node, s, func(tree) error { return nil })
+}
+
+// positions refuses whole rows, also in subqueries, and visits all other parts of a SELECT but its subqueries. It does
+// nothing where there is no position to be seen.
+func (c *compiler) positions(node tree, s *scope, visit func(tree) error) error {
 	if !s.main.pos {
 		return nil
 	}
 	var first error
 	walk(node, func(t tree) bool {
-		if first != nil || t.str("class") == "SUBQUERY" || t.str("type") == "SUBQUERY" {
+		switch {
+		case first != nil:
+		case t.str("class") == "SUBQUERY" || t.str("type") == "SUBQUERY":
+			first = c.refuseWithin(t, s)
+			return false
+		case t.class() == "COLUMN_REF":
+			first = c.refuseWholeRow(t, s)
+		default:
+			first = visit(t)
+		}
+		return first == nil
+	})
+	return first
+}
+
+// refuseWithin refuses a subquery that names the whole row of the SELECT around it. Arguments of a table function name
+// relations.
+func (c *compiler) refuseWithin(sub tree, s *scope) error {
+	own, alias := false, strings.ToLower(s.alias)
+	walk(sub, func(t tree) bool {
+		own = own || slices.Contains(rowNames(t), alias)
+		return !own
+	})
+	var first error
+	walk(sub, func(t tree) bool {
+		if first != nil || own || t.str("type") == "TABLE_FUNCTION" {
 			return false
 		}
-		switch t.class() {
-		case "STAR":
-			first = c.hideStar(t, s)
-		case "COLUMN_REF":
+		if t.class() == "COLUMN_REF" {
 			first = c.refuseWholeRow(t, s)
 		}
 		return first == nil
@@ -266,24 +305,6 @@ func (c *compiler) refuseWholeRow(t tree, s *scope) error {
 	}
 	return c.errAt(diag.ShapeUnsupported, t, "%q as one value of all columns is not supported on a stream", names[0]).
 		WithHint("write struct_pack() of the columns")
-}
-
-// refuseWholeRows looks for such names anywhere in a SELECT but in its subqueries.
-func (c *compiler) refuseWholeRows(node tree, s *scope) error {
-	if !s.main.pos {
-		return nil
-	}
-	var first error
-	walk(node, func(t tree) bool {
-		if first != nil || t.str("class") == "SUBQUERY" || t.str("type") == "SUBQUERY" {
-			return false
-		}
-		if t.class() == "COLUMN_REF" {
-			first = c.refuseWholeRow(t, s)
-		}
-		return first == nil
-	})
-	return first
 }
 
 func (c *compiler) hideStar(t tree, s *scope) error {
