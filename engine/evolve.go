@@ -87,7 +87,7 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	if e.next, err = q.openHistory(ctx, app, def.Name, "next"); err != nil {
 		return err
 	}
-	q.tables.copies.Hold(e.next.q.tables.versions()) // no batch names them yet
+	q.tables.copies.Hold(e.next.q.tables.versions()) // no batch names them before this life ends
 	if err := e.next.q.checkLoop(); err != nil {
 		return err
 	}

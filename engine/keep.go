@@ -72,8 +72,8 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 	return q.keep(ctx)
 }
 
-// keep takes what changed since the last version out of DuckDB and writes it as a state version in the background.
-// Its manifest is published only after the Commit of its batch is durable.
+// keep begins a state version of what changed since the last one and writes it in the background: what is kept by key is
+// read while batches go on, the rest is taken out of DuckDB first. Its manifest is published only after the Commit of its batch is durable.
 func (q *Query) keep(ctx context.Context) error {
 	s := &q.snapshot
 	began := q.opt.Clock.Now()

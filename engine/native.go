@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/engine/exec"
@@ -74,7 +73,7 @@ func (n *native) fault(ctx context.Context, err error) error {
 // mergesInAnyOrder reports that the plan gives the same rows in whatever order its only source is read.
 func (q *Query) mergesInAnyOrder() bool {
 	p := q.plan
-	if len(p.Sources) != 1 || len(p.Inputs) != 1 || p.UsesNow || p.SlotBound || p.Horizon > 0 {
+	if len(p.Sources) != 1 || len(p.Inputs) != 1 || len(p.Ops) > 1 || p.UsesNow || p.SlotBound || p.Horizon > 0 {
 		return false
 	}
 	for _, op := range p.Ops {
@@ -88,7 +87,7 @@ func (q *Query) mergesInAnyOrder() bool {
 			return false
 		}
 	}
-	return len(p.Ops) <= 1
+	return true
 }
 
 // find asks the source for its files.
@@ -154,16 +153,17 @@ func (n *native) sameTypes(ctx context.Context, files int64) error {
 	for _, c := range found {
 		types[c.Name] = c.Type
 	}
+	rows, err := n.conn.Rows(ctx, "SELECT name FROM parquet_schema("+n.files+") GROUP BY name HAVING count(*) = "+fmt.Sprint(files)+
+		" AND count(DISTINCT (type, type_length, repetition_type, num_children, converted_type, scale, precision, logical_type)) = 1")
+	if err != nil {
+		return err
+	}
+	alike := map[any]bool{}
+	for _, r := range rows {
+		alike[r[0]] = true
+	}
 	for _, c := range declared(n.src) {
-		if types[c.Name] != c.Type {
-			return errNotNative
-		}
-		same, err := n.conn.Rows(ctx, "SELECT count(*), count(DISTINCT (type, type_length, repetition_type, num_children, "+
-			"converted_type, scale, precision, logical_type)) FROM parquet_schema("+n.files+") WHERE name = "+duck.QuoteLiteral(c.Name))
-		if err != nil {
-			return err
-		}
-		if integer(same[0][0]) != files || integer(same[0][1]) != 1 {
+		if types[c.Name] != c.Type || !alike[c.Name] {
 			return errNotNative
 		}
 	}
@@ -208,33 +208,12 @@ func (n *native) prepare(ctx context.Context) error {
 	view := fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
 		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)))", duck.QuoteIdent(n.src.Name), planner.PosColumn, n.in.Select,
 		planner.PosColumn, n.files)
-	statements := []string{sqlfront.Prelude(), view}
-	for _, m := range q.app.Macros {
-		statements = append(statements, m.Text)
-	}
-	for _, v := range viewsOf(q.def.Body, q.app.Views) {
-		statements = append(statements, "CREATE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body)
-	}
-	for _, sql := range statements {
+	for _, sql := range []string{sqlfront.Prelude(), view} {
 		if _, err := n.conn.Exec(ctx, sql); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// viewsOf returns the views that a body may name, in their order: of these planning has seen that they read nothing but
-// what the application declares.
-func viewsOf(body string, views []*planner.View) []*planner.View {
-	var used []*planner.View
-	for _, v := range slices.Backward(views) { // a view names those before it
-		if planner.Mentions(body, v.Name) {
-			used = append(used, v)
-			body += "\n" + v.Body
-		}
-	}
-	slices.Reverse(used)
-	return used
+	return q.defineAround(ctx, n.conn)
 }
 
 func (n *native) run(ctx context.Context) (*BatchResult, error) {

@@ -211,6 +211,19 @@ func tableError(app *planner.App, at int, name string, err error) error {
 		WithHint("check that the files are there and readable from the working directory")
 }
 
+// defineAround defines what the query's text needs to run as it stands, beside its sources and tables: macros, and the
+// views that it may read, of which planning has seen that they read nothing but what the application declares.
+func (q *Query) defineAround(ctx context.Context, conn *duck.Conn) error {
+	left := defineMacros(ctx, conn, q.app.Macros)
+	for _, v := range planner.ViewsRead(q.app.Views, q.def.Body, q.app.Macros) {
+		if _, err := conn.Exec(ctx, "CREATE TEMP VIEW "+duck.QuoteIdent(v.Name)+" AS "+v.Body); err != nil {
+			return fmt.Errorf("define view %q: %w", v.Name, err)
+		}
+		left = defineMacros(ctx, conn, left)
+	}
+	return nil
+}
+
 // defineMacros defines what macros it can and returns those that it can not: they read what is not there, or not yet.
 // What needs one of them fails itself.
 func defineMacros(ctx context.Context, conn *duck.Conn, macros []*planner.Macro) []*planner.Macro {

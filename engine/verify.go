@@ -277,7 +277,6 @@ func without(rec arrow.Record, first int64, gone []int64) []arrow.Record {
 // plainMacros defines tumble and hop as a stock DuckDB has them, less the pairs that were late, and in append mode
 // less those whose window is still open.
 func (q *Query) plainMacros(ctx context.Context, conn *duck.Conn, s *checkpoint.Summary) error {
-	defineMacros(ctx, conn, q.app.Macros)
 	keep := "true"
 	if q.plan.Stateful() && q.def.Mode != stream.Complete {
 		keep = "(__late IS NULL OR window_end > __late)"
@@ -312,10 +311,8 @@ func (q *Query) plainMacros(ctx context.Context, conn *duck.Conn, s *checkpoint.
 
 // compare runs the body and looks for rows on either side only.
 func (q *Query) compare(ctx context.Context, conn *duck.Conn, v *Verification, sink SinkReader) error {
-	for _, view := range q.app.Views {
-		if _, err := conn.Exec(ctx, "CREATE TEMP VIEW "+duck.QuoteIdent(view.Name)+" AS "+view.Body); err != nil {
-			return fmt.Errorf("define view %q: %w", view.Name, err)
-		}
+	if err := q.defineAround(ctx, conn); err != nil {
+		return err
 	}
 	cells := make([]string, len(q.plan.Schema))
 	for i, c := range q.plan.Schema {

@@ -23,7 +23,7 @@ func Build(ctx context.Context, app *App, q *Query, db Binder) (*Plan, error) {
 // as a stream depends on the query that reads it.
 func CheckView(ctx context.Context, app *App, v *View, db Binder) error {
 	own := *app
-	own.Views = viewsRead(app.Views[:max(0, slices.Index(app.Views, v))], v.Body, app.Macros)
+	own.Views = ViewsRead(app.Views[:max(0, slices.Index(app.Views, v))], v.Body, app.Macros)
 	q := &Query{Name: v.Name, Span: v.Span, Body: v.Body, At: v.At}
 	_, err := attempted(ctx, &own, q, db, func(m *mending) (*Plan, error) {
 		c := newCompiler(ctx, &own, q, db, m)

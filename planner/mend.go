@@ -67,7 +67,7 @@ func newMending(ctx context.Context, app *App, q *Query, db Binder) (*mending, e
 		return nil, err
 	}
 	m.roots = append(m.roots, body)
-	for _, v := range viewsRead(app.Views, q.Body, app.Macros) {
+	for _, v := range ViewsRead(app.Views, q.Body, app.Macros) {
 		if node, err := c.pristine(v.Body, v.At); err == nil {
 			m.roots, m.named[strings.ToLower(v.Name)] = append(m.roots, node), node
 		}

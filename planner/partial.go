@@ -248,7 +248,7 @@ func (p *partialCall) count(cond string) string {
 	if cond != "true" {
 		init = "CAST(coalesce(" + cond + ", false) AS BIGINT)"
 	}
-	return p.g.folded(keyed.Sum, "BIGINT", init, "CAST(coalesce(sum(%s), 0) AS BIGINT)")
+	return p.g.folded(keyed.Sum, "BIGINT", init, countMerge)
 }
 
 // inOrder is a column in the order of __pos. Rows of one position, which a join makes, are ordered by their

@@ -192,11 +192,11 @@ func (c *compiler) viewsToMake() []*View {
 	if c.mended == nil {
 		return c.app.Views
 	}
-	return viewsRead(c.app.Views, c.q.Body, c.app.Macros)
+	return ViewsRead(c.app.Views, c.q.Body, c.app.Macros)
 }
 
-// viewsRead returns the views that a body may read, by itself or through macros and other views.
-func viewsRead(views []*View, text string, macros []*Macro) []*View {
+// ViewsRead returns the views that a body may read, by itself or through macros and other views, in their order.
+func ViewsRead(views []*View, text string, macros []*Macro) []*View {
 	for _, m := range macros {
 		text += "\n" + m.Text
 	}

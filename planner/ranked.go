@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -162,7 +161,7 @@ func rankLimit(node tree, s *scope) (rank tree, op string, limit int) {
 	}
 	value := r.sub("value")
 	n, err := strconv.Atoi(fmt.Sprint(value["value"]))
-	if err != nil || r.class() != "CONSTANT" || !slices.Contains(wholeNumbers(), value.sub("type").str("id")) {
+	if err != nil || r.class() != "CONSTANT" || !wholeNumber(value.sub("type").str("id")) {
 		return nil, "", 0
 	}
 	switch strings.ToLower(l.str("function_name")) {
@@ -179,8 +178,6 @@ func (s *scope) has(name string) bool {
 	_, ok := s.main.column(name)
 	return ok
 }
-
-func wholeNumbers() []string { return []string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT"} }
 
 // keepsTop reports whether a SELECT keeps the first rows of each partition by one rank: whoever falls out of them
 // can not come back, since rows are only added.

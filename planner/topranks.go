@@ -86,10 +86,9 @@ func (c *compiler) cheap(e tree, p *part) bool {
 		return false // what is wrong with it shows itself where the whole SELECT is bound
 	}
 	switch typ := cols[0].Type; typ {
-	case "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
-		"UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE":
+	case "BOOLEAN", "UHUGEINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE":
 		return true
 	default:
-		return strings.HasPrefix(typ, "DECIMAL(") && !strings.HasSuffix(typ, "]")
+		return wholeNumber(typ) || strings.HasPrefix(typ, "DECIMAL(") && !strings.HasSuffix(typ, "]")
 	}
 }

@@ -118,11 +118,10 @@ func columnNamed(t tree) (alias, name string) {
 // exactType reports whether values of a type are equal only if they are the same.
 func exactType(typ string) bool {
 	switch typ {
-	case "VARCHAR", "UUID", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT",
-		"HUGEINT", "DATE", "TIMESTAMP", "BOOLEAN":
+	case "VARCHAR", "UUID", "DATE", "TIMESTAMP", "BOOLEAN":
 		return true
 	}
-	return false
+	return wholeNumber(typ)
 }
 
 // uniqueKeys lists the keys that steps ask for.
@@ -133,7 +132,9 @@ func (p *Plan) uniqueKeys() {
 				continue
 			}
 			for _, k := range st.Entry.Unique {
-				if !slices.ContainsFunc(p.Unique, func(o TableKey) bool { return o.RepeatsSQL() == k.RepeatsSQL() }) {
+				if !slices.ContainsFunc(p.Unique, func(o TableKey) bool {
+					return o.Table == k.Table && slices.Equal(o.Columns, k.Columns)
+				}) {
 					p.Unique = append(p.Unique, k)
 				}
 			}

@@ -7,7 +7,7 @@ import "time"
 func SourceFields(typed bool) []Field {
 	common := []Field{
 		{Name: "max_rows_per_batch", Type: Int, Min: 1, Max: 1 << 31, Summary: "Most messages (rows for typed sources) that one batch takes. 100000 for jetstream, no bound for the others, unless set."},
-		{Name: "max_bytes_per_batch", Type: Bytes, Min: 1 << 10, Max: 16 << 30, Summary: "Most payload bytes that one batch takes."},
+		{Name: "max_bytes_per_batch", Type: Bytes, Min: 1 << 10, Max: 16 << 30, Summary: "Most payload bytes that one batch takes. 32 MiB for jetstream and file, no bound for the others, unless set."},
 		{Name: "max_ahead", Type: Duration, Min: 0, Max: int64(200 * 365 * 24 * time.Hour), Summary: "Event times further than this past the batch time are dead-lettered; 0 turns it off. Default 1 day for jetstream, off for the others and in batch runs."},
 		{Name: "on_data_loss", Type: Enum, Values: []string{"fail", "skip"}, Default: "fail", Summary: "What to do when rows that are still to be read are gone: stop, or count them and go on."},
 	}

@@ -16,11 +16,10 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Snapshot returns what the state has become since the last Snapshot, or all of it if full is set or nothing
-// was
-// taken before. It is called between batches; the caller releases the changes. When the changes do not reach
-// the
-// disk, the next call must be full.
+// Snapshot returns what the state has become since the last Snapshot, or all of it if full is set or nothing was taken
+// before. It is called between batches. The caller releases the changes, and before the next Snapshot: rows kept by key
+// are read out of the state as it was at this moment, by one other goroutine if need be, while batches go on. When the
+// changes do not reach the disk, the next call must be full.
 func (s *Session) Snapshot(ctx context.Context, full bool) ([]state.Change, error) {
 	var out []state.Change
 	for _, t := range s.tables {

@@ -142,13 +142,13 @@ func (d *Decoder) learnFlat(keys, place int) {
 	if same {
 		return
 	}
-	d.flat.keys, d.flat.absent = d.flat.keys[:0], d.flat.absent[:0]
-	for _, l := range o.order[:keys] {
-		key := flatKey{raw: slices.Clone(l.raw)}
+	d.flat.keys, d.flat.absent = slices.Grow(d.flat.keys[:0], keys)[:keys], d.flat.absent[:0]
+	for k, l := range o.order[:keys] {
+		key := &d.flat.keys[k]
+		key.raw, key.field = append(key.raw[:0], l.raw...), nil
 		if l.field >= 0 {
 			key.field = o.fields[l.field]
 		}
-		d.flat.keys = append(d.flat.keys, key)
 	}
 	for f, n := range o.fields {
 		if o.seen[f] != o.stamp {

@@ -15,7 +15,6 @@ import (
 // prepared is a statement with its plan.
 type prepared struct {
 	c      unsafe.Pointer
-	sql    string
 	schema *arrow.Schema // of the result as DuckDB gives it, known once it has run
 	want   *arrow.Schema // as the caller asked for it
 }
@@ -57,7 +56,7 @@ func (c *Conn) prepare(ctx context.Context, text string, want *arrow.Schema) (*p
 	defer C.free(unsafe.Pointer(sql))
 	r := newReader()
 	defer r.close()
-	p := &prepared{sql: text, want: want}
+	p := &prepared{want: want}
 	done := c.interruptible(ctx)
 	err := r.failed(C.tidemill_prepare(C.uintptr_t(c.raw), sql, r.c, &p.c))
 	done()

@@ -51,7 +51,7 @@ func (s *Store) release(slot uint32) {
 	s.unmark(slot)
 }
 
-// Rollback undoes everything since Begin. The order of All is as it was, too.
+// Rollback undoes everything since Begin. The order of rows is as it was, too.
 func (s *Store) Rollback() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,7 +39,7 @@ type Frozen struct {
 
 // Freeze begins a Frozen and counts changes anew. It has all rows if base is set or the changes are not known: at first,
 // after Forget, and when there were so many that the store has stopped to remember them. It is called between batches,
-// and its cost does not follow the rows. The one before must have been closed.
+// and costs a bit for each row of a base, and nothing that follows the rows otherwise. The one before must have been closed.
 func (s *Store) Freeze(base bool) *Frozen {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"strings"
 	"testing"
@@ -299,4 +300,48 @@ func frozen(f *Frozen) (changed, deleted []arrow.Record, delta bool) {
 		deleted = append(deleted, rec)
 	}
 	return changed, deleted, !f.Base()
+}
+
+// All returns every row, a record at a time; each is the caller's to release. The order depends on what was
+// put and deleted, and on nothing else. The store must not change meanwhile.
+func (s *Store) All() iter.Seq[arrow.Record] {
+	return func(yield func(arrow.Record) bool) {
+		slots := make([]uint32, 0, min(recordRows, s.live))
+		more := true
+		emit := func() {
+			recs := s.records(slots, s.l.schema)
+			slots = slots[:0]
+			for _, rec := range recs {
+				if more {
+					more = yield(rec)
+				} else {
+					rec.Release()
+				}
+			}
+		}
+		s.rows.each(func(slot uint32, flags byte) bool {
+			if flags&flagLive != 0 {
+				slots = append(slots, slot)
+			}
+			if len(slots) == recordRows {
+				emit()
+			}
+			return more
+		})
+		if more {
+			emit()
+		}
+	}
+}
+
+// each calls visit for the rows in use, in their order, until it returns false.
+func (t *rows) each(visit func(slot uint32, flags byte) bool) {
+	for n := range t.chunks {
+		c := &t.chunks[n]
+		for i := range c.fresh {
+			if f := c.mem[int(i)*t.width]; f&flagUsed != 0 && !visit(uint32(n)<<chunkBits|i, f) {
+				return
+			}
+		}
+	}
 }

@@ -115,18 +115,6 @@ func (t *rows) freed(number uint32) {
 	}
 }
 
-// each calls visit for the rows in use, in their order, until it returns false.
-func (t *rows) each(visit func(slot uint32, flags byte) bool) {
-	for n := range t.chunks {
-		c := &t.chunks[n]
-		for i := range c.fresh {
-			if f := c.mem[int(i)*t.width]; f&flagUsed != 0 && !visit(uint32(n)<<chunkBits|i, f) {
-				return
-			}
-		}
-	}
-}
-
 // inUse reports whether a row that was in use once still is.
 func (t *rows) inUse(slot uint32) bool {
 	number := int(slot >> chunkBits)

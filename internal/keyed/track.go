@@ -1,10 +1,7 @@
 package keyed
 
 import (
-	"iter"
 	"math/bits"
-
-	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/invariant"
 )
@@ -87,37 +84,5 @@ func (s *Store) releaseBuried(n int) {
 func (s *Store) limitChanges() {
 	if s.changes > changesMin+2*s.live {
 		s.forget()
-	}
-}
-
-// All returns every row, a record at a time; each is the caller's to release. The order depends on what was
-// put and deleted, and on nothing else. The store must not change meanwhile.
-func (s *Store) All() iter.Seq[arrow.Record] {
-	return func(yield func(arrow.Record) bool) {
-		slots := make([]uint32, 0, min(recordRows, s.live))
-		more := true
-		emit := func() {
-			recs := s.records(slots, s.l.schema)
-			slots = slots[:0]
-			for _, rec := range recs {
-				if more {
-					more = yield(rec)
-				} else {
-					rec.Release()
-				}
-			}
-		}
-		s.rows.each(func(slot uint32, flags byte) bool {
-			if flags&flagLive != 0 {
-				slots = append(slots, slot)
-			}
-			if len(slots) == recordRows {
-				emit()
-			}
-			return more
-		})
-		if more {
-			emit()
-		}
 	}
 }

@@ -4,7 +4,7 @@
 // Files are units. A file must appear whole: write it under a name that begins with "." or "_" or ends in
 // ".tmp", and rename it. It must not change afterwards: a file is known by its path, and what is put under a
 // path that has been seen, or appended to it, is not read. Batches are cut between files, by
-// max_files_per_batch and max_bytes_per_batch, so a batch holds at least one whole file in memory, and none
+// max_files_per_batch and max_bytes_per_batch (32 MiB unless set), so a batch holds at least one whole file in memory, and none
 // may be larger than 2 GiB.
 //
 // Once a batch has taken a file, nobody needs the input any more: the spool keeps it until a state version

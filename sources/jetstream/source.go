@@ -210,14 +210,13 @@ func (s *source) Available(
 // that keeps up asks for every batch, and the answer would take longer than a batch of few rows. A stream that was
 // replaced meanwhile takes its consumers with it, so that nothing of it is in the feed.
 func (s *source) arrived(after uint64, identity string, limit stream.Limit) (stream.Available, bool) {
-	if s.filters != nil || limit.Until != "" || !s.known(identity) {
-		return stream.Available{}, false
-	}
-	if limit.Rows == 0 && limit.Bytes == 0 { // where the stream ends is asked of the server
+	said := s.known(identity)
+	whole := limit.Rows == 0 && limit.Bytes == 0 // where the stream ends is asked of the server
+	if s.filters != nil || limit.Until != "" || whole || said == nil {
 		return stream.Available{}, false
 	}
 	last, life, drained, ok := s.feed.held(after)
-	if !ok || !drained || life != identity || s.saidLast() > last {
+	if !ok || !drained || life != identity || said.State.LastSeq > last {
 		return stream.Available{}, false
 	}
 	to := last
@@ -230,34 +229,26 @@ func (s *source) arrived(after uint64, identity string, limit stream.Limit) (str
 // infoFor is how long what the server said of the stream stands for what it would say.
 const infoFor = time.Second
 
-// known reports whether the stream that identity names was looked at a moment ago.
-func (s *source) known(identity string) bool {
+// known returns what the server said a moment ago of the stream that identity names, or nil.
+func (s *source) known(identity string) *natsconn.StreamInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.said != nil && time.Since(s.saidAt) < infoFor && s.said.Identity() == identity
-}
-
-// saidLast is the last sequence that the stream had when it was looked at.
-func (s *source) saidLast() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.said == nil {
-		return 0
+	if s.said == nil || time.Since(s.saidAt) >= infoFor || s.said.Identity() != identity {
+		return nil
 	}
-	return s.said.State.LastSeq
+	return s.said
 }
 
 // passing returns what the server said a moment ago, if that is enough to read up to a sequence that is in the feed.
 func (s *source) passing(to uint64, identity string) *natsconn.StreamInfo {
-	if s.filters != nil || !s.known(identity) {
+	said := s.known(identity)
+	if s.filters != nil || said == nil {
 		return nil
 	}
 	if last, life, _, ok := s.feed.held(to - 1); !ok || last < to || life != identity {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.said
+	return said
 }
 
 // newest checks that what follows a position is still there, and returns the last sequence that a batch may
