@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ const (
 
 // batch runs `tidemill batch` beside plain DuckDB over the same Parquet files, in turns.
 func (r *run) batch(ctx context.Context) (err error) {
-	rows, runs := or(r.Rows, 50_000_000), max(1, r.Runs)
+	rows, runs := cmp.Or(r.Rows, 50_000_000), max(1, r.Runs)
 	dir := filepath.Join(r.Dir, "batch")
 	sql := fmt.Sprintf(batchSQL, dir)
 	for _, q := range batchQueries() {

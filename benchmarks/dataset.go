@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tidemill/tidemill/benchmarks/yahoo"
 )
@@ -36,11 +38,11 @@ func datasets() map[string]func(Dataset) error {
 
 // WriteDataset writes the input of a suite.
 func WriteDataset(suite string, d Dataset) error {
-	write, ok := datasets()[suite]
-	if !ok {
-		return fmt.Errorf("suite %q has no data set", suite)
+	all := datasets()
+	if err := Known("data set", []string{suite}, slices.Sorted(maps.Keys(all))); err != nil {
+		return err
 	}
-	return write(d)
+	return all[suite](d)
 }
 
 // writeYahoo writes events/part-NNNNN.ndjson and campaigns.ndjson.

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's folder: %w", err)
 	}
-	t.Threads, t.Memory = r.Threads, or(r.Memory, taskMemory)
+	t.Threads, t.Memory = r.Threads, cmp.Or(r.Memory, taskMemory)
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode the task: %w", err)

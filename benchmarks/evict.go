@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -21,7 +22,7 @@ const evictWant = `SELECT date_trunc('second', ts) AS window_start,
 
 // evict keeps more and more groups open while as many leave with each batch.
 func (r *run) evict(ctx context.Context) error {
-	leave, batches, open := int64(1000), or(r.BatchCount, 30), r.Groups
+	leave, batches, open := int64(1000), cmp.Or(r.BatchCount, 30), r.Groups
 	if len(r.Keys) > 0 {
 		leave = r.Keys[0]
 	}

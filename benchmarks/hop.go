@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 )
@@ -28,8 +29,8 @@ const hopWant = `SELECT window_start, window_start + INTERVAL '10 seconds' AS wi
 // hop runs the same rows through tumbling and hopping windows, in turns.
 func (r *run) hop(ctx context.Context) error {
 	t := task{SQL: hopSQL, Queries: []string{"tumble", "hop"}, Dir: "run", Finish: true,
-		Feed: feedSpec{Kind: "windows", Seed: r.Seed, Rows: or(r.BatchRows, 100_000), Rate: or(r.Rate, 10_000),
-			Total: or(r.Rows, 4_000_000)}}
+		Feed: feedSpec{Kind: "windows", Seed: r.Seed, Rows: cmp.Or(r.BatchRows, 100_000), Rate: cmp.Or(r.Rate, 10_000),
+			Total: cmp.Or(r.Rows, 4_000_000)}}
 	t.Steps = steps(t.Feed.Total, t.Feed.Rows)
 	r.report.SQL, r.report.Target = hopSQL, "hop 10 s / 2 s within 2 times the time of tumble 10 s"
 	r.say("%d rows in batches of %d, %d in a second of event time", t.Feed.Total, t.Feed.Rows, t.Feed.Rate)

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -26,7 +27,7 @@ const ingestColumns = `{'country': 'VARCHAR', 'n': 'BIGINT', 'ids': 'HUGEINT', '
 // ingest reads the same rows in each format.
 func (r *run) ingest(ctx context.Context) error {
 	m := maker{seed: r.Seed, perSecond: 1000}
-	total := or(r.Rows, 1_000_000)
+	total := cmp.Or(r.Rows, 1_000_000)
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
 	if err := writeRows(rowsFile, m, 0, total); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,7 +22,7 @@ const joinBody = `  SELECT s.k, s.v AS shown, c.v AS clicked, s.ts AS shown_at, 
 // while. A step is one second of event time, so that what it takes says how much faster than time the
 // engine is.
 func (r *run) join(ctx context.Context) error {
-	rate, hold := or(r.Rate, 50_000), r.Duration
+	rate, hold := cmp.Or(r.Rate, 50_000), r.Duration
 	if hold == 0 {
 		hold = time.Minute
 	}

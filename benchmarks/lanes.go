@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // Lanes are runs that differ in one thing: the format that comes in, or the sink.
@@ -39,10 +37,8 @@ func chosenLanes[T any](asked []string, all []T, name func(T) string) ([]T, erro
 			chosen = append(chosen, lane)
 		}
 	}
-	for _, want := range asked {
-		if !slices.Contains(names, want) {
-			return nil, diag.New(diag.Usage, "there is no lane %q; choose of %s", want, strings.Join(names, ", "))
-		}
+	if err := Known("lane", asked, names); err != nil {
+		return nil, err
 	}
 	return chosen, nil
 }

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -44,11 +45,12 @@ func (r *run) memory(ctx context.Context) error {
 	if duration == 0 {
 		duration = 10 * time.Minute
 	}
-	limit := or(r.Memory, memoryLimit)
-	r.report.SQL, r.report.Target = memorySQL, fmt.Sprintf("flat, at most %d MiB", limit>>20)
+	limit := cmp.Or(r.Memory, memoryLimit)
+	goal := float64(limit >> 20)
 	if r.Memory > 0 {
-		r.report.Target = fmt.Sprintf("flat, at most %.0f MiB, which is %.1f times the limit", memoryOver*float64(limit>>20), memoryOver)
+		goal *= memoryOver
 	}
+	r.report.SQL, r.report.Target = memorySQL, fmt.Sprintf("flat, at most %.0f MiB", goal)
 	if err := r.client.createInput(ctx); err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func (r *run) memory(ctx context.Context) error {
 	if err := w.until(ctx, func(b []engine.Progress) bool { return consumed(b, n) }); err != nil {
 		return err
 	}
-	result := &Memory{Rate: rate, Seconds: duration.Seconds(), Rows: n, WorkerCPU: cpuSeconds(w.pid())}
+	result := &Memory{goal: goal, Rate: rate, Seconds: duration.Seconds(), Rows: n, WorkerCPU: cpuSeconds(w.pid())}
 	if err := w.interrupt(); err != nil {
 		return err
 	}
@@ -210,6 +212,7 @@ type Memory struct {
 	Verified  []verified `json:"verified"`
 
 	samples []int64 // one each second, for the plot
+	goal    float64 // MiB
 }
 
 func (m *Memory) markdown() string {
@@ -224,7 +227,7 @@ func (m *Memory) markdown() string {
 
 func (m *Memory) plots() []plot {
 	p := plot{name: "memory", title: "Resident memory under a steady stream", x: axis{label: "seconds"},
-		y: axis{label: "MiB"}, series: []series{{name: "worker"}}, goals: []goal{{"limit", memoryLimit >> 20}}}
+		y: axis{label: "MiB"}, series: []series{{name: "worker"}}, goals: []goal{{"goal", m.goal}}}
 	for _, bytes := range m.samples {
 		p.series[0].y = append(p.series[0].y, float64(bytes)/(1<<20))
 	}

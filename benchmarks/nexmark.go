@@ -100,14 +100,7 @@ func (r *run) chosen() ([]nexmark.Query, error) {
 	for _, q := range list {
 		names = append(names, q.Name)
 	}
-	for _, name := range r.Queries {
-		if slices.Contains(names, name) {
-			continue
-		}
-		err := diag.New(diag.Usage, "there is no query %q; the queries are %s", name, strings.Join(names, ", "))
-		if near := diag.Near(name, names); near != "" {
-			err = err.WithHint("did you mean %q?", near)
-		}
+	if err := Known("query", r.Queries, names); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(list, func(q nexmark.Query) bool {

@@ -42,8 +42,8 @@ func writeNexmark(d Dataset) error {
 
 // nexmarkFeed has the defaults of the suite.
 func nexmarkFeed(seed uint64, events, batch, rate int64) feedSpec {
-	return feedSpec{Kind: "nexmark", Seed: seed, Rows: or(batch, 100_000), Rate: or(rate, 10_000),
-		Total: or(events, 1_000_000)}
+	return feedSpec{Kind: "nexmark", Seed: seed, Rows: cmp.Or(batch, 100_000), Rate: cmp.Or(rate, 10_000),
+		Total: cmp.Or(events, 1_000_000)}
 }
 
 // files writes the events of a feed of Nexmark: a folder for each stream, in it a file for each step, also for one

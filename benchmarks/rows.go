@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -31,7 +32,7 @@ type maker struct {
 
 // user is the user of row n, counted from 0.
 func (m maker) user(n int64) int64 {
-	return int64(mix(m.seed^mix(uint64(n)))>>16) % or(m.users, 50_000)
+	return int64(mix(m.seed^mix(uint64(n)))>>16) % cmp.Or(m.users, 50_000)
 }
 
 const firstUser = 10_000 // is called user-10000

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -32,7 +33,7 @@ func scaleRuns() []Scaled {
 
 // scale runs queries over one stream on one core and on all, and more and more of them in one process.
 func (r *run) scale(ctx context.Context) error {
-	rows := or(r.Rows, 1_000_000)
+	rows := cmp.Or(r.Rows, 1_000_000)
 	m := maker{seed: r.Seed, perSecond: 1000}
 	r.report.SQL = scaleSource + fmt.Sprintf(scaleQuery, 1, 1)
 	r.report.Target = "rows/s grow with the cores, and CPU seconds per million rows and query do not grow with the queries"

@@ -8,11 +8,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/apache/arrow/go/v17/arrow"
-
-	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // Plain is plain DuckDB, which says what results are, for those who compare others with it. One goroutine uses it.
@@ -92,6 +92,21 @@ func Await(ctx context.Context, every time.Duration, ended <-chan struct{}, done
 	return nil
 }
 
+// Known refuses names that are not among those that are known. what says what they name.
+func Known(what string, names, known []string) error {
+	for _, name := range names {
+		if slices.Contains(known, name) {
+			continue
+		}
+		err := diag.New(diag.Usage, "there is no %s %q; choose of %s", what, name, strings.Join(known, ", "))
+		if near := diag.Near(name, known); near != "" {
+			return err.WithHint("did you mean %q?", near)
+		}
+		return err
+	}
+	return nil
+}
+
 // Save writes a report as <name>.json and <name>.md, and further files as <name> with their endings, into a folder, which
 // it makes.
 func Save(dir, name string, report interface{ Markdown() string }, more map[string][]byte) error {
@@ -120,35 +135,3 @@ func (m *Machine) Done() { m.After = loadAverage() }
 
 // Quantile returns the q-quantile of values by the nearest rank, or 0. It sorts values.
 func Quantile(values []float64, q float64) float64 { return quantile(values, q) }
-
-// NexmarkFiles writes Nexmark's events [0, total) into dir, as Parquet: a folder for each of person, auction and bid,
-// each with so many files, the n-th of which holds the rows of the n-th part of the events.
-func (p *Plain) NexmarkFiles(ctx context.Context, dir string, seed uint64, rate, total int64, files int) error {
-	spec := feedSpec{Kind: "nexmark", Seed: seed, Rate: rate, Rows: (total + int64(files) - 1) / int64(files), Total: total}
-	makeRows, err := spec.feed()
-	if err != nil {
-		return err
-	}
-	for n := range steps(total, spec.Rows) {
-		for name, rec := range makeRows(n) {
-			err := p.file(ctx, rec, filepath.Join(dir, name), fmt.Sprintf("%06d.parquet", n))
-			rec.Release()
-			if err != nil {
-				return fmt.Errorf("write events: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-// file writes a record to a Parquet file in a folder, which it makes.
-func (p *Plain) file(ctx context.Context, rec arrow.Record, dir, name string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make a folder: %w", err)
-	}
-	if err := p.p.add(ctx, "__events", false, []arrow.Record{rec}, ""); err != nil {
-		return err
-	}
-	return p.Exec(ctx, "COPY __events TO "+duck.QuoteLiteral(filepath.Join(dir, name))+
-		" (FORMAT parquet, COMPRESSION snappy)")
-}

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -49,7 +50,7 @@ func sinkLanes() []sinkLane {
 // sinks writes the same rows to each sink.
 func (r *run) sinks(ctx context.Context) error {
 	m := maker{seed: r.Seed, perSecond: 1000}
-	total := or(r.Rows, 1_000_000)
+	total := cmp.Or(r.Rows, 1_000_000)
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
 	if err := writeRows(rowsFile, m, 0, total); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -13,7 +14,7 @@ const startupRows = 10_000
 
 // startup starts a worker on a stream that has data, again and again, each time in a new data directory.
 func (r *run) startup(ctx context.Context) error {
-	rows, runs := or(r.Rows, startupRows), max(1, r.Runs)
+	rows, runs := cmp.Or(r.Rows, startupRows), max(1, r.Runs)
 	m := maker{seed: r.Seed, perSecond: 100}
 	sql := func(run int) string {
 		return fmt.Sprintf(packedSQL, fmt.Sprintf("connector = 'jetstream', url = '${NATS_URL}', stream = 'COUNTS%d'", run))

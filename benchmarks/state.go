@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (r *run) state(ctx context.Context) error {
 // stateSteps are the rows of the batches after the load: of each size, and at last of the largest one again, as many as
 // it takes to see several state versions.
 func (r *run) stateSteps() (sizes []int64, counts []int64) {
-	sizes, batches := []int64{100_000, 1_000, 100}, or(r.BatchCount, 30)
+	sizes, batches := []int64{100_000, 1_000, 100}, cmp.Or(r.BatchCount, 30)
 	if r.Rows > 0 {
 		sizes = []int64{r.Rows}
 	}
@@ -143,12 +144,4 @@ func diskPerKey(dir string, keys int64) (float64, error) {
 func perSecondOf(laps []lap) float64 {
 	rows := sum(column(laps, func(l lap) float64 { return float64(l.In) }))
 	return rows / sum(column(laps, func(l lap) float64 { return l.Millis })) * 1000
-}
-
-// or returns value, or what stands for it when it is not set.
-func or(value, unset int64) int64 {
-	if value == 0 {
-		return unset
-	}
-	return value
 }

@@ -76,7 +76,7 @@ func QuerySpec() stream.Spec {
 			},
 			{
 				Name: "memory_limit", Type: stream.Bytes, Min: 16 << 20, Max: 16 << 40,
-				Summary: "How much memory DuckDB may use for the query. Shared out by the engine unless set.",
+				Summary: "Memory of the query, of which three fifths are DuckDB's. Shared out by the engine unless set.",
 			},
 		},
 		Example: "CREATE QUERY q INTO out WITH (watermark_policy = 'max') AS SELECT * FROM src;",

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -68,11 +69,11 @@ func warm(dir string, tables []table) (map[string]string, error) {
 }
 
 func startSuite(ctx context.Context, r *run, dir string) ([]*workload, error) {
-	return r.filter(ctx, dir, "start", or(r.Rows, 1_000), 1)
+	return r.filter(ctx, dir, "start", cmp.Or(r.Rows, 1_000), 1)
 }
 
 func copySuite(ctx context.Context, r *run, dir string) ([]*workload, error) {
-	return r.filter(ctx, dir, "copy", or(r.Rows, 4_000_000), r.Files)
+	return r.filter(ctx, dir, "copy", cmp.Or(r.Rows, 4_000_000), r.Files)
 }
 
 // filter is file to file: JSON rows, half of which are kept, into Parquet.
@@ -109,7 +110,7 @@ func stateSuite(ctx context.Context, r *run, dir string) ([]*workload, error) {
 	var out []*workload
 	for _, n := range keys {
 		here := filepath.Join(dir, fmt.Sprint(n))
-		w := r.keyed("state", fmt.Sprintf("%d keys", n), filepath.Join(here, "rows"), or(r.Rows, 4*n))
+		w := r.keyed("state", fmt.Sprintf("%d keys", n), filepath.Join(here, "rows"), cmp.Or(r.Rows, 4*n))
 		err := r.write(ctx, w.tables[0].dir, "parquet", w.rows, r.Files, r.keyedRows(n))
 		if err != nil {
 			return nil, err
@@ -124,12 +125,12 @@ func stateSuite(ctx context.Context, r *run, dir string) ([]*workload, error) {
 
 // latencySuite lets files with rows appear at a steady rate.
 func latencySuite(ctx context.Context, r *run, dir string) ([]*workload, error) {
-	keys, rate := []int64{10_000}, or(r.Rate, 10_000)
+	keys, rate := []int64{10_000}, cmp.Or(r.Rate, 10_000)
 	if len(r.Keys) > 0 {
 		keys = r.Keys
 	}
-	files := int(or(r.Duration, 30*time.Second) / fileEvery)
-	ignored := int(or(r.Settle, 10*time.Second) / fileEvery)
+	files := int(cmp.Or(r.Duration, 30*time.Second) / fileEvery)
+	ignored := int(r.Settle / fileEvery)
 	perFile := max(1, rate*int64(fileEvery)/int64(time.Second))
 	var out []*workload
 	for _, n := range keys {

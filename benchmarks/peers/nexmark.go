@@ -1,14 +1,15 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/tidemill/tidemill/benchmarks"
 	"github.com/tidemill/tidemill/benchmarks/nexmark"
-	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -22,8 +23,9 @@ func nexmarkSuite(ctx context.Context, r *run, dir string) ([]*workload, error) 
 	if list, err = asked(list, r.Queries); err != nil {
 		return nil, err
 	}
-	events := or(r.Rows, 1_000_000)
-	if err := r.plain.NexmarkFiles(ctx, dir, r.Seed, or(r.Rate, 10_000), events, r.Files); err != nil {
+	events := cmp.Or(r.Rows, 1_000_000)
+	data := benchmarks.Dataset{Dir: dir, Seed: r.Seed, Rows: events, Files: r.Files, Rate: r.Rate}
+	if err := benchmarks.WriteDataset("nexmark", data); err != nil {
 		return nil, err //nolint:wrapcheck // says what
 	}
 	tables, err := r.nexmarkTables(ctx, dir)
@@ -59,10 +61,8 @@ func asked(list []nexmark.Query, names []string) ([]nexmark.Query, error) {
 	for _, q := range list {
 		known = append(known, q.Name)
 	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, diag.New(diag.Usage, "there is no query %q; the queries are %s", name, strings.Join(known, ", "))
-		}
+	if err := benchmarks.Known("query", names, known); err != nil {
+		return nil, err //nolint:wrapcheck // coded
 	}
 	return slices.DeleteFunc(list, func(q nexmark.Query) bool { return !slices.Contains(names, q.Name) }), nil
 }

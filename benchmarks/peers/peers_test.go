@@ -2,6 +2,7 @@ package peers
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -51,7 +52,7 @@ func (f fake) command(w *workload, j job) (command, error) {
 	seen.tables = append([]table(nil), w.tables...)
 	seen.tables[0].staged = "" // it sees what has arrived
 	body := map[string]string{"wrong": "FROM (" + w.body + ") LIMIT 10", "twice": w.body + " UNION ALL " + w.body}[f.kind]
-	j.SQL = seen.views() + ";\nCOPY (" + or(body, w.body) + ") TO " + duck.QuoteLiteral(j.Out) +
+	j.SQL = seen.views() + ";\nCOPY (" + cmp.Or(body, w.body) + ") TO " + duck.QuoteLiteral(j.Out) +
 		" (FORMAT parquet, PER_THREAD_OUTPUT true)"
 	return command{path: f.self, args: []string{fakeCommand, f.kind}, input: j}, nil
 }

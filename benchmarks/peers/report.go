@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,21 +63,11 @@ func (e *Entry) settle() {
 	sorted := slices.Clone(e.Runs)
 	slices.SortFunc(sorted, func(a, b Figures) int {
 		if a.Latency != nil && b.Latency != nil {
-			return compareFloat(a.Latency.P50, b.Latency.P50)
+			return cmp.Compare(a.Latency.P50, b.Latency.P50)
 		}
-		return compareFloat(a.Seconds, b.Seconds)
+		return cmp.Compare(a.Seconds, b.Seconds)
 	})
 	e.Median = &sorted[(len(sorted)-1)/2]
-}
-
-func compareFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // verdict is what became of the last run in few words.

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidemill/tidemill/benchmarks"
-	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // Options say what is measured and how. Binary, Dir, Peers and Log are required; zero means the suite's own choice.
@@ -82,7 +81,14 @@ func Run(ctx context.Context, name string, o Options) (_ *Report, err error) {
 	if len(o.Contenders) == 0 { // Spark is what all are measured against; the rest may be missing
 		list = slices.DeleteFunc(list, func(c contender) bool {
 			s, ok := c.(script)
-			return ok && s.engine != "spark" && s.installed() != nil
+			if !ok || s.engine == "spark" {
+				return false
+			}
+			err := s.installed()
+			if err != nil {
+				fmt.Fprintf(o.Log, "%s: left out: %s\n", name, err)
+			}
+			return err != nil
 		})
 	}
 	if err := check(list); err != nil {
@@ -97,8 +103,8 @@ func runWith(ctx context.Context, name string, o Options, list []contender) (_ *
 	if !ok {
 		return nil, fmt.Errorf("suite %q is not one of %v", name, Suites())
 	}
-	o.Seed, o.Runs, o.Files = max(o.Seed, 1), max(o.Runs, 1), or(o.Files, 16)
-	o.Limit = or(o.Limit, 10*time.Minute)
+	o.Seed, o.Runs, o.Files = max(o.Seed, 1), max(o.Runs, 1), cmp.Or(o.Files, 16)
+	o.Limit = cmp.Or(o.Limit, 10*time.Minute)
 	r := &run{Options: o, list: list, report: &Report{Suite: name, Command: o.Command, Seed: o.Seed,
 		Time: time.Now().UTC().Truncate(time.Second), Machine: benchmarks.ThisMachine(), Versions: map[string]string{}}}
 	for k, v := range o.Versions {
@@ -121,14 +127,6 @@ func runWith(ctx context.Context, name string, o Options, list []contender) (_ *
 	return r.report, nil
 }
 
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
 func (r *run) say(format string, args ...any) {
 	fmt.Fprintf(r.Log, r.report.Suite+": "+format+"\n", args...)
 }
@@ -137,21 +135,17 @@ func chosen(all []contender, names []string) ([]contender, error) {
 	if len(names) == 0 {
 		return all, nil
 	}
+	known := map[string]contender{}
+	var inOrder []string
+	for _, c := range all {
+		known[c.name()], inOrder = c, append(inOrder, c.name())
+	}
+	if err := benchmarks.Known("contender", names, inOrder); err != nil {
+		return nil, err //nolint:wrapcheck // coded
+	}
 	var list []contender
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(c contender) bool { return c.name() == name })
-		if i < 0 {
-			var known []string
-			for _, c := range all {
-				known = append(known, c.name())
-			}
-			err := diag.New(diag.Usage, "there is no contender %q; they are %s", name, strings.Join(known, ", "))
-			if near := diag.Near(name, known); near != "" {
-				return nil, err.WithHint("did you mean %q?", near)
-			}
-			return nil, err
-		}
-		list = append(list, all[i])
+		list = append(list, known[name])
 	}
 	return list, nil
 }
@@ -202,7 +196,7 @@ func (r *run) tune(ctx context.Context, w *workload, c contender, e *Entry) erro
 	if w.follow || w.cold {
 		return nil // a batch takes what is there
 	}
-	if fixed := or(r.BatchFiles, w.files); fixed > 0 {
+	if fixed := cmp.Or(r.BatchFiles, w.files); fixed > 0 {
 		e.BatchFiles = fixed
 		return nil
 	}

@@ -72,8 +72,10 @@ func (s script) installed() error {
 // check asks that every contender is installed.
 func check(list []contender) error {
 	var all []error
+	told := map[string]bool{} // engines that several contenders share
 	for _, c := range list {
-		if s, ok := c.(script); ok {
+		if s, ok := c.(script); ok && !told[s.engine] {
+			told[s.engine] = true
 			all = append(all, s.installed())
 		}
 	}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,7 @@ func (t *table) glob() string { return filepath.Join(t.dir, "*."+t.format()) }
 
 // read is the FROM clause of plain DuckDB.
 func (t *table) read() string {
-	files := duck.QuoteLiteral(filepath.Join(or(t.staged, t.dir), "*."+t.format()))
+	files := duck.QuoteLiteral(filepath.Join(cmp.Or(t.staged, t.dir), "*."+t.format()))
 	if !t.ndjson {
 		return "FROM read_parquet(" + files + ")"
 	}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 
 // yahooSuite is the Yahoo Streaming Benchmark from JSON files to Parquet: the views of each campaign in 10 seconds.
 func yahooSuite(_ context.Context, r *run, dir string) ([]*workload, error) {
-	rows := or(r.Rows, 8_000_000)
+	rows := cmp.Or(r.Rows, 8_000_000)
 	err := benchmarks.WriteDataset("yahoo", benchmarks.Dataset{Dir: dir, Seed: r.Seed, Rows: rows, Files: r.Files, Rate: r.Rate})
 	if err != nil {
 		return nil, fmt.Errorf("make the input: %w", err)

@@ -29,12 +29,13 @@ func (e *env) benchCommand() *cobra.Command {
 		Use:   "bench [SUITE...]",
 		Short: "measure throughput, latency and memory end to end, each result verified first",
 		Long: "Suites: filter (one JSON row per message, filtered into JetStream), packed (a thousand rows per message,\n" +
-			"counted in tumbling windows), latency (publish to sink at a steady rate) and memory (three queries on a\n" +
-			"steady stream). Without a name these four run. yahoo is the Yahoo Streaming Benchmark (views of ads per campaign\n" +
-			"in windows of 10 s) from packed or single messages or from files. Others run the engine alone, over rows that it\n" +
-			"finds in memory: state (changes to 10,000 to 10 million groups, a kill and a recovery), hop (hopping beside\n" +
-			"tumbling windows), join (two streams within a minute) and evict (few of many open groups leave); nexmark\n" +
-			"(q0 to q23) reads files. Broker and queries run in processes of their own; nothing needs to be installed.",
+			"counted in tumbling windows), latency (counts by key at steady rates, from when a row was due to the sink) and\n" +
+			"memory (three queries on a steady stream). Without a name these four run. From a broker too: yahoo (the Yahoo\n" +
+			"Streaming Benchmark from packed or single messages, or from files), ingest (formats), sinks (each sink), scale\n" +
+			"(cores and queries in a process) and startup (to the first committed batch). The engine alone: state (10,000 to\n" +
+			"10 million groups, a kill and a recovery), hop (hopping beside tumbling windows), join (two streams within a\n" +
+			"minute), evict (few of many open groups leave), nexmark (q0 to q23 from files) and batch (over Parquet, beside\n" +
+			"plain DuckDB). Broker and queries run in processes of their own; nothing needs to be installed.",
 		Example: "  tidemill bench filter --runs 3\n  tidemill bench latency --rates 10000,100000 --for 30s\n" +
 			"  tidemill bench state --keys 1000000,10000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
@@ -74,29 +75,18 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
 	c.Flags().StringVar(&f.MemProfile, "memprofile", "", "write the worker's allocation profile to this file")
 	hide(c, "cpuprofile", "memprofile")
+	c.MarkFlagsMutuallyExclusive("rate", "rates")
 	c.AddCommand(e.benchPeersCommand())
 	return c
 }
 
-// checkSuites refuses a name that is not of a suite.
-func checkSuites(suites, known []string) error {
-	for _, name := range suites {
-		if slices.Contains(known, name) {
-			continue
-		}
-		err := diag.New(diag.Usage, "%q is not one of %s", name, strings.Join(known, ", "))
-		if near := diag.Near(name, known); near != "" {
-			return err.WithHint("did you mean %q?", near)
-		}
-		return err
-	}
-	return nil
-}
-
 // check refuses what no suite can be run with.
 func (f benchFlags) check(suites []string) error {
-	if err := checkSuites(suites, benchmarks.Suites()); err != nil {
+	if err := benchmarks.Known("suite", suites, benchmarks.Suites()); err != nil {
 		return err
+	}
+	if f.Input != "" && !slices.ContainsFunc(suites, func(name string) bool { return len(benchmarks.Inputs(name)) > 0 }) {
+		return diag.New(diag.Usage, "--input is of yahoo and nexmark").WithHint("leave it out")
 	}
 	for _, name := range suites {
 		known := benchmarks.Inputs(name)
@@ -108,7 +98,7 @@ func (f benchFlags) check(suites []string) error {
 		flag  string
 		value int64
 	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"keys", least(f.Keys)}, {"batch-rows", f.BatchRows},
-		{"batches", f.BatchCount}} {
+		{"batches", f.BatchCount}, {"runs", int64(f.Runs)}, {"threads", int64(f.Threads)}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
 		}
@@ -152,7 +142,7 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	ctx, done := e.untilInterrupted(ctx)
 	defer done()
 	for _, name := range suites {
-		err := e.benchSuite(f.Dir, f.benchShow, func(dir string) (benchReport, error) {
+		err := e.benchSuite(ctx, f.Dir, f.benchShow, func(dir string) (benchReport, error) {
 			o := f.Options
 			o.Dir = dir
 			return benchmarks.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
@@ -164,6 +154,8 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 	return nil
 }
 
+var errInterrupted = errors.New("interrupted") //nolint:gochecknoglobals // a sentinel
+
 // untilInterrupted is ctx until the user interrupts. The caller calls done.
 func (e *env) untilInterrupted(ctx context.Context) (_ context.Context, done func()) {
 	ctx, stop, end := interrupts(ctx, func() { fmt.Fprintln(e.stderr, "stopping") })
@@ -171,7 +163,7 @@ func (e *env) untilInterrupted(ctx context.Context) (_ context.Context, done fun
 	go func() { // ends with ctx
 		select {
 		case <-stop:
-			cancel(errors.New("interrupted"))
+			cancel(errInterrupted)
 		case <-ctx.Done():
 		}
 	}()
@@ -191,7 +183,7 @@ type benchShow struct {
 }
 
 // benchSuite runs one suite in a folder below parent that goes away with it, and shows what it measured.
-func (e *env) benchSuite(parent string, show benchShow, run func(dir string) (benchReport, error)) error {
+func (e *env) benchSuite(ctx context.Context, parent string, show benchShow, run func(dir string) (benchReport, error)) error {
 	dir, err := os.MkdirTemp(parent, "tidemill-bench-")
 	if err != nil {
 		return diag.New(diag.Usage, "no folder for the run can be made: %s", reasonOf(err))
@@ -201,6 +193,9 @@ func (e *env) benchSuite(parent string, show benchShow, run func(dir string) (be
 		return fmt.Errorf("find the folder of the run: %w", err)
 	}
 	report, err := run(dir)
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		return errInterrupted // whatever it broke off
+	}
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}

@@ -22,8 +22,13 @@ func (e *env) benchDataCommand() *cobra.Command {
 	c.Flags().Uint64Var(&d.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&d.Rate, "rate", 0, "rows in a second of event time (default: the suite's)")
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		if d.Dir == "" || d.Rows < 1 || d.Files < 0 || d.Rate < 0 {
-			return diag.New(diag.Usage, "--out is needed, and --rows is at least 1")
+		switch {
+		case d.Dir == "":
+			return diag.New(diag.Usage, "--out is needed: the folder that the files are written to")
+		case d.Rows < 1 || d.Files < 0 || d.Rate < 0:
+			return diag.New(diag.Usage, "--rows must be 1 or more, --files and --rate 0 or more")
+		case d.Format != "" && args[0] != "nexmark":
+			return diag.New(diag.Usage, "--format is of nexmark").WithHint("leave it out")
 		}
 		if err := benchmarks.WriteDataset(args[0], d); err != nil {
 			return fmt.Errorf("bench-data: %w", err)

@@ -20,7 +20,7 @@ func TestBenchChecks(t *testing.T) {
 		suites  []string
 		fault   string
 	}{
-		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `"nexmrk" is not one of filter`},
+		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `there is no suite "nexmrk"; choose of filter`},
 		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" of yahoo is not one of packed, single, files`},
 		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Rates: []int64{10, 0}}, []string{"latency"}, "--rates has 0"},
@@ -44,8 +44,8 @@ func TestBenchPeersChecks(t *testing.T) {
 		suite  string
 		fault  string
 	}{
-		{func(*peers.Options) {}, "nexmrk", `"nexmrk" is not one of start`},
-		{func(o *peers.Options) { o.Files = 0 }, "copy", "--files and --runs must be 1 or more"},
+		{func(*peers.Options) {}, "nexmrk", `there is no suite "nexmrk"; choose of start`},
+		{func(o *peers.Options) { o.Files = 0 }, "copy", "--files, --runs and --keys must be 1 or more"},
 		{func(o *peers.Options) { o.Rows = -1 }, "copy", "--rows can not be less than nothing"},
 	} {
 		o := fine

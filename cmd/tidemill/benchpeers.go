@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemill/tidemill/benchmarks"
 	"github.com/tidemill/tidemill/benchmarks/peers"
 	"github.com/tidemill/tidemill/internal/diag"
 )
@@ -38,7 +40,7 @@ func (e *env) benchPeersCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.Peers, "peers", "benchmarks/peers", "folder of the peers' scripts, with .venv below it")
-	c.Flags().StringSliceVar(&f.Contenders, "contenders", nil, "contenders (default all)")
+	c.Flags().StringSliceVar(&f.Contenders, "contenders", nil, "contenders (default Tidemill, DuckDB, Spark, and those of the others that are installed)")
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of a suite, events of nexmark (default: the suite's own)")
 	c.Flags().IntVar(&f.Files, "files", 16, "files that the rows are cut into")
@@ -59,19 +61,23 @@ func (e *env) benchPeersCommand() *cobra.Command {
 }
 
 func (f peersFlags) check(suites []string) error {
-	if err := checkSuites(suites, peers.Suites()); err != nil {
+	if err := benchmarks.Known("suite", suites, peers.Suites()); err != nil {
 		return err
 	}
 	for _, number := range []struct {
 		flag  string
 		value int64
-	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"settle", int64(f.Settle)}, {"batch-files", int64(f.BatchFiles)}} {
+	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"settle", int64(f.Settle)}, {"batch-files", int64(f.BatchFiles)},
+		{"threads", int64(f.Threads)}, {"limit", int64(f.Limit)}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
 		}
 	}
-	if f.Files < 1 || f.Runs < 1 {
-		return diag.New(diag.Usage, "--files and --runs must be 1 or more")
+	if f.Files < 1 || f.Runs < 1 || len(f.Keys) > 0 && slices.Min(f.Keys) < 1 {
+		return diag.New(diag.Usage, "--files, --runs and --keys must be 1 or more")
+	}
+	if f.Duration > 0 && f.Duration < time.Second {
+		return diag.New(diag.Usage, "--for must be a second or more: rows arrive in files of 50 ms")
 	}
 	return nil
 }
@@ -95,7 +101,7 @@ func (e *env) benchPeers(ctx context.Context, suites []string, f peersFlags) err
 	ctx, done := e.untilInterrupted(ctx)
 	defer done()
 	for _, name := range suites {
-		err := e.benchSuite(f.Dir, f.benchShow, func(dir string) (benchReport, error) {
+		err := e.benchSuite(ctx, f.Dir, f.benchShow, func(dir string) (benchReport, error) {
 			o := f.Options
 			o.Dir = dir
 			return peers.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does

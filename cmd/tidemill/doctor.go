@@ -252,6 +252,9 @@ func (e *env) checkClock(dataDir string) check {
 
 // checkNATS asks the server, the embedded one unless another is named, what a source and a sink need.
 func (e *env) checkNATS(ctx context.Context, o doctorOptions) []check {
+	if o.named {
+		o.broker.embedded = false // it would not be asked
+	}
 	stop, err := e.embedNATS(o.broker, o.dataDir)
 	if err != nil {
 		return []check{noNATS(err)}

@@ -41,7 +41,8 @@ func (f *reading) add(e *env, c *cobra.Command) {
 // embedNATS starts the embedded broker, if one is asked for, and points NATS_URL at it, unless that is set.
 func (e *env) embedNATS(f brokerFlags, dataDir string) (stop func(), err error) {
 	if f.natsPort < 0 || f.natsPort > 65535 {
-		return nil, diag.New(diag.Usage, "--nats-port is %d, expected 0 to 65535", f.natsPort)
+		return nil, diag.New(diag.Usage, "--nats-port is %d, expected 0 to 65535", f.natsPort).
+			WithHint("0 takes any free port")
 	}
 	if !f.embedded {
 		return func() {}, nil
