@@ -62,6 +62,9 @@ func newMaker(c stream.Column, sp spec, rate int64) (maker, error) {
 		m.add = addMetadata
 		return m, nil
 	}
+	if c.Arrow.ID() == arrow.NULL { // no column can be declared so: its type could not be read, and that is told
+		return m, nil
+	}
 	if sp.kind == "" {
 		sp = defaultSpec(c)
 	}
