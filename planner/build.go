@@ -386,6 +386,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 			if err != nil {
 				return err
 			}
+			in.Computes = true
 			items = append(items, fmt.Sprintf("CAST((%s) AS %s) AS %s", expr, col.Type, n))
 		}
 		in.Select = strings.Join(append(items, PosColumn), ",\n  ")

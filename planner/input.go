@@ -12,6 +12,7 @@ import (
 type Input struct {
 	Table     string            // the temporary table of the batch's rows, with __pos
 	Select    string            // select list over the columns that are read and __pos
+	Computes  bool              // whether Select has computed columns
 	EventTime string            // the column with the watermark, or ""
 	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
 	Declared  []stream.Column   // the columns that are not computed and are read, in order: what Records must have

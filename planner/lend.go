@@ -14,10 +14,11 @@ type Lent struct {
 	Feed    string        // the view under which they are lent
 	Columns []duck.Column // of the view
 	Select  string        // select list over these
+	Compute bool          // whether Select makes something of them, rather than naming them
 }
 
 // SQL returns the common table expressions that stand before the statement.
-func (l *Lent) SQL() string { return duck.FeedSQL(l.Feed, l.Table, l.Select) }
+func (l *Lent) SQL() string { return duck.FeedSQL(l.Feed, l.Table, l.Select, l.Compute) }
 
 // lentOf returns what is lent under the name of a table, or nil.
 func (p *Plan) lentOf(table string) *Lent {
@@ -164,12 +165,17 @@ func (p *Plan) lendInputs() {
 		in := &p.Inputs[i]
 		by := onlyReader(all, in.Table)
 		in.Lent = len(by) > 0 && !in.computedTime()
-		p.Lent = append(p.Lent, Lent{Table: in.Table, Feed: "__batch_" + in.Table,
-			Columns: append(described(in.Declared), duck.Column{Name: PosColumn, Type: "BIGINT"}), Select: in.Select})
+		cols := append(described(in.Declared), duck.Column{Name: PosColumn, Type: "BIGINT"})
+		p.Lent = append(p.Lent, Lent{Table: in.Table, Feed: "__batch_" + in.Table, Columns: cols, Select: in.Select,
+			Compute: in.Computes || !lentAsIs(cols)})
 		if in.Lent {
 			take(by, in.Table)
 		}
 	}
+}
+
+func lentAsIs(cols []duck.Column) bool {
+	return !slices.ContainsFunc(cols, func(c duck.Column) bool { return !duck.LentAsIs(c.Type) })
 }
 
 func take(by []*reader, table string) {
@@ -188,7 +194,8 @@ func (p *Plan) lendState(op *Operator, st Step) {
 		return
 	}
 	t := op.table(st.State)
-	p.Lent = append(p.Lent, Lent{Table: st.Table, Feed: "__lent_" + strings.TrimLeft(st.Table, "_"), Columns: t.Described(),
-		Select: t.CastList()})
+	cols := t.Described()
+	p.Lent = append(p.Lent, Lent{Table: st.Table, Feed: "__lent_" + strings.TrimLeft(st.Table, "_"), Columns: cols,
+		Select: t.CastList(), Compute: !lentAsIs(cols)})
 	take(by, st.Table)
 }

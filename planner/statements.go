@@ -26,6 +26,9 @@ type Occasion struct {
 // passingView stands for the view over the Arrow records that an import reads, which has a number of its own each time.
 const passingView = "__arrow_$n"
 
+// lender stands for the table function that lends rows, which has a number of its own.
+const lender = "__rows_$n"
+
 // The statements around a batch.
 const (
 	BeginSQL    = "BEGIN TRANSACTION"
@@ -96,7 +99,7 @@ func (s *statements) session() {
 		}
 	}
 	for _, l := range s.plan.Lent {
-		s.add(fmt.Sprintf("once: rows of %s are lent as %s", l.Table, l.Feed), duck.FeedViewSQL(l.Feed, passingView))
+		s.add(fmt.Sprintf("once: rows of %s are lent as %s", l.Table, l.Feed), duck.FeedViewSQL(l.Feed, lender))
 	}
 	for _, t := range s.plan.Tables {
 		title := "once: reference table " + t.Name

@@ -22,14 +22,14 @@ type recorder struct {
 
 var (
 	setting = regexp.MustCompile(`(?m)^SET VARIABLE (\w+) = .*?(;?)$`) //nolint:gochecknoglobals // constant patterns
-	view    = regexp.MustCompile(`__arrow_\d+`)
+	view    = regexp.MustCompile(`__(arrow|rows)_\d+`)
 )
 
 func (r *recorder) hear(sql string) {
 	if !r.on {
 		return
 	}
-	parts := []string{view.ReplaceAllString(sql, "__arrow_$$n")}
+	parts := []string{view.ReplaceAllString(sql, "__${1}_$$n")}
 	if strings.HasPrefix(sql, "SET VARIABLE ") {
 		parts = strings.Split(setting.ReplaceAllString(sql, "SET VARIABLE $1 = $$$1$2"), ";\n")
 	}

@@ -133,49 +133,6 @@ int tidemill_scan(uintptr_t connection, const char *view, tidemill_stream *s) {
   return duckdb_arrow_scan((void *)connection, view, &s->stream) == 0 ? 0 : 1;
 }
 
-static int relay_schema(struct ArrowArrayStream *stream, struct ArrowSchema *out) {
-  tidemill_relay *r = stream->private_data;
-  return get_schema(&r->schema->stream, out); // a plan that is kept keeps names out of it
-}
-
-// A second reader would find nothing, or share the rows with the first: it gets an error instead.
-static int relay_next(struct ArrowArrayStream *stream, struct ArrowArray *out) {
-  tidemill_relay *r = stream->private_data;
-  int64_t n = r->from->array_count;
-  if (n > 0 && __atomic_load_n(&r->from->next, __ATOMIC_SEQ_CST) > n) {
-    memset(out, 0, sizeof(*out));
-    return EINVAL;
-  }
-  return get_next(&r->from->stream, out);
-}
-
-static const char *relay_error(struct ArrowArrayStream *stream) {
-  (void)stream;
-  return "the record stream is closed or has been read";
-}
-
-tidemill_relay *tidemill_relay_new(tidemill_stream *from) {
-  tidemill_relay *r = calloc(1, sizeof(*r));
-  if (r) {
-    r->from = r->schema = from;
-    r->stream.get_schema = relay_schema;
-    r->stream.get_next = relay_next;
-    r->stream.get_last_error = relay_error;
-    r->stream.release = release;
-    r->stream.private_data = r;
-  }
-  return r;
-}
-
-int tidemill_relay_scan(uintptr_t connection, const char *view, tidemill_relay *r) {
-  if (!duckdb_arrow_scan) {
-    return 2;
-  }
-  return duckdb_arrow_scan((void *)connection, view, &r->stream) == 0 ? 0 : 1;
-}
-
-void tidemill_relay_free(tidemill_relay *r) { free(r); }
-
 void tidemill_interrupt(uintptr_t connection) {
   if (duckdb_interrupt) {
     duckdb_interrupt((void *)connection);

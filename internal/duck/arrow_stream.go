@@ -170,32 +170,6 @@ func scanResult(state C.int) error {
 	}
 }
 
-// relay is a view's lasting stream over the record stream of the moment.
-type relay struct{ c *C.tidemill_relay }
-
-func newRelay(from *recordStream) (*relay, error) {
-	r := &relay{c: C.tidemill_relay_new(from.c)}
-	if r.c == nil {
-		return nil, &Error{Kind: OutOfMemory, Message: "no memory for the record stream", Position: -1}
-	}
-	return r, nil
-}
-
-// scan makes the view name over the relay on con.
-func (r *relay) scan(con uintptr, name string) error {
-	cName := C.CString(name)
-	defer C.free(unsafe.Pointer(cName))
-	return scanResult(C.tidemill_relay_scan(C.uintptr_t(con), cName, r.c))
-}
-
-// hand makes from the stream of the moment. No statement may be reading.
-func (r *relay) hand(from *recordStream) { r.c.from = from.c }
-
-func (r *relay) free() {
-	C.tidemill_relay_free(r.c)
-	r.c = nil
-}
-
 // interrupt stops the statement that a connection runs, from any goroutine.
 func interrupt(con uintptr) { C.tidemill_interrupt(C.uintptr_t(con)) }
 

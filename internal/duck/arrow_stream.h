@@ -80,22 +80,6 @@ void tidemill_stream_free(tidemill_stream *s);
 // DuckDB has no Arrow scan.
 int tidemill_scan(uintptr_t connection, const char *view, tidemill_stream *s);
 
-// A relay is a view's lasting stream: it hands on what the stream of the moment gives.
-typedef struct tidemill_relay {
-  struct ArrowArrayStream stream;
-  tidemill_stream *schema; // the first one, which lives as long as the relay and says what all are made of
-  tidemill_stream *from;
-} tidemill_relay;
-
-// tidemill_relay_new returns a relay that hands on from, or NULL without memory.
-tidemill_relay *tidemill_relay_new(tidemill_stream *from);
-
-// tidemill_relay_scan makes the view over the relay; see tidemill_scan.
-int tidemill_relay_scan(uintptr_t connection, const char *view, tidemill_relay *r);
-
-// tidemill_relay_free frees a relay. No view may name it any more.
-void tidemill_relay_free(tidemill_relay *r);
-
 // tidemill_interrupt stops the statement that the connection runs.
 void tidemill_interrupt(uintptr_t connection);
 

@@ -108,6 +108,7 @@ type DB struct {
 	file      bool
 	trace     func(sql string)
 	views     atomic.Uint64
+	lenders   lenders
 	closing   sync.Once
 	closeErr  error
 }
@@ -183,7 +184,10 @@ func (db *DB) Conn(ctx context.Context) (*Conn, error) {
 
 // Close ends the instance once its connections are closed too. It may be called again.
 func (db *DB) Close() error {
-	db.closing.Do(func() { db.closeErr = db.connector.Close() })
+	db.closing.Do(func() {
+		db.closeErr = db.connector.Close()
+		db.lenders.close()
+	})
 	return db.closeErr
 }
 

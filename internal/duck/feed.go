@@ -7,38 +7,35 @@ import (
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
 )
 
 // A Feed is a name under which statements of one connection read records without a table in between: one batch's
 // after the other's. It takes no statement of its own per batch where Import makes a view, a table, and drops the view again.
 //
-// The records that were lent are read by one statement, once: a second reader gets an error. The statement reads them
-// whole, in the text that FeedSQL gives, because DuckDB would push projections and filters into the stream, which
-// knows neither.
+// Statements read the rows that were lent where they lie, each column only if it is named, in the order of rows: one thread
+// reads them.
 type Feed struct {
 	c      *Conn
-	view   string // over the relay; not temporary, so that its name is the instance's
 	name   string // the temporary view that statements name
 	schema *arrow.Schema
 	sent   *arrow.Schema
-	relay  *relay
-	idle   *recordStream // without records
-	lent   *recordStream
+	lender *lender // nil once closed
 }
 
-// Rows and bytes that a Feed lends as one record, which DuckDB reads in their order. More than that goes by Import.
+// Rows and bytes that a Feed lends. More than that goes by Import, which several threads read.
 const (
 	FeedRowsMax  = 1 << 20
 	FeedBytesMax = recordBytesMax
 )
 
-// FeedSQL returns the common table expression that gives the rows of a feed the name of a table. The selection is
-// computed for each row, whoever asks for it, and must name every column of the feed: then DuckDB has nothing to push
-// into the stream, for the inner SELECT fixes the order of columns, and nothing is left out of what is materialised. One
-// thread fills it, since the feed has one record, and so the order of rows is kept.
-func FeedSQL(feed, table, selection string) string {
-	return QuoteIdent(table) + " AS MATERIALIZED (SELECT " + selection + "\nFROM (SELECT * FROM " + QuoteIdent(feed) + ") AS src)"
+// FeedSQL returns the common table expression that gives the rows of a feed the name of a table. If the selection computes
+// something, it is computed for each row, whoever asks for it: a row of which it fails is at fault.
+func FeedSQL(feed, table, selection string, computes bool) string {
+	as := " AS ("
+	if computes {
+		as = " AS MATERIALIZED ("
+	}
+	return QuoteIdent(table) + as + "SELECT " + selection + "\nFROM " + QuoteIdent(feed) + " AS src)"
 }
 
 // hugeintField is how Arrow carries HUGEINT as it is. The cast from DECIMAL(38,0) divides each value by one, which
@@ -52,7 +49,7 @@ func hugeintField(name string) arrow.Field {
 // OpenFeed makes a feed of that name, for records with the types that ArrowType names for cols, or their own type
 // where a column has none. It is opened outside of transactions and closed before the connection.
 func (c *Conn) OpenFeed(ctx context.Context, name string, cols []Column) (*Feed, error) {
-	f := &Feed{c: c, view: c.db.viewName(), name: name}
+	f := &Feed{c: c, name: name}
 	fields, sent := make([]arrow.Field, len(cols)), make([]arrow.Field, len(cols))
 	for i, col := range cols {
 		t, err := ArrowType(col.Type)
@@ -72,27 +69,17 @@ func (c *Conn) OpenFeed(ctx context.Context, name string, cols []Column) (*Feed,
 				Err: err}
 		}
 	}
-	return f, f.open(ctx)
+	var err error
+	if f.lender, err = c.db.lenders.take(c.raw, f.sent); err != nil {
+		return nil, fmt.Errorf("open feed %q: %w", name, err)
+	}
+	if _, err := c.Exec(ctx, FeedViewSQL(name, f.lender.name)); err != nil {
+		return nil, errors.Join(err, f.Close(ctx))
+	}
+	return f, nil
 }
 
-func (f *Feed) open(ctx context.Context) (err error) {
-	if f.idle, err = lendRecords(nil, f.sent); err != nil {
-		return fmt.Errorf("open feed %q: %w", f.name, err)
-	}
-	if f.relay, err = newRelay(f.idle); err != nil {
-		return fmt.Errorf("open feed %q: %w", f.name, errors.Join(err, f.Close(ctx)))
-	}
-	if err := f.relay.scan(f.c.raw, f.view); err != nil {
-		return errors.Join(f.c.scanFault(ctx, f.name, err), f.Close(ctx))
-	}
-	_, err = f.c.Exec(ctx, FeedViewSQL(f.name, f.view))
-	if err != nil {
-		return errors.Join(err, f.Close(ctx))
-	}
-	return nil
-}
-
-// Fits reports whether records can be lent: as one, in which DuckDB keeps the order of rows.
+// Fits reports whether records are few enough to be lent.
 func (f *Feed) Fits(recs []arrow.Record) bool {
 	var rows, size int64
 	for _, rec := range recs {
@@ -102,7 +89,7 @@ func (f *Feed) Fits(recs []arrow.Record) bool {
 	return rows <= FeedRowsMax && size <= FeedBytesMax
 }
 
-// Lend gives the next statement that names the feed its rows, in the place of those that were lent before. recs are
+// Lend gives the statements that name the feed its rows, in the place of those that were lent before. recs are
 // borrowed until Lend returns: it keeps what it needs until Return.
 func (f *Feed) Lend(recs []arrow.Record) error {
 	f.Return()
@@ -114,16 +101,11 @@ func (f *Feed) Lend(recs []arrow.Record) error {
 		return err
 	}
 	defer releaseRecords(one)
-	for i, rec := range one {
-		one[i] = f.asSent(rec)
-		rec.Release()
+	for _, rec := range one {
+		if err := f.lender.lend(rec); err != nil {
+			return fmt.Errorf("feed %q: %w", f.name, err)
+		}
 	}
-	lent, err := lendRecords(one, f.sent)
-	if err != nil {
-		return fmt.Errorf("feed %q: %w", f.name, err)
-	}
-	f.lent = lent
-	f.relay.hand(lent)
 	return nil
 }
 
@@ -144,27 +126,6 @@ func join(recs []arrow.Record, schema *arrow.Schema) ([]arrow.Record, error) {
 	return gatherUpTo(full, schema, FeedRowsMax)
 }
 
-// asSent gives the 16 bytes of a HUGEINT their other name.
-func (f *Feed) asSent(rec arrow.Record) arrow.Record {
-	cols := make([]arrow.Array, rec.NumCols())
-	for i, col := range rec.Columns() {
-		want := f.sent.Field(i).Type
-		if want.ID() != arrow.FIXED_SIZE_BINARY {
-			col.Retain()
-			cols[i] = col
-			continue
-		}
-		d := array.NewData(want, col.Len(), col.Data().Buffers(), nil, col.NullN(), col.Data().Offset())
-		cols[i] = array.MakeFromData(d)
-		d.Release()
-	}
-	out := array.NewRecord(f.sent, cols, rec.NumRows())
-	for _, col := range cols {
-		col.Release()
-	}
-	return out
-}
-
 // Import makes the temporary table out of recs as Conn.Import does, without a view of its own.
 func (f *Feed) Import(ctx context.Context, table, selection string, recs []arrow.Record) error {
 	if !f.Fits(recs) {
@@ -180,9 +141,7 @@ func (f *Feed) Import(ctx context.Context, table, selection string, recs []arrow
 }
 
 func feedImport(feed, table, selection string) (prefix, sql string) {
-	lent := QuoteIdent(feed + "_lent")
-	return "CREATE OR REPLACE TEMP TABLE " + QuoteIdent(table) + " AS\nWITH " + lent + " AS MATERIALIZED (FROM " +
-		QuoteIdent(feed) + ")\nSELECT ", selection + "\nFROM " + lent + " AS src"
+	return "CREATE OR REPLACE TEMP TABLE " + QuoteIdent(table) + " AS\nSELECT ", selection + "\nFROM " + QuoteIdent(feed) + " AS src"
 }
 
 // FeedImportSQL returns the statement that Feed.Import runs over records that fit.
@@ -191,44 +150,30 @@ func FeedImportSQL(feed, table, selection string) string {
 	return prefix + sql
 }
 
-// FeedViewSQL returns the statement that gives a feed its name, over the view of its relay.
-func FeedViewSQL(feed, view string) string {
-	return "CREATE OR REPLACE TEMP VIEW " + QuoteIdent(feed) + " AS FROM " + view
+// FeedViewSQL returns the statement that gives a feed its name, over the table function of its lender.
+func FeedViewSQL(feed, function string) string {
+	return "CREATE OR REPLACE TEMP VIEW " + QuoteIdent(feed) + " AS FROM " + function + "()"
 }
 
 // Return takes back what was lent. No statement may be reading it.
 func (f *Feed) Return() {
-	if f.lent == nil {
-		return
+	if f.lender != nil {
+		f.lender.takeBack()
 	}
-	f.relay.hand(f.idle)
-	f.lent.close()
-	f.lent.free()
-	f.lent = nil
 }
 
 // Close drops the feed. It is idempotent.
 func (f *Feed) Close(ctx context.Context) error {
-	if f.idle == nil {
+	if f.lender == nil {
 		return nil
 	}
 	f.Return()
 	f.c.forget() // plans that name it
-	var err error
-	if f.relay != nil {
-		ctx := context.WithoutCancel(ctx)
-		_, err = f.c.Exec(ctx, "DROP VIEW IF EXISTS "+QuoteIdent(f.name))
-		_, dropErr := f.c.Exec(ctx, "DROP VIEW IF EXISTS "+f.view)
-		if dropErr == nil {
-			f.relay.free()
-		}
-		err = errors.Join(err, dropErr)
-	}
-	f.idle.close()
+	_, err := f.c.Exec(context.WithoutCancel(ctx), "DROP VIEW IF EXISTS "+QuoteIdent(f.name))
 	if err == nil {
-		f.idle.free()
+		f.c.db.lenders.give(f.lender)
 	}
-	f.idle = nil
+	f.lender = nil
 	return err
 }
 

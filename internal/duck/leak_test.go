@@ -89,7 +89,7 @@ func runBatches(t *testing.T, n, rows, nameBytes int, feed bool) int64 {
 		var err error
 		if feed && i%2 == 1 {
 			require.NoError(t, lender.Lend([]arrow.Record{rec}))
-			tb, err = c.Query(t.Context(), []string{FeedSQL("__feed", "delta", "*")}, sql, []Column{{Name: "customer",
+			tb, err = c.Query(t.Context(), []string{FeedSQL("__feed", "delta", "*", false)}, sql, []Column{{Name: "customer",
 				Type: "VARCHAR"}, {Name: "total", Type: "DOUBLE"}})
 			lender.Return()
 		} else {

@@ -326,13 +326,20 @@ func TestNestedSlices(t *testing.T) {
 	rec := array.NewRecord(schema, []arrow.Array{lists, halved}, 20)
 	defer rec.Release()
 	require.NoError(t, c.Import(t.Context(), "x", "", []arrow.Record{rec}, schema))
-	tb, err := c.Select(t.Context(), "FROM x")
+	f, err := c.OpenFeed(t.Context(), "lent", []Column{{Name: "l", Type: "STRUCT(n BIGINT, s VARCHAR)[]"},
+		{Name: "s", Type: "STRUCT(n BIGINT, s VARCHAR)"}})
 	require.NoError(t, err)
-	defer tb.Release()
-	for i := range 20 {
-		require.Equal(t, lists.ValueStr(i), tb.Records[0].Column(0).ValueStr(i))
-		require.Equal(t, halved.ValueStr(i), tb.Records[0].Column(1).ValueStr(i))
+	require.NoError(t, f.lender.lend(rec))
+	for _, from := range []string{"x", "lent"} {
+		tb, err := c.Select(t.Context(), "FROM "+from)
+		require.NoError(t, err)
+		for i := range 20 {
+			require.Equal(t, lists.ValueStr(i), tb.Records[0].Column(0).ValueStr(i), from)
+			require.Equal(t, halved.ValueStr(i), tb.Records[0].Column(1).ValueStr(i), from)
+		}
+		tb.Release()
 	}
+	require.NoError(t, f.Close(t.Context()))
 }
 
 // TestImportOfTypesThatSelectNeverYields covers what sources may bring.

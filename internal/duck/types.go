@@ -2,6 +2,7 @@ package duck
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -130,6 +131,11 @@ func (t *typeTree) plain() bool {
 		}
 	}
 	return true
+}
+
+// has reports whether the type or a part of it is of that name.
+func (t *typeTree) has(name string) bool {
+	return t.name == name || slices.ContainsFunc(t.parts, func(p *typeTree) bool { return p.has(name) })
 }
 
 // target is the type to cast to, in SQL.

@@ -1,0 +1,232 @@
+package duck
+
+// #include <stdlib.h>
+// #include "lend.h"
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow"
+)
+
+// lender is a table function of an instance, which gives the rows of a record under its name. DuckDB can not drop a
+// function of this kind, so that those which a closed feed leaves are used again.
+type lender struct {
+	c    *C.tidemill_lender
+	name string
+	pins runtime.Pinner
+	held arrow.Record
+}
+
+// lenders are those of an instance. They live as long as it does.
+type lenders struct {
+	mu   sync.Mutex
+	all  []*lender
+	free []*lender
+}
+
+// take returns a lender for rows of schema.
+func (ls *lenders) take(connection uintptr, schema *arrow.Schema) (*lender, error) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(ls.free) == 0 {
+		l, err := newLender(connection, "__rows_"+strconv.Itoa(len(ls.all)+1))
+		if err != nil {
+			return nil, err
+		}
+		ls.all = append(ls.all, l)
+		ls.free = append(ls.free, l)
+	}
+	l := ls.free[len(ls.free)-1]
+	if err := l.describe(schema); err != nil {
+		return nil, err
+	}
+	ls.free = ls.free[:len(ls.free)-1]
+	return l, nil
+}
+
+// give takes a lender back, which no statement names any more.
+func (ls *lenders) give(l *lender) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.free = append(ls.free, l)
+}
+
+// close frees all lenders of an instance that has been closed.
+func (ls *lenders) close() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, l := range ls.all {
+		l.takeBack()
+		C.tidemill_lender_free(l.c)
+	}
+	ls.all, ls.free = nil, nil
+}
+
+func newLender(connection uintptr, name string) (*lender, error) {
+	text := C.CString(name)
+	defer C.free(unsafe.Pointer(text))
+	c := C.tidemill_lender_new(C.uintptr_t(connection), text)
+	if c == nil {
+		return nil, internalFault("DuckDB does not take the table function %s", name)
+	}
+	return &lender{c: c, name: name}, nil
+}
+
+// describe gives the lender the columns of schema, and no rows.
+func (l *lender) describe(schema *arrow.Schema) error {
+	if C.tidemill_lender_columns(l.c, C.int32_t(schema.NumFields())) != 0 {
+		return errNoMemory()
+	}
+	for i, f := range schema.Fields() {
+		if err := describeColumn(l.column(i), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lender) column(i int) *C.tidemill_column {
+	return C.tidemill_column_at(l.c.column, C.int32_t(i))
+}
+
+func errNoMemory() error {
+	return &Error{Kind: OutOfMemory, Message: "no memory for lent rows", Position: -1}
+}
+
+// describeColumn says what DuckDB is to take a field for. The schema has been found importable.
+func describeColumn(c *C.tidemill_column, f arrow.Field) error {
+	c.name = C.CString(f.Name)
+	var parts []arrow.Field
+	switch t := f.Type.(type) {
+	case *arrow.Decimal128Type:
+		c.width, c.scale = C.int32_t(t.Precision), C.int32_t(t.Scale)
+	case *arrow.FixedSizeListType:
+		c.width = C.int32_t(t.Len())
+		parts = t.Fields()
+	case *arrow.LargeStringType, *arrow.LargeBinaryType:
+		c.wide = 1
+	case *arrow.StructType:
+		parts = t.Fields()
+	case *arrow.ListType:
+		parts = t.Fields()
+	case *arrow.MapType:
+		parts = t.Fields()
+	}
+	kind, ok := lentType(f.Type)
+	if !ok {
+		return internalFault("column %q: arrow type %s can not be lent", f.Name, f.Type)
+	}
+	c._type = C.int32_t(kind)
+	if len(parts) == 0 {
+		return nil
+	}
+	if C.tidemill_column_parts(c, C.int32_t(len(parts))) != 0 {
+		return errNoMemory()
+	}
+	for i, part := range parts {
+		if err := describeColumn(C.tidemill_column_at(c.part, C.int32_t(i)), part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LentAsIs reports whether a Feed gives a column of a type in that very type, so that a cast to it does nothing.
+func LentAsIs(duckType string) bool {
+	t, err := parseType(duckType)
+	return err == nil && (t.name == "HUGEINT" || t.plain() && !t.has("JSON"))
+}
+
+// lentType returns the duckdb_type that a column of an Arrow type is lent as.
+func lentType(t arrow.DataType) (int, bool) {
+	if t, ok := t.(*arrow.TimestampType); ok {
+		return lentTimestamp(t), true
+	}
+	kind, ok := map[arrow.Type]int{
+		arrow.BOOL: 1, arrow.INT8: 2, arrow.INT16: 3, arrow.INT32: 4, arrow.INT64: 5, arrow.UINT8: 6, arrow.UINT16: 7,
+		arrow.UINT32: 8, arrow.UINT64: 9, arrow.FLOAT32: 10, arrow.FLOAT64: 11, arrow.DATE32: 13, arrow.TIME64: 14,
+		arrow.INTERVAL_MONTH_DAY_NANO: 15, arrow.FIXED_SIZE_BINARY: 16 /* hugeintField */, arrow.STRING: 17,
+		arrow.LARGE_STRING: 17, arrow.BINARY: 18, arrow.LARGE_BINARY: 18, arrow.DECIMAL128: 19, arrow.LIST: 24,
+		arrow.STRUCT: 25, arrow.MAP: 26, arrow.FIXED_SIZE_LIST: 33,
+	}[t.ID()]
+	return kind, ok
+}
+
+func lentTimestamp(t *arrow.TimestampType) int {
+	switch {
+	case t.TimeZone != "":
+		return 31
+	case t.Unit == arrow.Second:
+		return 20
+	case t.Unit == arrow.Millisecond:
+		return 21
+	case t.Unit == arrow.Nanosecond:
+		return 22
+	}
+	return 12
+}
+
+// lend gives the rows of rec, which has the columns that were described, to whoever reads from now on, as often as it is
+// read. No statement may be reading. The record is kept until takeBack.
+func (l *lender) lend(rec arrow.Record) error {
+	l.takeBack()
+	rec.Retain()
+	l.held = rec
+	for i, col := range rec.Columns() {
+		if err := l.place(l.column(i), col.Data()); err != nil {
+			l.takeBack()
+			return fmt.Errorf("lend column %q: %w", rec.ColumnName(i), err)
+		}
+	}
+	l.c.rows = C.int64_t(rec.NumRows())
+	return nil
+}
+
+// place says where the values of a column are.
+func (l *lender) place(c *C.tidemill_column, data arrow.ArrayData) error {
+	c.offset, c.valid, c.fixed, c.text = C.int64_t(data.Offset()), 0, 0, 0
+	buffers := data.Buffers()
+	if len(data.Children()) != int(c.parts) {
+		return internalFault("it has %d parts, not %d", len(data.Children()), c.parts)
+	}
+	if data.NullN() != 0 && len(buffers) > 0 && buffers[0] != nil {
+		c.valid = l.pin(buffers[0].Bytes())
+	}
+	if len(buffers) > 1 && buffers[1] != nil {
+		c.fixed = l.pin(buffers[1].Bytes())
+	}
+	if len(buffers) > 2 && buffers[2] != nil {
+		c.text = l.pin(buffers[2].Bytes())
+	}
+	for i, part := range data.Children() {
+		if err := l.place(C.tidemill_column_at(c.part, C.int32_t(i)), part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pin keeps a buffer where it is until takeBack, and returns its address.
+func (l *lender) pin(b []byte) C.uintptr_t {
+	if len(b) == 0 {
+		return 0
+	}
+	l.pins.Pin(&b[0])
+	return C.uintptr_t(uintptr(unsafe.Pointer(&b[0])))
+}
+
+// takeBack ends lend. No statement may be reading.
+func (l *lender) takeBack() {
+	l.c.rows = 0
+	l.pins.Unpin()
+	if l.held != nil {
+		l.held.Release()
+		l.held = nil
+	}
+}

@@ -1,0 +1,99 @@
+package duck
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/stretchr/testify/require"
+)
+
+// TestEveryTypeIsLent reads rows of each type through a feed: whole, and from an odd row on, which has its place within a
+// byte of each bitmap.
+func TestEveryTypeIsLent(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true, Threads: 2})
+	for name, tc := range roundTripCases() {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			_, err := c.Exec(ctx, "CREATE OR REPLACE TEMP TABLE orig AS SELECT i AS pos, "+tc.sql+" AS x FROM range(5000) t(i)")
+			require.NoError(t, err)
+			tb, err := c.Select(ctx, "FROM orig")
+			require.NoError(t, err)
+			defer tb.Release()
+			f, err := c.OpenFeed(ctx, "__typed", []Column{{Name: "pos", Type: "BIGINT"}, {Name: "x", Type: tc.back}})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, f.Close(ctx)) }()
+			one, err := gatherUpTo(tb.Records, tb.Schema, 1<<20)
+			require.NoError(t, err)
+			defer releaseRecords(one)
+			for _, from := range []int64{0, 1, 64, 1999} {
+				tail := one[0].NewSlice(from, 5000)
+				require.NoError(t, f.Lend([]arrow.Record{tail}))
+				rows, err := c.Rows(ctx, "SELECT count(*), count(*) FILTER (WHERE o.x::VARCHAR IS DISTINCT FROM b.x::VARCHAR) "+
+					"FROM orig o JOIN __typed b USING (pos)")
+				require.NoError(t, err)
+				require.Equal(t, [][]any{{5000 - from, int64(0)}}, rows)
+				f.Return()
+				tail.Release()
+			}
+		})
+	}
+}
+
+// TestOnlyWhatIsNamedIsRead asks for some columns, in another order, for one twice, and for none.
+func TestOnlyWhatIsNamedIsRead(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true})
+	f := openFeed(t, c)
+	rec := feedRecord(t, memory.DefaultAllocator, 0, 5000)
+	defer rec.Release()
+	require.NoError(t, f.Lend([]arrow.Record{rec}))
+	for sql, want := range map[string]string{
+		"SELECT count(*) FROM __feed":                                          "[[5000]]",
+		"SELECT count(*) FROM __feed WHERE flag":                               "[[1667]]",
+		"SELECT s, sum(id) FROM __feed WHERE s <> '' GROUP BY s ORDER BY s":    "[[r 3123750] [ro 3125000] [row 3126250]]",
+		"SELECT a.s, b.id FROM __feed a JOIN __feed b USING (id) WHERE id = 7": "[[row 7]]",
+	} {
+		rows, err := c.Rows(t.Context(), sql)
+		require.NoError(t, err, sql)
+		require.Equal(t, want, fmt.Sprint(rows), sql)
+	}
+}
+
+// TestAFunctionOfAClosedFeedIsUsedAgain opens feeds of other columns one after the other, and two at a time.
+func TestAFunctionOfAClosedFeedIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	db, c := openTest(t, Options{Sealed: true})
+	count := func(name string) string {
+		rows, err := c.Rows(t.Context(), "SELECT count(*), typeof(any_value(x)) FROM "+name)
+		require.NoError(t, err)
+		return fmt.Sprint(rows)
+	}
+	for _, typ := range []string{"BIGINT", "VARCHAR", "DOUBLE"} {
+		first, err := c.OpenFeed(t.Context(), "__first", []Column{{Name: "x", Type: typ}})
+		require.NoError(t, err)
+		second, err := c.OpenFeed(t.Context(), "__second", []Column{{Name: "x", Type: "BOOLEAN"}})
+		require.NoError(t, err)
+		require.NoError(t, first.Lend([]arrow.Record{nullRecord(t, first.schema, 3)}))
+		require.Equal(t, "[[3 "+typ+"]]", count("__first"))
+		require.Equal(t, "[[0 BOOLEAN]]", count("__second"))
+		require.NoError(t, first.Close(t.Context()))
+		require.NoError(t, second.Close(t.Context()))
+		require.NoError(t, first.Close(t.Context()))
+	}
+	require.Len(t, db.lenders.all, 2)
+	require.Len(t, db.lenders.free, 2)
+}
+
+func nullRecord(t *testing.T, schema *arrow.Schema, rows int) arrow.Record {
+	t.Helper()
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	b.Field(0).AppendNulls(rows)
+	rec := b.NewRecord()
+	t.Cleanup(rec.Release)
+	return rec
+}
