@@ -59,9 +59,9 @@
 // # State versions
 //
 // Freeze takes the bitmap (of a base, one of all rows) and begins an empty one, so that it costs batches next to nothing. Another
-// goroutine hands the rows over, 4,096 at a time under the lock that every call of a batch takes. A batch that is about to
-// change a row which has not been handed over copies it first. The reader gives way: it waits for the calls of an open
-// batch to end, and rests twice as long as it worked while one is open.
+// goroutine hands the rows over, 8,192 at a time under the lock that every call of a batch takes. A batch that is about to
+// change a row which has not been handed over copies it first. The reader gives way: while a batch is open, it rests three
+// times as long as it worked.
 //
 // No order that a caller sees depends on the hash.
 package keyed

@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync"
-	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -34,8 +33,7 @@ type Store struct {
 	seed  maphash.Seed
 	live  int
 
-	open    bool        // a batch is
-	busy    atomic.Bool // and it has called what changes or reads rows
+	open    bool // a batch is
 	undo    undo
 	tracked bool     // dirty has what changed since the last Freeze
 	dirty   rowSet   // rows that did
@@ -275,7 +273,6 @@ func (s *Store) Expire(upTo int64) []arrow.Record {
 
 // read encodes a record and hashes its keys.
 func (s *Store) read(rec arrow.Record, all bool) error {
-	s.busy.Store(s.open)
 	if err := s.l.encode(&s.in, rec, all); err != nil {
 		return err
 	}
