@@ -71,7 +71,7 @@ func (r *run) stateSteps() (sizes []int64, counts []int64) {
 func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
 	sizes, counts := r.stateSteps()
 	t := task{SQL: stateSQL, Queries: []string{"state"}, Dir: fmt.Sprintf("keys%d", keys), Weigh: true, Kill: true,
-		Feed: feedSpec{Kind: "keys", Seed: r.Seed, Keys: keys}}
+		Profile: profileOf(r.CPUProfile, fmt.Sprint(keys)), Feed: feedSpec{Kind: "keys", Seed: r.Seed, Keys: keys}}
 	t.Filled = t.Feed.loads()
 	for i, size := range sizes {
 		t.Feed.Sizes = append(t.Feed.Sizes, slices.Repeat([]int64{size}, int(counts[i]))...)
@@ -106,15 +106,15 @@ func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
 // recoverState has another process take over what the killed one left, and asks it for every group.
 func (r *run) recoverState(ctx context.Context, t task, before *outcome, s *StateRun) error {
 	t.From, t.Steps, t.Filled, t.Weigh, t.Kill = before.Steps, before.Steps+t.Feed.loads(), 0, false, false
-	t.Results = "recovered"
+	t.Results, t.Profile = "recovered", profileOf(r.CPUProfile, fmt.Sprint(s.Keys, "-recovery"))
 	r.say("recovering")
 	o, err := r.engine(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	first := o.of(0, t.From, t.From+1)[0]
-	s.Recovery = Recovery{OpenSeconds: o.Opening / 1000, Seconds: (o.Opening + first.Millis) / 1000, Reruns: o.Reruns,
-		CPU: o.OpenCPU, PeakBytes: o.Peak}
+	s.Recovery = Recovery{OpenSeconds: o.Opening / 1000, Seconds: (o.Opening + first.Millis) / 1000,
+		LoadSeconds: o.Load / 1000, RerunSeconds: o.Rerun / 1000, Reruns: o.Reruns, CPU: o.OpenCPU, PeakBytes: o.Peak}
 	if s.DiskPerKey, err = diskPerKey(t.Dir, s.Keys); err != nil {
 		return err
 	}

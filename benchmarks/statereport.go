@@ -79,11 +79,13 @@ type During struct {
 
 // Recovery is what a process does that finds what a killed one left.
 type Recovery struct {
-	OpenSeconds float64 `json:"open_seconds"` // until its query stands where the log says
-	Seconds     float64 `json:"seconds"`      // until its first batch is committed
-	CPU         float64 `json:"cpu_seconds"`  // of the process, until its query stands
-	Reruns      int     `json:"reruns"`       // batches that were run again
-	PeakBytes   int64   `json:"peak_bytes"`
+	OpenSeconds  float64 `json:"open_seconds"`  // until its query stands where the log says
+	LoadSeconds  float64 `json:"load_seconds"`  // of that, reading the state version
+	RerunSeconds float64 `json:"rerun_seconds"` // of that, running batches again
+	Reruns       int     `json:"reruns"`        // how many
+	Seconds      float64 `json:"seconds"`       // until its first batch is committed
+	CPU          float64 `json:"cpu_seconds"`   // of the process, until its query stands
+	PeakBytes    int64   `json:"peak_bytes"`
 }
 
 // versionsOf sorts the laps from step from on by whether a version was being written meanwhile.
@@ -134,12 +136,12 @@ func (s *State) markdown() string {
 				z.Step.Max, 1000*z.CPU/float64(max(1, z.Steps)))
 		}
 	}
-	text += "\n| keys | load rows/s | sustained rows/s | bytes a key | on disk | peak MiB | recovery s | its CPU s | " +
-		"batches run again | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+	text += "\n| keys | load rows/s | sustained rows/s | bytes a key | on disk | peak MiB | recovery s | of it loading | " +
+		"batches run again | in s | its CPU s | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, r := range s.Runs {
-		text += fmt.Sprintf("| %d | %.0f | %.0f | %.0f | %.0f | %d | %.2f | %.2f | %d | %d |\n", r.Keys, float64(r.Keys)/r.LoadSeconds,
-			r.Sustained, r.PerKey, r.DiskPerKey, r.PeakBytes>>20, r.Recovery.Seconds, r.Recovery.CPU, r.Recovery.Reruns,
-			r.Recovery.PeakBytes>>20)
+		text += fmt.Sprintf("| %d | %.0f | %.0f | %.0f | %.0f | %d | %.2f | %.2f | %d | %.2f | %.2f | %d |\n", r.Keys,
+			float64(r.Keys)/r.LoadSeconds, r.Sustained, r.PerKey, r.DiskPerKey, r.PeakBytes>>20, r.Recovery.Seconds,
+			r.Recovery.LoadSeconds, r.Recovery.Reruns, r.Recovery.RerunSeconds, r.Recovery.CPU, r.Recovery.PeakBytes>>20)
 	}
 	text += "\n| keys | versions | took p50 ms | max | batches held p50 ms | max | rows in a batch | steps beside a version | " +
 		"p50 ms | p99 | max | steps without one p50 ms | p99 | max |\n" +

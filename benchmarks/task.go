@@ -53,6 +53,8 @@ type outcome struct {
 	Opening float64   `json:"opening_ms"`       // from the text to queries that stand where their logs say
 	OpenCPU float64   `json:"open_cpu_seconds"` // of the process, until then
 	Reruns  int       `json:"reruns"`           // batches that were run again for it
+	Rerun   float64   `json:"rerun_ms"`         // what that took
+	Load    float64   `json:"load_ms"`          // what loading the state version before took
 	Kept    []kept    `json:"kept"`             // state versions
 	Data    []float64 `json:"data_ms"`          // of each batch that had data
 	State   int64     `json:"state_bytes"`      // of the state versions on disk, the most that a step left
@@ -170,7 +172,7 @@ func (b *bench) open(ctx context.Context) error {
 		q, err := engine.Open(ctx, engine.Options{DataDir: filepath.Join(b.Dir, "data"), Registry: reg,
 			Threads: b.Threads, MemoryLimit: b.Memory, Parse: engine.Parser(reg),
 			Listener: engine.Listener{BatchDone: b.heard, SnapshotDone: b.heardKept,
-				QueryStarted: func(s engine.Started) { b.out.Reruns += s.Replayed }}}, app, name)
+				QueryStarted: b.heardStarted}}, app, name)
 		if err != nil {
 			return err //nolint:wrapcheck // coded
 		}
@@ -198,6 +200,12 @@ func (b *bench) heard(p engine.Progress) {
 	for _, s := range p.StateOperators {
 		l.State += s.NumRowsTotal
 	}
+}
+
+func (b *bench) heardStarted(s engine.Started) {
+	b.out.Reruns += s.Replayed
+	b.out.Load += float64(s.Load.Microseconds()) / 1000
+	b.out.Rerun += float64(s.Rerun.Microseconds()) / 1000
 }
 
 func (b *bench) heardKept(s engine.SnapshotDone) {

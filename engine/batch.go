@@ -202,7 +202,7 @@ func (q *Query) execute(ctx context.Context, w *work) error {
 
 func (q *Query) call(w *work) exec.Call {
 	c := exec.Call{Batch: w.intent.Batch + q.shift, Time: w.intent.Time, Watermark: w.intent.Watermark, Late: w.intent.Late,
-		Final: w.intent.Final, Inputs: map[string]exec.Input{}, Excluded: map[string]map[int64]string{}}
+		Final: w.intent.Final, Unheard: w.replay != nil, Inputs: map[string]exec.Input{}, Excluded: map[string]map[int64]string{}}
 	if s := w.intent.Slot; s != nil {
 		c.Slot = &[2]time.Time{s.Start, s.End}
 	}

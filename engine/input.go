@@ -272,22 +272,28 @@ func (in *input) readNow(ctx context.Context, rng stream.Range) (*rows, error) {
 }
 
 // readAhead starts reading and decoding the range after from in the background, so that decoding has a core of its
-// own. The goroutine ends when it has answered or ctx is done; dropAhead waits for it.
+// own.
 func (in *input) readAhead(ctx context.Context, from stream.Offset, identity string, limit stream.Limit) {
+	in.inBackground(ctx, func(ctx context.Context, a *ahead) (err error) {
+		a.rng, a.until = stream.Range{From: from, To: from, Identity: identity}, limit.Until
+		a.avail, err = in.src.Available(ctx, from, identity, limit)
+		if err == nil && a.avail.To != from {
+			a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
+			a.rows, err = in.readNow(ctx, a.rng)
+		}
+		return err
+	})
+}
+
+// inBackground reads ahead on a goroutine, which ends when it has answered or ctx is done; dropAhead waits for it.
+func (in *input) inBackground(ctx context.Context, read func(context.Context, *ahead) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	answer := make(chan ahead, 1)
 	in.ahead, in.cancel = answer, cancel
 	go func() {
 		defer cancel()
-		a := ahead{rng: stream.Range{From: from, To: from, Identity: identity}, until: limit.Until}
-		a.err = guarded("source "+in.def.Name, func() (err error) {
-			a.avail, err = in.src.Available(ctx, from, identity, limit)
-			if err == nil && a.avail.To != from {
-				a.rng.To, a.rng.Identity = a.avail.To, a.avail.Identity
-				a.rows, err = in.readNow(ctx, a.rng)
-			}
-			return err
-		})
+		var a ahead
+		a.err = guarded("source "+in.def.Name, func() error { return read(ctx, &a) })
 		answer <- a
 	}()
 }

@@ -12,10 +12,12 @@ import (
 
 // snapshots is step 7: state versions, written in the background, at most one at a time.
 type snapshots struct {
-	last    time.Time // when the last one was begun
-	batch   int64     // its batch; -1 for none
-	bytes   int64     // read since then
-	done    chan kept // of the one in flight; nil when there is none
+	last    time.Time     // when the last one was begun
+	batch   int64         // its batch; -1 for none
+	bytes   int64         // read since then
+	work    time.Duration // that batches took since then to be read and executed: what running them again takes
+	held    time.Duration // how long batches waited for the last one
+	done    chan kept     // of the one in flight; nil when there is none
 	offsets map[string]stream.Offset
 }
 
@@ -49,8 +51,26 @@ func (q *Query) checkpointBytes() int64 {
 	return 64 << 20
 }
 
-// keepIfDue collects a finished state version and begins the next one when the interval has passed or enough has
-// been read. It does not wait for the disk.
+// checkpointWork is how much work makes a state version due before its time: a recovery does it again.
+func (q *Query) checkpointWork() time.Duration {
+	if q.def.Options.Has("checkpoint_work") {
+		return q.def.Options.Duration("checkpoint_work")
+	}
+	return 2 * time.Second
+}
+
+// heldShare is how many times as long as batches waited for the last state version they work before the next one, unless it
+// is due for another reason. What DuckDB keeps is taken out while they wait; what is kept by key costs them nothing.
+const heldShare = 20
+
+// keepDue reports whether the interval has passed, enough has been read, or so much been worked that a recovery would be long.
+func (q *Query) keepDue() bool {
+	s := &q.snapshot
+	return q.opt.Clock.Now().Sub(s.last) >= q.checkpointInterval() || s.bytes >= q.checkpointBytes() ||
+		s.work >= max(q.checkpointWork(), heldShare*s.held)
+}
+
+// keepIfDue collects a finished state version and begins the next one when it is due. It does not wait for the disk.
 func (q *Query) keepIfDue(ctx context.Context) error {
 	s := &q.snapshot
 	if s.done != nil {
@@ -64,9 +84,7 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 			return nil
 		}
 	}
-	now := q.opt.Clock.Now()
-	if q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil ||
-		now.Sub(s.last) < q.checkpointInterval() && s.bytes < q.checkpointBytes() {
+	if q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil || !q.keepDue() {
 		return nil
 	}
 	return q.keep(ctx)
@@ -85,14 +103,15 @@ func (q *Query) keep(ctx context.Context) error {
 		}
 		changes = q.rewrite.forget(changes)
 	}
-	s.batch, s.last, s.bytes, s.done = q.pos.next-1, q.opt.Clock.Now(), 0, make(chan kept, 1)
+	s.batch, s.last, s.done = q.pos.next-1, q.opt.Clock.Now(), make(chan kept, 1)
+	s.bytes, s.work, s.held = 0, 0, s.last.Sub(began)
 	s.offsets = make(map[string]stream.Offset, len(q.inputs))
 	for name, o := range q.pos.offsets {
 		s.offsets[name] = o
 	}
 	q.flushAt = time.Time{} // the snapshot flushes the Commit first
 	ctx = context.WithoutCancel(ctx)
-	batch, held, done, ckpt, clock := s.batch, s.last.Sub(began), s.done, q.ckpt, q.opt.Clock
+	batch, held, done, ckpt, clock := s.batch, s.held, s.done, q.ckpt, q.opt.Clock
 	go func() { // ends when the version is written; release waits for it
 		err := guarded("state version", func() error { return ckpt.Snapshot(ctx, batch, changes) })
 		for _, c := range changes {

@@ -26,10 +26,12 @@ type Started struct {
 	Query    string
 	UUID     string
 	Epoch    uint64
-	New      bool  // nothing was there before
-	Batch    int64 // the next batch's number
-	Replayed int   // batches run again to rebuild state
-	Torn     int64 // bytes of an unacknowledged log tail that were cut off
+	New      bool          // nothing was there before
+	Batch    int64         // the next batch's number
+	Load     time.Duration // what loading the state version took
+	Replayed int           // batches run again to rebuild state
+	Rerun    time.Duration // what that took
+	Torn     int64         // bytes of an unacknowledged log tail that were cut off
 }
 
 // Retried describes a fault that is tried again.

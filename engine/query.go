@@ -242,17 +242,17 @@ func (q *Query) open(ctx context.Context) error {
 	if err := q.openOutputs(ctx, dir, recovery); err != nil {
 		return err
 	}
-	replayed, err := q.resume(ctx, recovery)
+	did, err := q.resume(ctx, recovery)
 	if err != nil {
 		return err
 	}
 	if err := q.startSchedule(recovery); err != nil {
 		return err
 	}
-	q.snapshot.last = q.opt.Clock.Now()
+	q.snapshot.last, q.snapshot.work = q.opt.Clock.Now(), did.rerun
 	q.setState("running", nil)
 	tell(q.opt.Listener.QueryStarted, Started{Query: q.def.Name, UUID: q.uuid, Epoch: q.epoch, New: recovery.New,
-		Batch: q.pos.next, Replayed: replayed, Torn: tornBytes(recovery)})
+		Batch: q.pos.next, Load: did.load, Replayed: did.batches, Rerun: did.rerun, Torn: tornBytes(recovery)})
 	return nil
 }
 

@@ -35,6 +35,9 @@ func (q *Query) progress(w *work, c checkpoint.Commit) Progress {
 			q.snapshot.bytes += r.bytes()
 		}
 	}
+	if q.stateful() {
+		q.snapshot.work += time.Duration((w.phases["getBatch"] + w.phases["addBatch"]) * float64(time.Millisecond))
+	}
 	p.InputPerSecond = perSecond(p.NumInputRows, w.began.Sub(q.pos.began))
 	p.ProcessedPerSec = perSecond(p.NumInputRows, now.Sub(w.began))
 	return p

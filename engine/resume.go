@@ -10,7 +10,6 @@ import (
 	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/planner"
-	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -207,25 +206,27 @@ func findSink(app *planner.App, name string) *planner.Sink {
 
 // resume brings the query to where its log says it stood: the state version, then the committed batches after it
 // run again from their Intents, without delivery.
-func (q *Query) resume(ctx context.Context, r *checkpoint.Recovery) (replayed int, err error) {
+func (q *Query) resume(ctx context.Context, r *checkpoint.Recovery) (rebuilt, error) {
+	var did rebuilt
 	if err := q.openSession(ctx); err != nil {
-		return 0, err
+		return did, err
 	}
 	if err := q.openTables(ctx, r); err != nil {
-		return 0, err
+		return did, err
 	}
 	if r.Last == nil {
 		q.setPending(r)
-		return 0, nil
+		return did, nil
 	}
 	if q.stateful() {
-		if err := q.rebuild(ctx, r); err != nil {
-			return 0, err
+		var err error
+		if did, err = q.rebuild(ctx, r); err != nil {
+			return did, err
 		}
 	}
 	q.apply(*r.LastIntent, *r.Last)
 	q.setPending(r)
-	return len(r.Rerun), q.useTables(ctx, nextTables(r))
+	return did, q.useTables(ctx, nextTables(r))
 }
 
 func (q *Query) setPending(r *checkpoint.Recovery) {
@@ -274,45 +275,4 @@ func maxAhead(s *planner.Source) time.Duration {
 		return 24 * time.Hour
 	}
 	return 0
-}
-
-// rebuild loads the state version and runs the batches after it again.
-func (q *Query) rebuild(ctx context.Context, r *checkpoint.Recovery) error {
-	if r.Version >= 0 {
-		err := r.Load(ctx, func(c state.Change) error {
-			if c.Table == rewriteTable {
-				return q.restoreRewrite(c)
-			}
-			return q.session.Restore(ctx, c)
-		})
-		if err != nil {
-			return fmt.Errorf("load state version %d: %w", r.Version, err)
-		}
-	}
-	for i := range r.Rerun {
-		if err := q.replay(ctx, &r.Rerun[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replay runs a committed batch again, so that the state moves as it did, and delivers nothing.
-func (q *Query) replay(ctx context.Context, r *checkpoint.Replay) error {
-	if r.Intent.Evolved { // it moved no state
-		return nil
-	}
-	if err := q.useTables(ctx, r.Intent.Tables); err != nil {
-		return err
-	}
-	w := q.newWork(r.Intent)
-	w.replay = r.Commit
-	if r.Exclude != nil {
-		w.excluded = r.Exclude.Rows
-	}
-	defer w.release()
-	if err := q.fetch(ctx, w); err != nil {
-		return err
-	}
-	return q.execute(ctx, w)
 }

@@ -18,7 +18,7 @@ func QuerySpec() stream.Spec {
 	return stream.Spec{
 		Name:    "query",
 		Summary: "The options of CREATE QUERY.",
-		Fields: []stream.Field{
+		Fields: slices.Concat([]stream.Field{
 			{
 				Name: "watermark_policy", Type: stream.Enum, Values: []string{"min", "max"}, Default: "min", Fixed: true,
 				Summary: "Whether the query's watermark is the least or the greatest of those of its sources.",
@@ -56,15 +56,7 @@ func QuerySpec() stream.Spec {
 				Name: "slot_delay", Type: stream.Duration, Min: 0, Max: int64(365 * 24 * time.Hour), Default: "0",
 				Summary: "How long a slot waits after its end for stragglers.",
 			},
-			{
-				Name: "checkpoint_interval", Type: stream.Duration, Min: int64(10 * time.Millisecond), Max: int64(24 * time.Hour),
-				Default: "10 seconds",
-				Summary: "How long after a state version the next one is written.",
-			},
-			{
-				Name: "checkpoint_bytes", Type: stream.Bytes, Min: 64 << 10, Max: 64 << 30, Default: "64 MiB",
-				Summary: "How much changed state calls for a state version before the interval is over.",
-			},
+		}, checkpointFields(), []stream.Field{
 			{
 				Name: "latency_target", Type: stream.Duration, Min: int64(time.Millisecond), Max: int64(time.Hour),
 				Summary: "How long a row may wait and be worked on before its result is in the sinks: batches are kept so small " +
@@ -78,8 +70,30 @@ func QuerySpec() stream.Spec {
 				Name: "memory_limit", Type: stream.Bytes, Min: 16 << 20, Max: 16 << 40,
 				Summary: "Memory of the query, of which three fifths are DuckDB's. Shared out by the engine unless set.",
 			},
-		},
+		}),
 		Example: "CREATE QUERY q INTO out WITH (watermark_policy = 'max') AS SELECT * FROM src;",
+	}
+}
+
+// checkpointFields are the options that say when a state version is due.
+func checkpointFields() []stream.Field {
+	return []stream.Field{
+		{
+			Name: "checkpoint_interval", Type: stream.Duration, Min: int64(10 * time.Millisecond), Max: int64(24 * time.Hour),
+			Default: "10 seconds",
+			Summary: "How long after a state version the next one is written.",
+		},
+		{
+			Name: "checkpoint_bytes", Type: stream.Bytes, Min: 64 << 10, Max: 64 << 30, Default: "64 MiB",
+			Summary: "How much changed state calls for a state version before the interval is over.",
+		},
+		{
+			Name: "checkpoint_work", Type: stream.Duration, Min: int64(10 * time.Millisecond), Max: int64(24 * time.Hour),
+			Default: "2 seconds",
+			Summary: "How long batches since a state version may have worked before the next one is written, whatever the " +
+				"interval: a recovery works as long again. More where batches have to wait for a state version, so that they " +
+				"do for no more than a twentieth of it.",
+		},
 	}
 }
 

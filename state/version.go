@@ -59,7 +59,7 @@ func (v Version) Tables() []Table {
 }
 
 // Load gives the content of every table to fn, table by table: a Base change, then deltas in order, of which
-// a large file may become several. fn borrows the records. Every checksum is compared before the first call,
+// a large file may become several. fn borrows the records, and the next ones are read meanwhile. Every checksum is compared before the first call,
 // so that damage (STATE_CORRUPT, with the file and the byte) is found before anything has been changed. A nil
 // mem is the default allocator.
 func (v Version) Load(ctx context.Context, mem memory.Allocator, fn func(Change) error) error {
@@ -190,7 +190,7 @@ func loadStream(path string, s stream, mem memory.Allocator, fn func([]arrow.Rec
 	if s.size == 0 {
 		return nil
 	}
-	rows, err := readStream(section(s.file, s.from, s.size), mem, fn)
+	rows, err := readStreamAhead(section(s.file, s.from, s.size), mem, fn)
 	var called *callError
 	switch {
 	case errors.As(err, &called):

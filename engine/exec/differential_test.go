@@ -79,6 +79,9 @@ type replay struct {
 	table map[string]string // update: key to row
 	rows  []string
 	out   *Output
+	given []string // of the last batch
+
+	unheard bool
 }
 
 func (f *fixture) replay(p *planner.Plan) *replay {
@@ -105,7 +108,7 @@ func (r *replay) watermark() *int64 {
 func (r *replay) step(inputs map[string][]row, final bool) {
 	t := r.f.t
 	t.Helper()
-	c := Call{Batch: r.batch, Watermark: r.watermark(), Late: r.late, Final: final,
+	c := Call{Batch: r.batch, Watermark: r.watermark(), Late: r.late, Final: final, Unheard: r.unheard,
 		Inputs: map[string]Input{}}
 	for name, rows := range inputs {
 		rec := record(rows)
@@ -129,7 +132,7 @@ func (r *replay) step(inputs map[string][]row, final bool) {
 			}
 		}
 	}
-	r.out = out
+	r.out, r.given = out, texts(out.Result)
 	r.collect(out.Result)
 }
 

@@ -107,11 +107,13 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 		return err
 	}
 	defer rows.Release()
+	groups := int64(0)
 	for _, rec := range rows.Records {
 		touched, err := t.store.Fold(rec, st.Merges)
 		if err != nil {
 			return fmt.Errorf("merge groups of %s: %w", t.Name, rangeFault(err))
 		}
+		groups += int64(touched)
 		if t.Logical {
 			r.out.State.Updated += int64(touched)
 		}
@@ -126,6 +128,10 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 	}
 	t.rows = int64(t.store.Len())
 	if st.Table == "" {
+		return nil
+	}
+	if r.resultOnly(st.Table) {
+		r.made[st.Table] = groups
 		return nil
 	}
 	merged := t.store.Touched()

@@ -29,13 +29,7 @@ func TestLoad(t *testing.T) {
 		mode := modes[i%len(modes)]
 		p, err := f.plan(mode, sh.body)
 		require.NoError(t, err)
-		kind := mode.String()
-		for _, op := range p.Ops {
-			kind += ", " + strings.TrimRight(op.Name, " 0123456789")
-			for _, table := range op.Tables {
-				kind += " " + table.Kind
-			}
-		}
+		kind := kindOf(p)
 		if seen[kind]++; !p.Stateful() || seen[kind] > 2 { // others of the kind have the same tables
 			continue
 		}
@@ -44,6 +38,18 @@ func TestLoad(t *testing.T) {
 			f.sameLoaded(f.replay(p), other, rand.New(rand.NewPCG(7, uint64(i))))
 		})
 	}
+}
+
+// kindOf names the operators of a plan and what their tables are.
+func kindOf(p *planner.Plan) string {
+	kind := p.Mode.String()
+	for _, op := range p.Ops {
+		kind += ", " + strings.TrimRight(op.Name, " 0123456789")
+		for _, table := range op.Tables {
+			kind += " " + table.Kind
+		}
+	}
+	return kind
 }
 
 // sameLoaded runs batches, each into a state version, and compares the newest with one that has all of the state at

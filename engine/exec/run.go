@@ -243,6 +243,14 @@ func (r *run) emits() bool {
 	return false
 }
 
+// unheard reports that the batch need not give a result. Without state a plan does nothing else, and counts by it.
+func (r *run) unheard() bool { return r.c.Unheard && len(r.s.plan.Ops) > 0 }
+
+// resultOnly reports that only the result reads a table of lent rows, and nobody wants that.
+func (r *run) resultOnly(table string) bool {
+	return r.unheard() && slices.Contains(r.s.plan.With, table)
+}
+
 // result reads the rows that the batch gives.
 func (r *run) result(ctx context.Context) error {
 	plan := r.s.plan
@@ -250,7 +258,7 @@ func (r *run) result(ctx context.Context) error {
 	if plan.Mode == stream.Update {
 		b.Keys = slices.Clone(plan.Keys)
 	}
-	if !r.emits() {
+	if r.unheard() || !r.emits() {
 		r.out.Result = b
 		return nil
 	}

@@ -246,6 +246,7 @@ type Call struct {
 	Watermark *int64    // evicts and emits, microseconds since 1970; nil: not known yet
 	Late      *int64    // drops late rows; nil: not known yet
 	Final     bool      // the watermark is infinity: everything is emitted
+	Unheard   bool      // nobody wants the result of a plan with state, which moves all the same
 	Slot      *[2]time.Time
 	From, To  *int64                      // bound the event time of what is read, [From, To), microseconds; nil: no bound
 	Inputs    map[string]Input            // by source; absent: no rows

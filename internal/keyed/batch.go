@@ -95,7 +95,6 @@ func (s *Store) close() {
 		ends: kept(s.in.ends)}
 	s.hashes = kept(s.hashes)
 	s.open = false
-	s.busy.Store(false)
 }
 
 // tidy does the work that keeps the store small.

@@ -12,13 +12,15 @@ import (
 )
 
 // frozenRows is how many rows are handed over at once at most: what a batch may have to wait for.
-const frozenRows = 1 << 12
+const frozenRows = 1 << 13
 
-// A batch comes first. Its calls follow one another, and a reader that took its turn between any two of them would make
-// the batch wait as often; and there may be no more cores than the batch has use for.
+// A batch comes first, and there may be no more cores than it has use for: while one is open, the reader rests so many times
+// as long as it worked. Its work is bounded, and so is the time until it has read all. A rest that is due is put off until
+// it is worth a timer, and what the disk took of the work counts no more than the longest rest.
 const (
-	frozenYield = 10 * time.Millisecond // how long a reader waits for the calls of a batch to end
-	frozenShare = 2                     // how many times as long as it worked it rests while a batch is open
+	frozenShare   = 3
+	frozenRest    = 4 * time.Millisecond
+	frozenRestMax = 20 * time.Millisecond
 )
 
 // A Frozen is a store as it was at one moment between two batches, or what had changed by then since the moment before.
@@ -31,8 +33,9 @@ type Frozen struct {
 	pending rowSet    // rows to hand over; guarded by s.mu
 	most    int       // rows to hand over at once, a multiple of 64
 	worked  time.Time // when the last rows were handed over
-	next    int       // words of pending before this one are empty; guarded by s.mu
-	before  *Store    // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
+	owed    time.Duration
+	next    int    // words of pending before this one are empty; guarded by s.mu
+	before  *Store // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
 	puts    []uint32
 	gone    []uint32
 }
@@ -129,15 +132,16 @@ func (f *Frozen) giveWay() {
 	f.s.mu.Lock()
 	open := f.s.open
 	f.s.mu.Unlock()
-	if !open {
+	if !open || f.worked.IsZero() {
+		f.owed = 0
 		return
 	}
-	if !f.worked.IsZero() {
-		<-time.After(min(frozenYield, frozenShare*time.Since(f.worked)))
+	f.owed += frozenShare * time.Since(f.worked)
+	if f.owed < frozenRest {
+		return
 	}
-	for waited := time.Duration(0); waited < frozenYield && f.s.busy.Load(); waited += time.Millisecond {
-		<-time.After(time.Millisecond)
-	}
+	<-time.After(min(f.owed, frozenRestMax))
+	f.owed = 0
 }
 
 // some hands the next rows over that are still as they were, or returns nil.

@@ -2,6 +2,9 @@ package keyed
 
 import (
 	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -37,7 +40,8 @@ func (s *Store) Restore(base bool, changed, deleted []arrow.Record) error {
 }
 
 // Fill puts rows after Restore of a base, none of whose keys the store has, nor the record twice: without a search, and
-// without a way back. After an error the store holds part of them.
+// without a way back. Their cells are only noted, and come into the hash table with what follows. After an error the store
+// holds part of them.
 func (s *Store) Fill(rec arrow.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,11 +50,10 @@ func (s *Store) Fill(rec arrow.Record) error {
 		return fmt.Errorf("fill: %w", err)
 	}
 	defer s.close()
-	const ahead = 16
+	if s.unindexed == nil {
+		s.unindexed = new([1 << partBits][]uint64)
+	}
 	for r := range s.in.rows {
-		if r+ahead < len(s.hashes) {
-			s.ahead += s.firstCell(s.hashes[r+ahead])
-		}
 		if err := s.fill(r); err != nil {
 			return fmt.Errorf("fill: %w", err)
 		}
@@ -74,8 +77,58 @@ func (s *Store) fill(r int) error {
 		}
 		s.setRef(row, ref)
 	}
-	s.table.insert(s.hashes[r], slot)
+	part := &s.unindexed[s.hashes[r]>>(64-partBits)]
+	*part = append(*part, cellOf(s.hashes[r], slot))
 	s.live++
 	s.link(slot)
 	return nil
+}
+
+// unindexedBytes is the memory of cells that are not in the hash table yet.
+func (s *Store) unindexedBytes() int {
+	n := 0
+	if s.unindexed != nil {
+		for _, cells := range s.unindexed {
+			n += 8 * cap(cells)
+		}
+	}
+	return n
+}
+
+// index puts the cells of filled rows into the hash table: part after part, so that one is in the cache while it is
+// filled, and on all cores, since no two parts have anything in common.
+func (s *Store) index() {
+	if s.unindexed == nil {
+		return
+	}
+	for i, cells := range s.unindexed {
+		s.table.reserve(&s.table.parts[i], len(cells))
+	}
+	var working sync.WaitGroup
+	workers := min(runtime.GOMAXPROCS(0), len(s.unindexed))
+	for w := range workers {
+		working.Go(func() {
+			for i := w; i < len(s.unindexed); i += workers {
+				s.table.parts[i].addAll(s.unindexed[i])
+				s.unindexed[i] = nil
+			}
+		})
+	}
+	working.Wait()
+	s.unindexed = nil
+}
+
+// reserve gives a part room for so many more rows.
+func (t *table) reserve(p *part, rows int) {
+	if need := ((p.used+rows)*16 + 12) / 13; need > len(p.cells) {
+		t.resize(p, max(partMin, 1<<bits.Len(uint(need-1))))
+	}
+}
+
+// addAll adds rows whose keys are not there, where reserve has made room.
+func (p *part) addAll(cells []uint64) {
+	for _, cell := range cells {
+		p.add(cell)
+	}
+	p.used += len(cells)
 }

@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync"
-	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -34,8 +33,7 @@ type Store struct {
 	seed  maphash.Seed
 	live  int
 
-	open    bool        // a batch is
-	busy    atomic.Bool // and it has called what changes or reads rows
+	open    bool // a batch is
 	undo    undo
 	tracked bool     // dirty has what changed since the last Freeze
 	dirty   rowSet   // rows that did
@@ -43,6 +41,8 @@ type Store struct {
 	changes int      // rows in dirty
 	buried  []uint32 // rows that may only remember a key that nobody needs, for release
 	frozen  *Frozen  // what is being read; nil for nothing
+
+	unindexed *[1 << partBits][]uint64 // cells of rows that Fill has put, by part; nil for none
 
 	in     encoded
 	hashes []uint64
@@ -77,7 +77,7 @@ func (s *Store) reset() {
 	s.table = table{}
 	s.arena = newArena(s.arena.limit)
 	s.times = times{first: map[int64]uint32{}}
-	s.live, s.undo, s.buried = 0, undo{}, nil
+	s.live, s.undo, s.buried, s.unindexed = 0, undo{}, nil, nil
 	s.mark()
 	s.tracked = false
 }
@@ -92,7 +92,7 @@ func (s *Store) Len() int { return s.live }
 func (s *Store) Bytes() int64 {
 	return int64(s.rows.bytes + s.table.bytes + s.arena.bytes + s.times.bytes() +
 		8*(cap(s.dirty)+cap(s.born)) + cap(s.undo.rows) +
-		4*(cap(s.buried)+cap(s.undo.dirtied)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) +
+		s.unindexedBytes() + 4*(cap(s.buried)+cap(s.undo.dirtied)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) +
 		cap(s.in.fixed) + cap(s.in.blobs) + 8*(cap(s.in.keyEnds)+cap(s.in.ends)+cap(s.hashes)))
 }
 
@@ -101,6 +101,7 @@ func (s *Store) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	invariant.Check(!s.open, "a batch of the keyed store is open")
+	s.index()
 	s.open = true
 	s.undo.live = s.live
 }
@@ -110,6 +111,7 @@ func (s *Store) Begin() {
 func (s *Store) Lookup(rec arrow.Record) ([]arrow.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.index()
 	if err := s.read(rec, false); err != nil {
 		return nil, fmt.Errorf("look up keys: %w", err)
 	}
@@ -271,7 +273,6 @@ func (s *Store) Expire(upTo int64) []arrow.Record {
 
 // read encodes a record and hashes its keys.
 func (s *Store) read(rec arrow.Record, all bool) error {
-	s.busy.Store(s.open)
 	if err := s.l.encode(&s.in, rec, all); err != nil {
 		return err
 	}
@@ -315,22 +316,34 @@ func (s *Store) find(r int) (slot uint32, ok bool) {
 	return 0, false
 }
 
-// lookAhead reads what the rows after r will need, a step at a time, so that cache misses overlap.
+// aheadRows is how many rows lookAhead does at once. What it reads of them has to stay in the nearest cache.
+const aheadRows = 64
+
+// lookAhead reads what row r of the input and those after it will need, in short loops whose cache misses overlap: the loop
+// that uses it does too much with each row for that. It is called for each row in order.
 func (s *Store) lookAhead(r int) {
-	const cell, row, blob = 16, 10, 5
-	if r+cell < len(s.hashes) {
-		s.ahead += s.firstCell(s.hashes[r+cell])
+	if r%aheadRows != 0 {
+		return
 	}
-	if r+row < len(s.hashes) {
-		if c := s.firstCell(s.hashes[r+row]); c != 0 {
-			s.ahead += uint64(s.rows.row(uint32(c) - 1)[0])
+	var cells [aheadRows]uint64
+	hashes := s.hashes[r:min(r+aheadRows, len(s.hashes))]
+	for i, hash := range hashes {
+		cells[i] = s.firstCell(hash)
+	}
+	sum := uint64(0)
+	for _, c := range cells[:len(hashes)] {
+		if c != 0 {
+			sum += uint64(s.rows.row(uint32(c) - 1)[0])
 		}
 	}
-	if s.l.blobAt >= 0 && r+blob < len(s.hashes) {
-		if c := s.firstCell(s.hashes[r+blob]); c != 0 {
-			s.ahead += uint64(s.arena.blob(s.ref(s.rows.row(uint32(c) - 1)))[0])
+	if s.l.blobAt >= 0 {
+		for _, c := range cells[:len(hashes)] {
+			if c != 0 {
+				sum += uint64(s.arena.blob(s.ref(s.rows.row(uint32(c) - 1)))[0])
+			}
 		}
 	}
+	s.ahead += sum
 }
 
 func (s *Store) firstCell(hash uint64) uint64 {

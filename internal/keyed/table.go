@@ -20,13 +20,15 @@ type table struct {
 
 func (t *table) part(hash uint64) *part { return &t.parts[hash>>(64-partBits)] }
 
+func cellOf(hash uint64, slot uint32) uint64 { return uint64(uint32(hash))<<32 | uint64(slot+1) }
+
 // insert adds a row whose key is not there.
 func (t *table) insert(hash uint64, slot uint32) {
 	p := t.part(hash)
 	if (p.used+1)*16 > len(p.cells)*13 {
 		t.resize(p, max(partMin, 2*len(p.cells)))
 	}
-	p.add(uint64(uint32(hash))<<32 | uint64(slot+1))
+	p.add(cellOf(hash, slot))
 	p.used++
 }
 
@@ -53,7 +55,7 @@ func (t *table) resize(p *part, cells int) {
 // remove takes out the row's cell and closes the gap, so that no mark of it remains.
 func (t *table) remove(hash uint64, slot uint32) {
 	p := t.part(hash)
-	cell := uint64(uint32(hash))<<32 | uint64(slot+1)
+	cell := cellOf(hash, slot)
 	mask := uint32(len(p.cells) - 1)
 	gap := uint32(hash) & mask
 	for p.cells[gap] != cell {
