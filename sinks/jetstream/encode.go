@@ -28,6 +28,7 @@ type encoder struct {
 	most     int // bytes in one body
 	rows     int // in one message
 	messages []message
+	made     func([]message) // called with all messages so far whenever one more is there
 	arena    []byte
 	subjects map[string]string // so that equal subjects share their text
 	open     map[string]int    // ndjson: subject → index in packs
@@ -41,9 +42,9 @@ type pack struct {
 	body    []byte
 }
 
-func (s *sink) encode(b stream.Batch, maxPayload int) ([]message, error) {
+func (s *sink) encode(b stream.Batch, maxPayload int, made func([]message)) ([]message, error) {
 	e := &encoder{
-		sink: s, most: maxPayload - min(64<<10, maxPayload/2), rows: int(s.cfg.Options.Int("rows_per_message")),
+		sink: s, made: made, most: maxPayload - min(64<<10, maxPayload/2), rows: int(s.cfg.Options.Int("rows_per_message")),
 		subjects: map[string]string{}, open: map[string]int{},
 	}
 	if e.rows <= 0 {
@@ -58,6 +59,11 @@ func (s *sink) encode(b stream.Batch, maxPayload int) ([]message, error) {
 		e.flush(&e.packs[i])
 	}
 	return e.messages, nil
+}
+
+func (e *encoder) add(m message) {
+	e.messages = append(e.messages, m)
+	e.made(e.messages)
 }
 
 func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
@@ -79,7 +85,7 @@ func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 	for i := range int(rec.NumRows()) {
 		subject := e.subject(rows, i)
 		if op != nil && op.Value(i) == stream.OpDelete {
-			e.messages = append(e.messages, message{subject: subject, deleted: true})
+			e.add(message{subject: subject, deleted: true})
 			continue
 		}
 		start := len(e.arena)
@@ -88,7 +94,7 @@ func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 		if len(body) > e.most {
 			return e.large(len(body))
 		}
-		e.messages = append(e.messages, message{subject: subject, body: body})
+		e.add(message{subject: subject, body: body})
 	}
 	return nil
 }
@@ -134,7 +140,7 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 
 func (e *encoder) flush(p *pack) {
 	if p.rows > 0 {
-		e.messages = append(e.messages, message{subject: p.subject, body: p.body})
+		e.add(message{subject: p.subject, body: p.body})
 		p.rows, p.body = 0, make([]byte, 0, len(p.body))
 	}
 }
@@ -148,7 +154,7 @@ func (e *encoder) arrow(rec arrow.Record, columns int, from, to int64) error {
 		case err != nil:
 			return fmt.Errorf("encode rows for sink %q: %w", e.cfg.Name, err)
 		case len(body) <= e.most:
-			e.messages = append(e.messages, message{subject: e.template.parts[0].text, body: body})
+			e.add(message{subject: e.template.parts[0].text, body: body})
 		case end-from == 1:
 			return e.large(len(body))
 		default:
