@@ -35,6 +35,12 @@ type encoder struct {
 	packs    []pack
 }
 
+// Bodies of rows lie one behind the other in blocks of arenaBytes. A block that has less than arenaRow left is full.
+const (
+	arenaBytes = 256 << 10
+	arenaRow   = 2 << 10
+)
+
 // pack is a message of JSON lines that is being filled.
 type pack struct {
 	subject string
@@ -88,6 +94,9 @@ func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 			e.add(message{subject: subject, deleted: true})
 			continue
 		}
+		if cap(e.arena)-len(e.arena) < arenaRow {
+			e.arena = make([]byte, 0, arenaBytes)
+		}
 		start := len(e.arena)
 		e.arena = rows.JSON(e.arena, i)
 		body := e.arena[start:len(e.arena):len(e.arena)]
@@ -115,7 +124,6 @@ func (e *encoder) subject(rows *rowenc.Rows, row int) string {
 
 // lines packs rows as JSON lines, by subject.
 func (e *encoder) lines(rows *rowenc.Rows, n int) error {
-	var line []byte
 	for i := range n {
 		subject := e.subject(rows, i)
 		at, ok := e.open[subject]
@@ -125,14 +133,20 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 			e.packs = append(e.packs, pack{subject: subject})
 		}
 		p := &e.packs[at]
-		line = append(rows.JSON(line[:0], i), '\n')
-		if len(line) > e.most {
-			return e.large(len(line))
-		}
-		if p.rows == e.rows || len(p.body)+len(line) > e.most {
+		if p.rows == e.rows {
 			e.flush(p)
 		}
-		p.body = append(p.body, line...)
+		before := len(p.body)
+		p.body = append(rows.JSON(p.body, i), '\n')
+		if size := len(p.body) - before; size > e.most {
+			return e.large(size)
+		}
+		if len(p.body) > e.most { // the row begins the next message
+			row := p.body[before:]
+			p.body = p.body[:before:before]
+			e.flush(p)
+			p.body = append(p.body, row...)
+		}
 		p.rows++
 	}
 	return nil
@@ -141,7 +155,7 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 func (e *encoder) flush(p *pack) {
 	if p.rows > 0 {
 		e.add(message{subject: p.subject, body: p.body})
-		p.rows, p.body = 0, make([]byte, 0, len(p.body))
+		p.rows, p.body = 0, make([]byte, 0, len(p.body)+len(p.body)/16) // the next one is about as long
 	}
 }
 
@@ -198,7 +212,11 @@ func (e *encoder) large(n int) error {
 const stagedMagic = "TMJS1\n"
 
 func pickle(messages []message) []byte {
-	data := []byte(stagedMagic)
+	size := len(stagedMagic)
+	for _, m := range messages {
+		size += 2*binary.MaxVarintLen64 + 1 + len(m.subject) + len(m.body)
+	}
+	data := append(make([]byte, 0, size), stagedMagic...)
 	for _, m := range messages {
 		data = binary.AppendUvarint(data, uint64(len(m.subject)))
 		data = binary.AppendUvarint(data, uint64(len(m.body)))
