@@ -89,7 +89,7 @@ func (s *sink) writeResult(ctx context.Context, m marker, result stream.Batch) e
 	if err != nil {
 		return err //nolint:wrapcheck // coded
 	}
-	first := &early{step: s.begin(s.place()), closed: !s.atomic}
+	first := &early{sink: s, closed: !s.atomic}
 	messages, err := s.encode(result, int(conn.MaxPayload()), func(so []message) { first.send(ctx, so) })
 	if err != nil {
 		return err
@@ -140,7 +140,8 @@ func (s *sink) writeStaged(ctx context.Context, m marker, messages []message, op
 
 // early sends the first step of a batch while the rest of it is encoded.
 type early struct {
-	step   *step // nil: it could not be sent
+	sink   *sink
+	step   *step // nil: nothing was sent
 	closed bool  // sends nothing, or nothing any more
 }
 
@@ -149,8 +150,11 @@ func (e *early) send(ctx context.Context, so []message) {
 	if e.closed || len(so) < 2 {
 		return
 	}
+	if e.step == nil {
+		e.step = e.sink.begin(e.sink.place())
+	}
 	if e.step.send(ctx, so[e.step.messages:]) != nil {
-		e.step = nil
+		e.step = nil // it is sent again in its turn, and says why
 	}
 	e.closed = e.step == nil || e.step.messages < len(so)
 }
