@@ -23,6 +23,7 @@ const (
 	ErrWrongLastSeq      = 10071
 	ErrWrongLastSeqAny   = 10164 // without the sequence that is there
 	ErrStreamNameInUse   = 10058
+	ErrBatchIncomplete   = 10176 // messages of an atomic batch are missing, or it was forgotten
 )
 
 // APIError is what the server answers when it refuses a JetStream request.
@@ -38,6 +39,9 @@ func (e *APIError) Error() string { return fmt.Sprintf("%s (%d)", e.Description,
 // Temporary reports whether the server may answer otherwise soon.
 func (e *APIError) Temporary() bool {
 	const notEnabled, notEnabledForAccount = 10076, 10039
+	if e.ErrCode == ErrBatchIncomplete {
+		return true
+	}
 	return (e.Code == 503 || e.Code == 429) && e.ErrCode != notEnabled && e.ErrCode != notEnabledForAccount
 }
 

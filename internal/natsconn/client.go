@@ -286,16 +286,24 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 // connection breaks, because the answer is lost then.
 func (c *Client) Answering(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	limited, stop := context.WithTimeout(ctx, timeout)
-	limited, cancel := context.WithCancelCause(limited)
+	watched, cancel := c.watch(limited)
+	return watched, func() {
+		cancel()
+		stop()
+	}
+}
+
+// watch returns a context that ends with the connection.
+func (c *Client) watch(ctx context.Context) (context.Context, context.CancelFunc) {
+	watched, cancel := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	c.waiting[&cancel] = struct{}{}
 	c.mu.Unlock()
-	return limited, func() {
+	return watched, func() {
 		c.mu.Lock()
 		delete(c.waiting, &cancel)
 		c.mu.Unlock()
 		cancel(nil)
-		stop()
 	}
 }
 

@@ -73,12 +73,41 @@ func appendTimestamp(dst []byte, v, per int64, zone bool) []byte {
 	}
 	perDay := per * secondsPerDay
 	day := floorDiv(v, perDay)
-	dst = appendDate(dst, day)
-	dst = appendTime(append(dst, 'T'), v-day*perDay, per)
+	v -= day * perDay
+	if year, month, d := civil(day); per == 1e6 && year >= 0 && year <= 9999 {
+		dst = appendMicros(dst, int(year), int(month), int(d), v)
+	} else {
+		dst = appendTime(append(appendDate(dst, day), 'T'), v, per)
+	}
 	if zone {
 		dst = append(dst, 'Z')
 	}
 	return dst
+}
+
+// appendMicros writes the timestamp of DuckDB's most common type, all at once. micros count from midnight.
+func appendMicros(dst []byte, year, month, day int, micros int64) []byte {
+	const form = "0000-00-00T00:00:00.000000"
+	start := len(dst)
+	dst = append(dst, form...)
+	at := dst[start:]
+	_ = at[len(form)-1]
+	seconds, fraction := int(micros/1e6), int(micros%1e6)
+	putPair(at[0:], year/100)
+	putPair(at[2:], year%100)
+	putPair(at[5:], month)
+	putPair(at[8:], day)
+	putPair(at[11:], seconds/3600)
+	putPair(at[14:], seconds/60%60)
+	putPair(at[17:], seconds%60)
+	putPair(at[20:], fraction/10_000)
+	putPair(at[22:], fraction/100%100)
+	putPair(at[24:], fraction%100)
+	return dst
+}
+
+func putPair(at []byte, v int) {
+	at[0], at[1] = pairs[2*v], pairs[2*v+1]
 }
 
 // appendInfinity writes what DuckDB keeps at the two ends of the range of dates and timestamps.
@@ -92,20 +121,7 @@ func appendInfinity(dst []byte, negative bool) []byte {
 // appendDate writes the day that lies day days after 1970-01-01, in the proleptic Gregorian calendar. Years
 // beyond four digits have no plus sign, which DuckDB does not read.
 func appendDate(dst []byte, day int64) []byte {
-	// Howard Hinnant's civil_from_days: eras of 400 years that begin on 1 March.
-	z := day + 719468
-	era := floorDiv(z, 146097)
-	doe := z - era*146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	d := doy - (153*mp+2)/5 + 1
-	m := mp + 3
-	year := yoe + era*400
-	if m > 12 {
-		m -= 12
-		year++
-	}
+	year, m, d := civil(day)
 	if year < 0 {
 		dst = append(dst, '-')
 		year = -year
@@ -113,6 +129,25 @@ func appendDate(dst []byte, day int64) []byte {
 	dst = appendPadded(dst, year, 4)
 	dst = appendPadded(append(dst, '-'), m, 2)
 	return appendPadded(append(dst, '-'), d, 2)
+}
+
+// civil returns the date of the day that lies day days after 1970-01-01.
+func civil(day int64) (year, month, d int64) {
+	// Howard Hinnant's civil_from_days: eras of 400 years that begin on 1 March.
+	z := day + 719468
+	era := floorDiv(z, 146097)
+	doe := z - era*146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	d = doy - (153*mp+2)/5 + 1
+	month = mp + 3
+	year = yoe + era*400
+	if month > 12 {
+		month -= 12
+		year++
+	}
+	return year, month, d
 }
 
 // appendTime writes a time of day in 1/per seconds, with six digits of a fraction, or nine for nanoseconds.
@@ -166,23 +201,42 @@ func magnitude(v int64) uint64 {
 	return uint64(v)
 }
 
-// appendPadded writes v, which is not negative, with zeros in front up to width digits.
+// appendPadded writes v, which is not negative, with zeros in front up to width digits, 9 at most.
 func appendPadded(dst []byte, v int64, width int) []byte {
-	limit := int64(10)
-	for n := 1; n < width; n++ {
-		if v < limit {
-			dst = append(dst, '0')
-		}
-		limit *= 10
+	const zeros = "000000000"
+	start := len(dst)
+	dst = append(dst, zeros[:width]...)
+	rest := uint32(v) //nolint:gosec // what does not fit is seen to first
+	if v > math.MaxUint32 {
+		return strconv.AppendInt(dst[:start], v, 10)
 	}
-	if width == 2 && v < 100 {
-		if v >= 10 {
-			dst = append(dst, byte('0'+v/10))
-		}
-		return append(dst, byte('0'+v%10))
+	at := len(dst)
+	for at -= 2; at >= start; at -= 2 {
+		pair := rest % 100 * 2
+		rest /= 100
+		dst[at], dst[at+1] = pairs[pair], pairs[pair+1]
 	}
-	return strconv.AppendInt(dst, v, 10)
+	if at++; at == start {
+		dst[at] = byte('0' + rest%10)
+		rest /= 10
+	}
+	if rest > 0 { // wider than width
+		return strconv.AppendInt(dst[:start], v, 10)
+	}
+	return dst
 }
+
+// pairs are the numbers of two digits one behind the other.
+const pairs = "00010203040506070809" +
+	"10111213141516171819" +
+	"20212223242526272829" +
+	"30313233343536373839" +
+	"40414243444546474849" +
+	"50515253545556575859" +
+	"60616263646566676869" +
+	"70717273747576777879" +
+	"80818283848586878889" +
+	"90919293949596979899"
 
 func floorDiv(a, b int64) int64 {
 	q := a / b

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tidemill/tidemill/internal/natsconn"
@@ -47,34 +46,78 @@ func (m message) msg() *nats.Msg {
 	return msg
 }
 
-// markerMsg returns the marker as a message that is taken only if nobody has written a marker since ours.
-func (s *sink) markerMsg(m marker) (*nats.Msg, error) {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode marker: %w", err)
+// writeSteps stores messages from done on in steps, one after the other, each with a marker that says how many are there. The
+// first step is open already unless that is nil.
+//
+// While the server commits a step, the messages of the next one are on their way. Only its marker, which makes them visible,
+// waits until the server has said where the marker before it is. So no step is ever stored without those before it, and what
+// was sent ahead of a step that failed is forgotten.
+func (s *sink) writeSteps(ctx context.Context, m marker, messages []message, done int, open *step) error {
+	for done < len(messages) {
+		next := done + chunk(messages[done:])
+		m.Done = next
+		ahead, err := s.storeStep(ctx, m, messages[done:next], messages[next:], open)
+		if err != nil {
+			return err
+		}
+		done, open = next, ahead
 	}
-	msg := &nats.Msg{Subject: s.subject, Data: body, Header: nats.Header{
-		natsconn.MarkerHeader: {"1"},
-		headerStream:          {s.stream},
-		headerLastSubject:     {strconv.FormatUint(s.seq, 10)},
-	}}
-	if s.chain.unsettled {
-		msg.Header[headerLast] = []string{strconv.FormatUint(s.chain.end, 10)}
-	}
-	return msg, nil
+	return nil
 }
 
-// commit stores m and messages in one atomic step. If the answer is lost it sets unknown.
-func (s *sink) commit(ctx context.Context, m marker, messages []message) error {
-	m.Here = len(messages)
-	first, err := s.markerMsg(m)
+// storeStep stores here with the marker m in one step, which is open unless that is nil, and returns the next one, of rest,
+// if that could be sent meanwhile.
+func (s *sink) storeStep(ctx context.Context, m marker, here, rest []message, open *step) (ahead *step, err error) {
+	if open == nil {
+		open, err = s.sendStep(ctx, here, s.place())
+	}
+	if err == nil {
+		ahead, err = s.commitStep(ctx, m, open, rest)
+	}
+	if err != nil {
+		return nil, s.settle(ctx, m, here, err)
+	}
+	return ahead, nil
+}
+
+// commitStep commits a step and sends the next one, of rest, meanwhile.
+func (s *sink) commitStep(ctx context.Context, m marker, t *step, rest []message) (ahead *step, err error) {
+	answer, err := t.commit(ctx, m)
+	if err != nil {
+		s.unknown = true
+		return nil, err
+	}
+	if len(rest) > 0 {
+		ahead, _ = s.sendStep(ctx, rest, 0) // if that fails it is sent in its turn, and says why
+	}
+	if err := s.settled(m, answer.Await); err != nil {
+		return nil, fmt.Errorf("commit batch of %d messages: %w", t.messages, err)
+	}
+	return ahead, nil
+}
+
+// storeMarker stores a marker by itself.
+func (s *sink) storeMarker(ctx context.Context, m marker) error {
+	if err := s.writeMarker(ctx, m); err != nil {
+		return s.settle(ctx, m, nil, err)
+	}
+	return nil
+}
+
+func (s *sink) writeMarker(ctx context.Context, m marker) error {
+	msg, err := s.markerMsg(m)
 	if err != nil {
 		return err
 	}
-	if len(messages) > 0 {
-		return s.commitBatch(ctx, m, first, messages)
+	if after := s.place(); after > 0 {
+		msg.Header[headerLast] = []string{strconv.FormatUint(after, 10)}
 	}
-	ack, err := s.ask(ctx, first)
+	return s.settled(m, func() (*nats.Msg, error) { return s.client.Request(ctx, msg) })
+}
+
+// settled waits for the answer to the marker m, which is then the last message of our last step.
+func (s *sink) settled(m marker, answer func() (*nats.Msg, error)) error {
+	ack, err := s.decided(answer())
 	if err != nil {
 		return err
 	}
@@ -83,91 +126,66 @@ func (s *sink) commit(ctx context.Context, m marker, messages []message) error {
 	return nil
 }
 
-// A batch as small as this goes out in one go, without waiting for the server's word on its first message: that
-// halves the time that tiny batches spend here.
-const (
-	hastyMessages = 64
-	hastyBytes    = 1 << 20
-)
-
-func hasty(messages []message) bool {
-	bytes := 0
-	for _, m := range messages {
-		bytes += len(m.body)
-	}
-	return len(messages) <= hastyMessages && bytes <= hastyBytes
-}
-
-func (s *sink) commitBatch(ctx context.Context, m marker, first *nats.Msg, messages []message) error {
-	if hasty(messages) {
-		err := s.sendBatch(ctx, m, first, messages, false)
-		var api *natsconn.APIError
-		if !errors.As(err, &api) || natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny) {
+// settle finds out what became of an attempt to store messages and a marker that ended with err, and tries again where
+// nothing was stored.
+func (s *sink) settle(ctx context.Context, m marker, messages []message, err error) error {
+	const again = 2
+	for tried := 0; ; tried++ {
+		stored, final := s.outcome(ctx, m, err)
+		if stored || final != nil {
+			return final
+		}
+		if tried == again {
 			return err
 		}
-		// Nothing was stored. If the server had refused the first message, its answer says why.
-	}
-	return s.sendBatch(ctx, m, first, messages, true)
-}
-
-// sendBatch sends marker and messages as one atomic batch. With ask it waits until the server has taken the first.
-func (s *sink) sendBatch(ctx context.Context, m marker, first *nats.Msg, messages []message, ask bool) error {
-	conn, err := s.client.Conn(ctx)
-	if err != nil {
-		return err //nolint:wrapcheck // coded
-	}
-	id := []string{uuid.NewString()}
-	first.Header[headerBatch], first.Header[headerBatchSeq] = id, []string{"1"}
-	if ask {
-		err = s.beginBatch(ctx, first)
-	} else if err = conn.PublishMsg(first); err != nil {
-		err = fmt.Errorf("begin batch: %w", s.client.Silent(conn, err))
-	}
-	if err != nil {
-		return err
-	}
-	for i, one := range messages[:len(messages)-1] {
-		msg := one.msg()
-		msg.Header[headerBatch], msg.Header[headerBatchSeq] = id, []string{strconv.Itoa(i + 2)}
-		if err := conn.PublishMsg(msg); err != nil {
-			return fmt.Errorf("send message %d of %d: %w", i+1, len(messages), s.client.Silent(conn, err))
+		if err = s.tryAgain(ctx, m, messages); err == nil {
+			return nil
 		}
 	}
-	last := messages[len(messages)-1].msg()
-	last.Header[headerBatch], last.Header[headerBatchSeq] = id, []string{strconv.Itoa(len(messages) + 1)}
-	last.Header[headerBatchCommit] = []string{"1"}
-	ack, err := s.ask(ctx, last)
-	if err != nil {
-		return fmt.Errorf("commit batch of %d messages: %w", len(messages), err)
-	}
-	// The server stores a batch without a gap; should it not, the next compare-and-set finds out.
-	s.stored, s.seq, s.unknown = &m, ack.Seq-uint64(len(messages)), false
-	s.chain.begin(ack.Seq)
-	return nil
 }
 
-// beginBatch sends the first message, which the server answers at once: an empty answer, or why it takes no batch.
-func (s *sink) beginBatch(ctx context.Context, first *nats.Msg) error {
-	answer, err := s.client.Request(ctx, first)
-	if err != nil {
-		return fmt.Errorf("begin batch: %w", err)
+// outcome reports whether an attempt that ended with err was stored after all. An error ends the attempts.
+func (s *sink) outcome(ctx context.Context, m marker, err error) (stored bool, _ error) {
+	switch {
+	case s.unknown, natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny):
+		// Either somebody was faster, perhaps our own earlier attempt, or the answer was lost.
+		if again := s.lookAgain(ctx); again != nil {
+			return false, errors.Join(err, again)
+		}
+		return sameBatch(s.stored.Marker, m.Marker) && s.stored.Done == m.Done, nil
+	case natsconn.IsAPI(err, natsconn.ErrBatchIncomplete):
+		return false, nil
 	}
-	if len(answer.Data) == 0 {
-		return nil
-	}
-	var refused pubAck
-	if err := json.Unmarshal(answer.Data, &refused); err == nil && refused.Error != nil {
-		return fmt.Errorf("begin batch: %w", refused.Error)
-	}
-	return fmt.Errorf("begin batch: the server answers %q", answer.Data)
+	return false, err
 }
 
-// ask sends a message whose answer decides. No answer means that the outcome is unknown.
+// tryAgain asks for the server's word on the first message: if it refuses that, it refuses the rest too, but says why with
+// the first only.
+func (s *sink) tryAgain(ctx context.Context, m marker, messages []message) error {
+	if len(messages) == 0 {
+		return s.writeMarker(ctx, m)
+	}
+	t := s.begin(s.place())
+	if err := t.probe(ctx, messages[0]); err != nil {
+		return err
+	}
+	if err := t.send(ctx, messages[1:]); err != nil {
+		return err
+	}
+	_, err := s.commitStep(ctx, m, t, nil)
+	return err
+}
+
+// ask sends a message whose answer decides.
 func (s *sink) ask(ctx context.Context, msg *nats.Msg) (pubAck, error) {
-	answer, err := s.client.Request(ctx, msg)
+	return s.decided(s.client.Request(ctx, msg))
+}
+
+// decided reads an answer that decides. No answer means that the outcome is unknown.
+func (s *sink) decided(answer *nats.Msg, err error) (pubAck, error) {
 	if err != nil {
 		s.unknown = !errors.Is(err, nats.ErrMaxPayload)
-		return pubAck{}, err //nolint:wrapcheck // coded
+		return pubAck{}, err
 	}
 	return decodeAck(answer.Data)
 }

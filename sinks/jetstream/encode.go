@@ -28,11 +28,18 @@ type encoder struct {
 	most     int // bytes in one body
 	rows     int // in one message
 	messages []message
+	made     func([]message) // called with all messages so far whenever one more is there
 	arena    []byte
 	subjects map[string]string // so that equal subjects share their text
 	open     map[string]int    // ndjson: subject → index in packs
 	packs    []pack
 }
+
+// Bodies of rows lie one behind the other in blocks of arenaBytes. A block that has less than arenaRow left is full.
+const (
+	arenaBytes = 256 << 10
+	arenaRow   = 2 << 10
+)
 
 // pack is a message of JSON lines that is being filled.
 type pack struct {
@@ -41,9 +48,9 @@ type pack struct {
 	body    []byte
 }
 
-func (s *sink) encode(b stream.Batch, maxPayload int) ([]message, error) {
+func (s *sink) encode(b stream.Batch, maxPayload int, made func([]message)) ([]message, error) {
 	e := &encoder{
-		sink: s, most: maxPayload - min(64<<10, maxPayload/2), rows: int(s.cfg.Options.Int("rows_per_message")),
+		sink: s, made: made, most: maxPayload - min(64<<10, maxPayload/2), rows: int(s.cfg.Options.Int("rows_per_message")),
 		subjects: map[string]string{}, open: map[string]int{},
 	}
 	if e.rows <= 0 {
@@ -58,6 +65,11 @@ func (s *sink) encode(b stream.Batch, maxPayload int) ([]message, error) {
 		e.flush(&e.packs[i])
 	}
 	return e.messages, nil
+}
+
+func (e *encoder) add(m message) {
+	e.messages = append(e.messages, m)
+	e.made(e.messages)
 }
 
 func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
@@ -79,8 +91,11 @@ func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 	for i := range int(rec.NumRows()) {
 		subject := e.subject(rows, i)
 		if op != nil && op.Value(i) == stream.OpDelete {
-			e.messages = append(e.messages, message{subject: subject, deleted: true})
+			e.add(message{subject: subject, deleted: true})
 			continue
+		}
+		if cap(e.arena)-len(e.arena) < arenaRow {
+			e.arena = make([]byte, 0, arenaBytes)
 		}
 		start := len(e.arena)
 		e.arena = rows.JSON(e.arena, i)
@@ -88,7 +103,7 @@ func (e *encoder) record(b stream.Batch, rec arrow.Record) error {
 		if len(body) > e.most {
 			return e.large(len(body))
 		}
-		e.messages = append(e.messages, message{subject: subject, body: body})
+		e.add(message{subject: subject, body: body})
 	}
 	return nil
 }
@@ -109,7 +124,6 @@ func (e *encoder) subject(rows *rowenc.Rows, row int) string {
 
 // lines packs rows as JSON lines, by subject.
 func (e *encoder) lines(rows *rowenc.Rows, n int) error {
-	var line []byte
 	for i := range n {
 		subject := e.subject(rows, i)
 		at, ok := e.open[subject]
@@ -119,14 +133,20 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 			e.packs = append(e.packs, pack{subject: subject})
 		}
 		p := &e.packs[at]
-		line = append(rows.JSON(line[:0], i), '\n')
-		if len(line) > e.most {
-			return e.large(len(line))
-		}
-		if p.rows == e.rows || len(p.body)+len(line) > e.most {
+		if p.rows == e.rows {
 			e.flush(p)
 		}
-		p.body = append(p.body, line...)
+		before := len(p.body)
+		p.body = append(rows.JSON(p.body, i), '\n')
+		if size := len(p.body) - before; size > e.most {
+			return e.large(size)
+		}
+		if len(p.body) > e.most { // the row begins the next message
+			row := p.body[before:]
+			p.body = p.body[:before:before]
+			e.flush(p)
+			p.body = append(p.body, row...)
+		}
 		p.rows++
 	}
 	return nil
@@ -134,8 +154,8 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 
 func (e *encoder) flush(p *pack) {
 	if p.rows > 0 {
-		e.messages = append(e.messages, message{subject: p.subject, body: p.body})
-		p.rows, p.body = 0, make([]byte, 0, len(p.body))
+		e.add(message{subject: p.subject, body: p.body})
+		p.rows, p.body = 0, make([]byte, 0, len(p.body)+len(p.body)/16) // the next one is about as long
 	}
 }
 
@@ -148,7 +168,7 @@ func (e *encoder) arrow(rec arrow.Record, columns int, from, to int64) error {
 		case err != nil:
 			return fmt.Errorf("encode rows for sink %q: %w", e.cfg.Name, err)
 		case len(body) <= e.most:
-			e.messages = append(e.messages, message{subject: e.template.parts[0].text, body: body})
+			e.add(message{subject: e.template.parts[0].text, body: body})
 		case end-from == 1:
 			return e.large(len(body))
 		default:
@@ -192,7 +212,11 @@ func (e *encoder) large(n int) error {
 const stagedMagic = "TMJS1\n"
 
 func pickle(messages []message) []byte {
-	data := []byte(stagedMagic)
+	size := len(stagedMagic)
+	for _, m := range messages {
+		size += 2*binary.MaxVarintLen64 + 1 + len(m.subject) + len(m.body)
+	}
+	data := append(make([]byte, 0, size), stagedMagic...)
 	for _, m := range messages {
 		data = binary.AppendUvarint(data, uint64(len(m.subject)))
 		data = binary.AppendUvarint(data, uint64(len(m.body)))

@@ -46,7 +46,7 @@ func (s *sink) writePlain(ctx context.Context, m marker, messages []message) err
 		return err
 	}
 	m.Done, m.Tail = len(messages), 0
-	if err := s.settle(ctx, m, nil); err != nil {
+	if err := s.storeMarker(ctx, m); err != nil {
 		s.checked = false
 		return err
 	}

@@ -70,7 +70,7 @@ func (s *sink) writeSingle(ctx context.Context, m marker, one message) (written 
 		if s.chain.length >= chainMax && s.stored != nil {
 			again := *s.stored
 			again.From, again.Tail = 0, 0
-			if err := s.settle(ctx, again, nil); err != nil {
+			if err := s.storeMarker(ctx, again); err != nil {
 				return false, err
 			}
 		}
