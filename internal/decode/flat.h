@@ -1,0 +1,34 @@
+// The scan of flat.go: it finds where the values of many rows are, and looks at nothing that depends on a column's type.
+
+#ifndef TIDEMILL_DECODE_FLAT_H
+#define TIDEMILL_DECODE_FLAT_H
+
+#include <stdint.h>
+
+// A value, from its first byte to behind its last. The highest bit of end says that it is a plain string: between its
+// quotes is neither an escape nor a control character nor anything above ASCII.
+typedef struct {
+	uint32_t start, end;
+} flat_span;
+
+#define FLAT_PLAIN 0x80000000u
+
+// A key with its quotes and its colon, in an array of bytes that holds all of them.
+typedef struct {
+	uint32_t at, size;
+} flat_key;
+
+// How many rows are read at once, at most.
+#define FLAT_ROWS 256
+
+// flat_scan reads objects that have exactly these keys in this order, from b[p] on, at most most of them. Each ends with
+// its line, or, if ends is given, object i ends at ends[i]; nothing past b[size] is touched. It stops at the first object
+// that is otherwise and returns how many came before it.
+//
+// Value k of row i is spans[k * FLAT_ROWS + i], and the row itself, with its line break, comes behind those of the last
+// key; odd[k] becomes 1 if a value is not a plain string. Strings are known to have no control characters, and values no
+// line break, but what is not plain must still be checked to be JSON, and to be one value.
+int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
+	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
+
+#endif
