@@ -13,8 +13,10 @@ typedef struct {
 
 #define FLAT_PLAIN 0x80000000u
 
-// A key with its quotes and its colon, in an array of bytes that holds all of them.
+// A key with what stands before it, a brace or a comma, and with its quotes and its colon: all of it in an array of bytes
+// that holds all keys, and the first 16 of its bytes as two little endian numbers, with masks for those that are its own.
 typedef struct {
+	uint64_t low, high, low_mask, high_mask;
 	uint32_t at, size;
 } flat_key;
 

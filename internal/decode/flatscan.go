@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unsafe"
 )
 
@@ -16,7 +17,7 @@ const flatRows = C.FLAT_ROWS
 
 // flatScan finds the values of objects with certain keys, see flat.h. It knows nothing of columns.
 type flatScan struct {
-	names []byte       // the keys with their quotes and colons, one after the other
+	names []byte       // the keys as flat_key says, one after the other
 	keys  []C.flat_key // where they are in names
 	spans []span       // flatRows for each key, then of whole rows
 	odd   []byte       // of each key: 1 if a value was no plain string
@@ -41,7 +42,7 @@ func (f *flatScan) row(i int) span { return f.spans[len(f.keys)*flatRows+i] }
 func (f *flatScan) expects(keys []learned) bool {
 	same := len(f.keys) == len(keys)
 	for k := 0; same && k < len(keys); k++ {
-		same = bytes.Equal(f.names[f.keys[k].at:][:f.keys[k].size], keys[k].raw)
+		same = bytes.Equal(f.names[f.keys[k].at+1:][:f.keys[k].size-1], keys[k].raw)
 	}
 	return same
 }
@@ -49,12 +50,26 @@ func (f *flatScan) expects(keys []learned) bool {
 // expect makes these the keys that are looked for.
 func (f *flatScan) expect(keys []learned) {
 	f.names, f.keys = f.names[:0], f.keys[:0]
+	before := byte('{')
 	for _, l := range keys {
-		f.keys = append(f.keys, C.flat_key{at: C.uint32_t(len(f.names)), size: C.uint32_t(len(l.raw))})
-		f.names = append(f.names, l.raw...)
+		f.keys = append(f.keys, flatKey(len(f.names), before, l.raw))
+		f.names = append(append(f.names, before), l.raw...)
+		before = ','
 	}
 	f.odd = make([]byte, len(keys))
 	f.spans = make([]span, (len(keys)+1)*flatRows)
+}
+
+// flatKey describes a key that will stand at a place of names.
+func flatKey(at int, before byte, raw []byte) C.flat_key {
+	var own, mask [16]byte
+	own[0], mask[0] = before, 0xff
+	for i := range copy(own[1:], raw) {
+		mask[1+i] = 0xff
+	}
+	half := func(b [16]byte, from int) C.uint64_t { return C.uint64_t(binary.LittleEndian.Uint64(b[from:])) }
+	return C.flat_key{low: half(own, 0), high: half(own, 8), low_mask: half(mask, 0), high_mask: half(mask, 8),
+		at: C.uint32_t(at), size: C.uint32_t(1 + len(raw))}
 }
 
 // run scans objects from b[p] on and returns how many it found. With ends, each must end at its own.
