@@ -171,3 +171,19 @@ int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends
 	}
 	return row;
 }
+
+int64_t flat_texts(const uint8_t *b, int64_t size, const flat_span *spans, int64_t count, uint8_t *data, int64_t room,
+	uint32_t *ends) {
+	int64_t at = ends[0];
+	for (int64_t i = 0; i < count; i++) {
+		int64_t start = (int64_t)spans[i].start + 1, n = (int64_t)(spans[i].end & ~FLAT_PLAIN) - 1 - start;
+		if (n > room - at) return i;
+		if (likely(at + n + 16 <= room && start + n + 16 <= size)) {
+			for (int64_t j = 0; j < n; j += 16) memcpy(data + at + j, b + start + j, 16); // more than the text, within bounds
+		} else {
+			memcpy(data + at, b + start, (size_t)n);
+		}
+		ends[i + 1] = (uint32_t)(at += n);
+	}
+	return count;
+}

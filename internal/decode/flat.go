@@ -52,6 +52,8 @@ func (d *Decoder) flatColumns(b []byte, rows int) int {
 		switch {
 		case d.flat.scan.odd[k] == 0 && (n == nil || n.kind == kindText && n.unread):
 			// Plain strings need no further look.
+		case d.flat.scan.odd[k] == 0 && n.kind == kindText:
+			d.plainTexts(n, spans)
 		case n != nil && n.kind == kindText && !n.unread:
 			rows = d.flatTexts(n, spans)
 		case n != nil && n.kind == kindTimestamp && d.tsUnit == unitISO:
@@ -66,6 +68,15 @@ func (d *Decoder) flatColumns(b []byte, rows int) int {
 		}
 	}
 	return rows
+}
+
+// plainTexts takes the values of a column of text, all of which are plain.
+func (d *Decoder) plainTexts(n *node, spans []span) {
+	for r := 0; r < len(spans); r++ {
+		if r += n.texts(d.b, spans[r:], d.row+r); r < len(spans) {
+			d.setBytes(n, d.row+r, spans[r].text(d.b)) // makes room
+		}
+	}
 }
 
 func (d *Decoder) flatTexts(n *node, spans []span) int {

@@ -33,4 +33,9 @@ typedef struct {
 int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
 	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
 
+// flat_texts copies what stands between the quotes of plain strings, one behind the other, to data behind ends[0], and puts
+// the end of text i in ends[i + 1]. It stops at a text that does not fit in so much room, and returns how many did.
+int64_t flat_texts(const uint8_t *b, int64_t size, const flat_span *spans, int64_t count, uint8_t *data, int64_t room,
+	uint32_t *ends);
+
 #endif

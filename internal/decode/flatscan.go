@@ -2,6 +2,8 @@ package decode
 
 // #cgo noescape flat_scan
 // #cgo nocallback flat_scan
+// #cgo noescape flat_texts
+// #cgo nocallback flat_texts
 // #include "flat.h"
 import "C"
 
@@ -9,6 +11,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow/bitutil"
 )
 
 // flatRows is how many objects are scanned at a time: their bytes should stay in the processor's cache until the columns
@@ -81,4 +85,14 @@ func (f *flatScan) run(b []byte, p int, ends []int) int {
 	return int(C.flat_scan((*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), C.int64_t(p), end,
 		(*C.uint8_t)(unsafe.SliceData(f.names)), unsafe.SliceData(f.keys), C.int64_t(len(f.keys)),
 		(*C.flat_span)(unsafe.Pointer(unsafe.SliceData(f.spans))), (*C.uint8_t)(unsafe.SliceData(f.odd)), C.int64_t(most)))
+}
+
+// texts stores plain strings of b as values of a column of text, from value i on, as many as there is room for, and returns
+// how many.
+func (n *node) texts(b []byte, spans []span, i int) int {
+	count := int(C.flat_texts((*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), (*C.flat_span)(unsafe.Pointer(&spans[0])),
+		C.int64_t(len(spans)), (*C.uint8_t)(unsafe.SliceData(n.data)), C.int64_t(len(n.data)),
+		(*C.uint32_t)(unsafe.Pointer(&n.fixed[4*i]))))
+	bitutil.SetBitsTo(n.valid, int64(i), int64(count), true)
+	return count
 }
