@@ -131,7 +131,7 @@ func (f *ipcField) span(j int) (from, to int) {
 // arrowRows copies the rows of a batch.
 func (d *Decoder) arrowRows(m mark, f Fault, r *ipcReader, rows int) error {
 	for j := range rows {
-		d.room()
+		d.room(1)
 		ok := true
 		for i, n := range d.top.fields {
 			if c := r.columns[i]; c == nil {

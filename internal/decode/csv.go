@@ -50,7 +50,7 @@ func (d *Decoder) csvPayload(msg int, b []byte) {
 			continue
 		}
 		start := p
-		d.room()
+		d.room(1)
 		d.reason = ""
 		p = d.csvRecord(b, p)
 		if d.reason == "" {

@@ -69,6 +69,7 @@ type Decoder struct {
 	flat    flatObjects // of objects with those keys
 	metas   []meta      // those that the transport fills
 	payload func(d *Decoder, msg int, b []byte)
+	single  bool // most payloads are one object
 	tsUnit  tsUnit
 	day     lastDay
 	csv     csvFormat
@@ -151,7 +152,7 @@ func (d *Decoder) setColumns(columns []stream.Column, unread []string) error {
 func (d *Decoder) setFormat(o Options) error {
 	switch o.Format {
 	case "json", "":
-		d.payload = (*Decoder).jsonPayload
+		d.payload, d.single = (*Decoder).jsonPayload, true
 	case "ndjson":
 		d.payload = (*Decoder).ndjsonPayload
 	case "csv":
@@ -186,8 +187,15 @@ func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
 		return Result{}, tooBig()
 	}
 	d.begin(m)
-	for i := range m.Len() {
-		d.payload(d, i, m.Payload(i))
+	for i := 0; i < m.Len(); {
+		rows := 0
+		if d.single {
+			rows = d.flatMessages(m, i)
+		}
+		if rows == 0 {
+			d.payload(d, i, m.Payload(i))
+		}
+		i += max(1, rows)
 	}
 	d.b = nil
 	d.fillMeta(m)
@@ -237,10 +245,10 @@ func (d *Decoder) growRows(rows int) {
 	d.rowCap = rows
 }
 
-// room makes sure that row number d.row may be written.
-func (d *Decoder) room() {
-	if d.row == d.rowCap {
-		d.growRows(max(64, 2*d.rowCap))
+// room makes sure that so many rows from number d.row on may be written.
+func (d *Decoder) room(rows int) {
+	if d.row+rows > d.rowCap {
+		d.growRows(max(64, 2*d.rowCap, d.row+rows))
 	}
 }
 

@@ -105,10 +105,15 @@ func FuzzFlat(f *testing.F) {
 		f.Add(uint16(3), uint16(9), uint8(1), change)
 		f.Add(uint16(1), uint16(40), uint8(0), change)
 	}
-	pairs := []string{"id", "BIGINT", "s", "VARCHAR", "ts", "TIMESTAMP", "n", "VARCHAR", "tags", "BIGINT[]", "absent", "DOUBLE"}
-	row := `{"id":12,"s":"some text","ts":"2024-01-02T03:04:05.123","other":[1,{"a":2}],"n":null,"tags":[1, 2]}`
+	pairs := []string{"id", "BIGINT", "s", "VARCHAR", "ts", "TIMESTAMP", "n", "VARCHAR", "tags", "BIGINT[]", "absent", "DOUBLE",
+		"a name of more than sixteen bytes", "VARCHAR"}
+	rows := []string{
+		`{"id":12,"s":"some text","ts":"2024-01-02T03:04:05.123","other":[1,{"a":2}],"n":null,"tags":[1, 2]}`,
+		`{"id": -7, "other": "skipped", "a name of more than sixteen bytes": "more than sixteen", "s": "é \n", "n": "x", "tags": []}`,
+	}
 	f.Fuzz(func(t *testing.T, which, at uint16, cut uint8, change string) {
-		for _, format := range []string{"ndjson", "json"} {
+		for i := range 4 {
+			format, row := []string{"ndjson", "json"}[i%2], rows[i/2]
 			lines := strings.Split(strings.Repeat(row+"\n", 4)+row, "\n")
 			changed := lines[int(which)%len(lines)]
 			from := int(at) % len(changed)

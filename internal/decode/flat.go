@@ -1,158 +1,168 @@
 package decode
 
-import (
-	"bytes"
-	"slices"
-)
+import "github.com/tidemill/tidemill/stream"
 
 // A flat decoder reads objects whose keys come in the order of an earlier one, byte for byte: nearly all objects of a
-// stream do. It needs no look-up of keys, no check for double ones and no search for the end of the line. It gives up on
+// stream do. It needs no look-up of keys, no check for double ones and no search for the end of the line. It reads many
+// at a time: a scan in C finds where the values are, then each column takes its own, one after the other. It gives up on
 // anything else, and then the general decoder reads the object from its start.
 type flatObjects struct {
-	keys   []flatKey
+	scan   flatScan
+	fields []*node // of each key; nil for one that is skipped
 	absent []*node // fields that the objects have no key for
 	rest   int     // objects that are left to the general decoder before the flat one is tried again
 	pause  int     // how many it was the last time
 }
 
-// flatKey is one key with its quotes and its colon.
-type flatKey struct {
-	raw   []byte
-	field *node // nil for a key that is skipped
-}
-
 // flatPause bounds for how many objects the flat decoder is not tried after it has given up several times in a row.
 const flatPause = 63
 
-// flatRow reads the object at the start of b, and a line break behind it, into the row d.row. It returns how many bytes
-// it read, or 0 if the object is not for it.
-func (d *Decoder) flatRow(b []byte) int {
-	if len(d.flat.keys) == 0 || b[0] != '{' {
-		return 0
+// flatRead reads objects from b[p] on, each with a line break behind it, into the rows from d.row on, for the caller to
+// commit. It returns how many, and where the next object begins. With ends, object i must end at ends[i].
+func (d *Decoder) flatRead(b []byte, p int, ends []int) (rows, next int) {
+	f := &d.flat
+	if len(f.fields) == 0 || p >= len(b) || b[p] != '{' {
+		return 0, p
 	}
-	if d.flat.rest > 0 {
-		d.flat.rest--
-		return 0
+	if f.rest > 0 {
+		f.rest--
+		return 0, p
 	}
-	d.room()
+	if found := f.scan.run(b, p, ends); found > 0 {
+		d.room(found)
+		rows = d.flatColumns(b, found)
+	}
+	if rows == 0 {
+		f.pause = min(2*f.pause+1, flatPause)
+		f.rest = f.pause
+		return 0, p
+	}
+	f.pause = 0
+	if next = f.scan.row(rows - 1).end(); next < len(b) && rows < flatRows {
+		f.rest = 1 // what it stopped at
+	}
+	return rows, next
+}
+
+// flatColumns lets the columns take the values of rows, and returns how many rows have good ones.
+func (d *Decoder) flatColumns(b []byte, rows int) int {
 	d.b = b
-	end := d.flatEnd(d.flatFields(1))
-	if end == 0 {
-		d.flat.pause = min(2*d.flat.pause+1, flatPause)
-		d.flat.rest = d.flat.pause
-		return 0
+	for k, n := range d.flat.fields {
+		spans := d.flat.scan.values(k)[:rows]
+		switch {
+		case d.flat.scan.odd[k] == 0 && (n == nil || n.kind == kindText && n.unread):
+			// Plain strings need no further look.
+		case d.flat.scan.odd[k] == 0 && n.kind == kindText:
+			d.plainTexts(n, spans)
+		case n != nil && n.kind == kindText && !n.unread:
+			rows = d.flatTexts(n, spans)
+		case n != nil && n.kind == kindTimestamp && d.tsUnit == unitISO:
+			rows = d.flatTimes(n, spans)
+		default:
+			rows = d.flatValues(n, spans)
+		}
 	}
-	d.flat.pause = 0
 	for _, n := range d.flat.absent {
-		n.setNull(n.at(d.row))
+		for r := range rows {
+			n.setNull(n.at(d.row + r))
+		}
 	}
-	return end
+	return rows
 }
 
-// flatFields reads the keys and values from p on, and returns the end of the last value, or 0.
-func (d *Decoder) flatFields(p int) int {
-	b := d.b
-	for k := range d.flat.keys {
-		key := &d.flat.keys[k]
-		if k > 0 {
-			if p >= len(b) || b[p] != ',' {
-				return 0
+// plainTexts takes the values of a column of text, all of which are plain.
+func (d *Decoder) plainTexts(n *node, spans []span) {
+	for r := 0; r < len(spans); r++ {
+		if r += n.texts(d.b, spans[r:], d.row+r); r < len(spans) {
+			d.setBytes(n, d.row+r, spans[r].text(d.b)) // makes room
+		}
+	}
+}
+
+func (d *Decoder) flatTexts(n *node, spans []span) int {
+	for r, s := range spans {
+		if s.plain() {
+			d.setBytes(n, d.row+r, s.text(d.b))
+		} else if !d.flatValue(n, d.row+r, s) {
+			return r
+		}
+	}
+	return len(spans)
+}
+
+func (d *Decoder) flatTimes(n *node, spans []span) int {
+	for r, s := range spans {
+		i := n.at(d.row + r)
+		if s.plain() {
+			micros, ok := d.day.timestamp(s.text(d.b))
+			if !ok {
+				return r
 			}
-			p++
-			if p < len(b) && b[p] == ' ' {
-				p++
-			}
-		}
-		end := p + len(key.raw)
-		if end >= len(b) || string(b[p:end]) != string(key.raw) {
-			return 0
-		}
-		if p = end; b[p] == ' ' {
-			p++
-		}
-		if n := key.field; n != nil && n.kind == kindText && p < len(b) && b[p] == '"' {
-			p = d.flatText(n, p+1)
-		} else {
-			p = d.flatValue(n, p)
-		}
-		if p == 0 {
-			return 0
+			n.setInt(i, uint64(micros))
+		} else if !d.flatValue(n, i, s) {
+			return r
 		}
 	}
-	return p
+	return len(spans)
 }
 
-// flatText stores the text that begins at p and returns what follows its quote, or 0.
-func (d *Decoder) flatText(n *node, p int) int {
-	end := d.plain(p)
-	if end >= len(d.b) || d.b[end] != '"' {
-		return d.flatValue(n, p-1)
+func (d *Decoder) flatValues(n *node, spans []span) int {
+	for r, s := range spans {
+		i := 0
+		if n != nil {
+			i = n.at(d.row + r)
+		}
+		if !d.flatValue(n, i, s) {
+			return r
+		}
 	}
-	if !n.unread {
-		d.setBytes(n, d.row, d.b[p:end])
-	}
-	return end + 1
+	return len(spans)
 }
 
-// flatValue stores a value of any kind. White space within it may be a line break, which ends a row.
-func (d *Decoder) flatValue(n *node, p int) int {
-	d.p = p
+// flatValue stores a value of any kind. It must be one, and all of it.
+func (d *Decoder) flatValue(n *node, i int, s span) bool {
+	d.p = int(s.start)
 	ok := false
 	if n == nil {
 		ok = d.skip(1)
 	} else {
-		ok = d.value(n, n.at(d.row), 1)
+		ok = d.value(n, i, 1)
 	}
-	if !ok || bytes.IndexByte(d.b[p:d.p], '\n') >= 0 {
-		return 0
-	}
-	return d.p
+	return ok && d.p == s.end()
 }
 
-// flatEnd reads the end of the object at p and of its line, and returns what follows, or 0.
-func (d *Decoder) flatEnd(p int) int {
-	b := d.b
-	if p == 0 || p >= len(b) || b[p] != '}' {
-		return 0
+// flatMessages reads messages from number i on that are one object each, and returns how many.
+func (d *Decoder) flatMessages(m *stream.Messages, i int) int {
+	start := 0
+	if i > 0 {
+		start = m.Ends[i-1]
 	}
-	p++
-	if p < len(b) && b[p] == '\r' {
-		p++
+	rows, _ := d.flatRead(m.Data, start, m.Ends[i:])
+	for r := range rows {
+		d.commit(i+r, 0)
 	}
-	if p == len(b) {
-		return p
-	}
-	if b[p] != '\n' {
-		return 0
-	}
-	return p + 1
+	return rows
 }
 
 // learnFlat makes an object with so many keys, which the general decoder has just read, the one that the flat decoder
 // expects. If keys were left out of the order that has been learned, it is not known.
 func (d *Decoder) learnFlat(keys, place int) {
-	o := d.top
-	if keys != place || place > len(o.order) {
+	o, f := d.top, &d.flat
+	if keys != place || place > len(o.order) || f.scan.expects(o.order[:keys]) {
 		return
 	}
-	same := len(d.flat.keys) == keys
-	for k := 0; same && k < keys; k++ {
-		same = bytes.Equal(d.flat.keys[k].raw, o.order[k].raw)
-	}
-	if same {
-		return
-	}
-	d.flat.keys, d.flat.absent = slices.Grow(d.flat.keys[:0], keys)[:keys], d.flat.absent[:0]
-	for k, l := range o.order[:keys] {
-		key := &d.flat.keys[k]
-		key.raw, key.field = append(key.raw[:0], l.raw...), nil
+	f.scan.expect(o.order[:keys])
+	f.fields, f.absent = f.fields[:0], f.absent[:0]
+	for _, l := range o.order[:keys] {
+		var n *node
 		if l.field >= 0 {
-			key.field = o.fields[l.field]
+			n = o.fields[l.field]
 		}
+		f.fields = append(f.fields, n)
 	}
-	for f, n := range o.fields {
-		if o.seen[f] != o.stamp {
-			d.flat.absent = append(d.flat.absent, n)
+	for i, n := range o.fields {
+		if o.seen[i] != o.stamp {
+			f.absent = append(f.absent, n)
 		}
 	}
 }

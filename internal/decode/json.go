@@ -8,10 +8,6 @@ import (
 
 // jsonPayload decodes one object, or an array of objects. A payload that is not JSON as a whole is one fault.
 func (d *Decoder) jsonPayload(msg int, b []byte) {
-	if len(b) > 0 && d.flatRow(b) == len(b) {
-		d.commit(msg, 0)
-		return
-	}
 	m := d.mark()
 	d.b, d.p = skipBOM(b), 0
 	shift := len(b) - len(d.b)
@@ -84,29 +80,28 @@ func (d *Decoder) jsonObject() bool {
 		d.reason = "expected an object, got " + show(d.b[d.p:], 80)
 		return false
 	}
-	d.room()
+	d.room(1)
 	return d.object(d.top, d.row, 1)
 }
 
 // ndjsonPayload decodes one object a line. Empty lines are no rows; a line that does not decode is one fault.
 func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 	m := d.mark()
-	index := 0
-	rest := skipBOM(b)
-	for len(rest) > 0 {
-		if n := d.flatRow(rest); n > 0 {
-			rest = rest[n:]
+	index, p := 0, len(b)-len(skipBOM(b))
+	for p < len(b) {
+		rows, next := d.flatRead(b, p, nil)
+		for range rows {
 			d.commit(msg, index)
 			index++
+		}
+		if p = next; rows > 0 {
 			continue
 		}
-		line := rest
-		start := len(b) - len(rest)
-		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
-			line, rest = rest[:i], rest[i+1:]
-		} else {
-			rest = nil
+		start, line := p, b[p:]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i]
 		}
+		p += len(line) + 1
 		d.b, d.p = line, 0
 		if d.peek() == 0 && d.p >= len(line) {
 			continue
@@ -128,7 +123,7 @@ func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 
 // textPayload takes the payload itself as the value of the only column: as text, or as bytes of any kind.
 func (d *Decoder) textPayload(msg int, b []byte) {
-	d.room()
+	d.room(1)
 	if n := d.top.fields[0]; n.kind == kindBlob {
 		d.setBytes(n, n.at(d.row), b)
 	} else if !d.setText(n, n.at(d.row), b) {

@@ -1,6 +1,9 @@
 package decode
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // tsUnit is how TIMESTAMP columns are written.
 type tsUnit int
@@ -104,45 +107,54 @@ func civil(year, month, day int) int64 {
 // isoTime reads HH:MM[:SS[.fraction]] and returns the microseconds since midnight and what follows. A
 // fraction may have nine digits; what is below a microsecond is cut off.
 func isoTime(s []byte) (micros int64, rest []byte, ok bool) {
+	if len(s) < 8 || s[5] != ':' {
+		return isoMinute(s)
+	}
+	clock := binary.LittleEndian.Uint64(s)
+	digits := clock ^ 0x30_30_3a_30_30_3a_30_30 // of HH:MM:SS, the first lowest; zero for the colons
+	if (digits|(digits+0x06_06_00_06_06_00_06_06))&0xf0_f0_ff_f0_f0_ff_f0_f0 != 0 {
+		return 0, s, false
+	}
+	pairs := digits*10 + digits>>8 // bytes 0, 3 and 6 are a pair of digits each
+	hour, minute, second := int64(pairs&0xff), int64(pairs>>24&0xff), int64(pairs>>48&0xff)
+	if hour > 23 || minute > 59 || second > 59 {
+		return 0, s, false
+	}
+	micros = (hour*3600 + minute*60 + second) * microsPerSecond
+	if s = s[8:]; len(s) == 0 || s[0] != '.' {
+		return micros, s, true
+	}
+	digit, fraction := 1, int64(0)
+	for digit < len(s) && s[digit]-'0' <= 9 {
+		if digit <= 6 {
+			fraction = fraction*10 + int64(s[digit]-'0')
+		}
+		digit++
+	}
+	for i := digit; i <= 6; i++ {
+		fraction *= 10
+	}
+	return micros + fraction, s[digit:], digit > 1 && digit <= 10
+}
+
+// isoMinute reads HH:MM.
+func isoMinute(s []byte) (micros int64, rest []byte, ok bool) {
 	hour, ok1 := two(s)
 	if !ok1 || len(s) < 5 || s[2] != ':' || hour > 23 {
 		return 0, s, false
 	}
 	minute, ok2 := two(s[3:])
-	if !ok2 || minute > 59 {
+	if !ok2 || minute > 59 || len(s) > 5 && s[5] == ':' {
 		return 0, s, false
 	}
-	micros = int64(hour*3600+minute*60) * microsPerSecond
-	s = s[5:]
-	if len(s) == 0 || s[0] != ':' {
-		return micros, s, true
-	}
-	second, ok3 := two(s[1:])
-	if !ok3 || second > 59 {
-		return 0, s, false
-	}
-	micros += int64(second) * microsPerSecond
-	s = s[3:]
-	if len(s) == 0 || s[0] != '.' {
-		return micros, s, true
-	}
-	digits, fraction := 1, int64(0)
-	for digits < len(s) && s[digits]-'0' <= 9 {
-		if digits <= 6 {
-			fraction = fraction*10 + int64(s[digits]-'0')
-		}
-		digits++
-	}
-	for i := digits; i <= 6; i++ {
-		fraction *= 10
-	}
-	return micros + fraction, s[digits:], digits > 1 && digits <= 10
+	return int64(hour*3600+minute*60) * microsPerSecond, s[5:], true
 }
 
 // lastDay is the date of the timestamp that was read last: most rows of a stream have the date of the row before.
 type lastDay struct {
 	known bool
-	text  [dateBytes]byte
+	head  uint64 // the first eight bytes of its text
+	tail  uint16 // the last two
 	days  int64
 }
 
@@ -150,13 +162,17 @@ const dateBytes = len("2024-01-02")
 
 // timestamp reads a date, optionally with a time behind T or a space and a zone of Z or ±hh[[:]mm].
 func (l *lastDay) timestamp(s []byte) (micros int64, ok bool) {
-	if l.known && len(s) > dateBytes && string(s[:dateBytes]) == string(l.text[:]) {
+	if len(s) <= dateBytes {
+		days, rest, ok := isoDate(s)
+		return dayTimestamp(days, rest, ok)
+	}
+	head, tail := binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint16(s[8:])
+	if l.known && head == l.head && tail == l.tail {
 		return dayTimestamp(l.days, s[dateBytes:], true)
 	}
 	days, rest, ok := isoDate(s)
 	if ok && len(s)-len(rest) == dateBytes {
-		copy(l.text[:], s)
-		l.days, l.known = days, true
+		*l = lastDay{true, head, tail, days}
 	}
 	return dayTimestamp(days, rest, ok)
 }

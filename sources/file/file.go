@@ -51,6 +51,7 @@ type source struct {
 	pattern string
 	format  string
 	skip    bool // on_data_loss = 'skip'
+	arenas  stream.Arenas
 
 	mu     sync.Mutex // guards what follows; Available and Read may run beside each other
 	log    *seenLog
@@ -165,6 +166,7 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	}
 	a := stream.Available{To: from, Identity: l.id}
 	if len(list) == 0 {
+		s.arenas.Drop() // memory of large files is not held while nothing comes
 		return a, nil
 	}
 	if err := s.hold(ctx, list); err != nil {

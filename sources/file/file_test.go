@@ -36,7 +36,7 @@ type fixture struct {
 	n        int
 }
 
-func newFixture(t *testing.T, format string) *fixture {
+func newFixture(t testing.TB, format string) *fixture {
 	t.Helper()
 	dir := t.TempDir()
 	f := &fixture{in: filepath.Join(dir, "in"), data: filepath.Join(dir, "data")}
@@ -55,7 +55,7 @@ func (f *fixture) open(t *testing.T) stream.Source {
 }
 
 // put makes a file appear whole, later than the ones before.
-func (f *fixture) put(t *testing.T, name, text string) string {
+func (f *fixture) put(t testing.TB, name, text string) string {
 	t.Helper()
 	f.n++
 	tmp, path := filepath.Join(f.in, ".new"), filepath.Join(f.in, name)

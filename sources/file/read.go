@@ -1,8 +1,6 @@
 package file
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -29,12 +28,6 @@ const (
 		"which counts it as lost and goes on"
 )
 
-// content is a file as it was read.
-type content struct {
-	entry
-	data []byte
-}
-
 // Read reads the files of the range again and checks that they are what they were.
 func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error) {
 	files, err := s.files(r)
@@ -42,25 +35,23 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 		return nil, err
 	}
 	in := &stream.Input{}
-	b := &batch{source: s, messages: &stream.Messages{}}
+	b := s.batch(files)
 	defer b.release()
 	crcs := map[int64]uint32{}
 	for _, e := range files {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		c, err := s.load(e)
+		start := b.mark()
+		crc, err := b.add(ctx, e)
 		if lost := diag.CodeOf(err) == diag.DataLoss; lost && s.skip {
+			b.cut(start)
 			in.Lost++
 			continue
-		}
-		if err == nil {
-			err = b.add(ctx, c)
 		}
 		if err != nil {
 			return nil, err
 		}
-		crc := crc32.Checksum(c.data, castagnoli())
 		if e.CRC == nil {
 			crcs[e.Ordinal] = crc
 		}
@@ -71,6 +62,9 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 	}
 	return b.finish(in)
 }
+
+// Recycle implements stream.Recycler.
+func (s *source) Recycle(m *stream.Messages) { s.arenas.Give(m) }
 
 // files returns the files of a range.
 func (s *source) files(r stream.Range) ([]entry, error) {
@@ -113,13 +107,37 @@ func (s *source) remember(crcs map[int64]uint32) error {
 	return l.add(line{Read: crcs})
 }
 
+// content is a file as it was read.
+type content struct {
+	entry
+	data []byte
+}
+
 // batch gathers the files of one range.
 type batch struct {
 	source   *source
 	messages *stream.Messages
+	sums     []uint32 // the checksum of each message; none of format text
+	packed   []byte   // memory for files that are unpacked
 	broken   broken
 	tables   tables
 	fileSum  uint32 // over (ordinal, checksum) of the files
+}
+
+// batch begins one whose arena has room for all files.
+func (s *source) batch(files []entry) *batch {
+	b := &batch{source: s, messages: &stream.Messages{}}
+	if s.format == formatParquet {
+		return b
+	}
+	var size int64
+	for _, e := range files {
+		size = min(size+e.Size, arenaMax)
+	}
+	if *b.messages = s.arenas.Take(int(size)); b.messages.Data == nil {
+		b.messages.Data = make([]byte, 0, size)
+	}
+	return b
 }
 
 func (b *batch) crc(ordinal int64, crc uint32) {
@@ -129,75 +147,54 @@ func (b *batch) crc(ordinal int64, crc uint32) {
 	b.fileSum = crc32.Update(b.fileSum, castagnoli(), buf[:])
 }
 
-func (b *batch) add(ctx context.Context, c content) error {
-	if b.source.format == formatParquet {
-		return b.tables.add(ctx, b.source, c, &b.broken)
-	}
-	data := c.data
-	if strings.HasSuffix(c.Path, ".gz") {
-		var err error
-		if data, err = b.unpack(c); err != nil {
-			return err
+// add reads one file and returns its checksum.
+func (b *batch) add(ctx context.Context, e entry) (crc uint32, err error) {
+	switch packed := strings.HasSuffix(e.Path, ".gz"); {
+	case b.source.format == formatParquet:
+		c := content{e, make([]byte, e.Size)}
+		if crc, err = b.source.load(e, c.fill); err == nil {
+			err = b.tables.add(ctx, b.source, c, &b.broken)
 		}
+	case packed:
+		b.packed = slices.Grow(b.packed[:0], int(e.Size))[:e.Size]
+		c, f := content{e, b.packed}, b.inflow(e)
+		if crc, err = b.source.load(e, c.fill); err == nil {
+			if err = b.unpack(c); err == nil {
+				f.end()
+			}
+		}
+	default:
+		crc, err = b.pour(e)
 	}
-	if len(b.messages.Data)+len(data) > arenaMax {
-		return diag.New(diag.ReadFailed, "source %q: the files of one batch have more than 2 GiB", b.source.cfg.Name).
-			WithHint("set max_files_per_batch or max_bytes_per_batch (which counts packed bytes)")
-	}
-	b.split(c.entry, data)
-	return nil
+	return crc, err
 }
 
-// unpack returns what a .gz file has unpacked. Of one that is cut short these are the whole lines before the cut, which
-// are as right as if the file were whole; what comes after them is one broken payload. Of one that is damaged in
-// another way nothing is used, because unpacking may notice a wrong byte long after it gave something wrong for it.
-func (b *batch) unpack(c content) ([]byte, error) {
-	data, damage := gunzip(c.data)
-	if errors.Is(damage, errUnpacked) || damage != nil && b.source.cfg.Options.String("on_error") == "fail" {
-		return nil, diag.Wrap(diag.ReadFailed, damage, "source %q: file %q can not be unpacked", b.source.cfg.Name, c.Path).
-			WithHint(mendFile)
+// fill reads the file into memory of its size.
+func (c content) fill(r io.Reader) (size int64, crc uint32, err error) {
+	n, err := io.ReadFull(r, c.data)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil
 	}
-	if damage == nil {
-		return data, nil
-	}
-	whole := 0
-	if errors.Is(damage, io.ErrUnexpectedEOF) && b.source.byLine() {
-		whole = bytes.LastIndexByte(data, '\n') + 1
-	}
-	rest := data[whole:]
-	reason := fmt.Sprintf("the packed file is damaged: %v; its first %d bytes unpacked are used, the rest is not", damage, whole)
-	if whole == 0 {
-		reason = fmt.Sprintf("the packed file is damaged: %v; nothing of it is used", damage)
-	}
-	if len(data) == 0 {
-		rest = c.data // it is no packed file at all
-	}
-	b.broken.put(c.entry, rest[:min(len(rest), chunkBytes)], reason)
-	return data[:whole], nil
+	return int64(n), crc32.Checksum(c.data[:n], castagnoli()), err //nolint:wrapcheck // try wraps it
 }
 
-// byLine reports that a part of a file up to the end of a line means what it means in the whole file.
-func (s *source) byLine() bool {
-	return s.format == "ndjson" || s.format == "text" || s.format == "csv"
+// pour reads a file straight into the arena.
+func (b *batch) pour(e entry) (uint32, error) {
+	start := b.mark()
+	if int64(start.bytes)+e.Size > arenaMax {
+		return 0, b.full()
+	}
+	return b.source.load(e, func(r io.Reader) (int64, uint32, error) {
+		b.cut(start) // of what has been read under another name
+		f := b.inflow(e)
+		size, err := f.pour(r)
+		return size, f.crc, err
+	})
 }
 
-// errUnpacked is about a limit and not about the file.
-var errUnpacked = errors.New("it has more than 2 GiB unpacked")
-
-// gunzip returns what can be unpacked, and the error that ended it.
-func gunzip(data []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // an empty file
-	}
-	if err != nil {
-		return nil, err //nolint:wrapcheck // unpack wraps it
-	}
-	out, err := io.ReadAll(io.LimitReader(r, arenaMax+1))
-	if err == nil && len(out) > arenaMax {
-		err = errUnpacked
-	}
-	return out, err
+func (b *batch) full() error {
+	return diag.New(diag.ReadFailed, "source %q: the files of one batch have more than 2 GiB", b.source.cfg.Name).
+		WithHint("set max_files_per_batch or max_bytes_per_batch (which counts packed bytes)")
 }
 
 // broken gathers what the files of a batch have that is damaged.
@@ -219,43 +216,7 @@ func (x *broken) sum(in *stream.Input) {
 		return
 	}
 	in.Broken = &stream.Broken{Messages: &x.messages, Reasons: x.reasons}
-	addSum(in, &x.messages)
-}
-
-// split makes messages out of a file: lines of text, chunks of whole lines of ndjson, else the file itself.
-func (b *batch) split(e entry, data []byte) {
-	part := uint64(0)
-	put := func(payload []byte) {
-		m := b.messages
-		m.Append(uint64(e.Ordinal)<<40|part, payload)
-		m.Published, m.File = append(m.Published, e.MTime), append(m.File, e.Path)
-		part++
-	}
-	switch b.source.format {
-	case "text":
-		for len(data) > 0 {
-			text, rest, _ := bytes.Cut(data, []byte{'\n'})
-			put(bytes.TrimSuffix(text, []byte{'\r'}))
-			data = rest
-		}
-	case "ndjson":
-		for len(data) > 0 {
-			end := len(data)
-			if end > chunkBytes {
-				if i := bytes.IndexByte(data[chunkBytes:], '\n'); i >= 0 {
-					end = chunkBytes + i + 1
-				}
-			}
-			put(data[:end])
-			data = data[end:]
-		}
-	case "csv":
-		if len(data) > 0 {
-			put(data)
-		}
-	default:
-		put(data)
-	}
+	addSum(in, &x.messages, nil)
 }
 
 func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
@@ -267,18 +228,25 @@ func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 	}
 	if b.messages.Len() > 0 {
 		in.Messages = b.messages
-		addSum(in, b.messages)
+		addSum(in, b.messages, b.sums)
+	} else {
+		b.source.arenas.Give(b.messages)
 	}
 	b.broken.sum(in)
 	return in, nil
 }
 
-func addSum(in *stream.Input, m *stream.Messages) {
+// addSum adds messages to the checksum of a range, by their own checksums where these are known.
+func addSum(in *stream.Input, m *stream.Messages, sums []uint32) {
 	var sequence [8]byte
 	for i, n := range m.Sequence {
 		binary.LittleEndian.PutUint64(sequence[:], n)
 		in.CRC = crc32.Update(in.CRC, castagnoli(), sequence[:])
-		in.CRC = crc32.Update(in.CRC, castagnoli(), m.Payload(i))
+		if payload := m.Payload(i); sums != nil {
+			in.CRC = combine(in.CRC, sums[i], len(payload))
+		} else {
+			in.CRC = crc32.Update(in.CRC, castagnoli(), payload)
+		}
 	}
 }
 

@@ -395,70 +395,81 @@ func (s *source) tooLarge(e entry) error {
 		WithHint("split the file")
 }
 
-// load reads one file whole, from the spool if it is kept there. It fails with DATA_LOSS if the file is nowhere what
-// it was, and with STATE_CORRUPT if a copy is damaged.
-func (s *source) load(e entry) (content, error) {
+// A taker reads a file into memory of its own, at most as many bytes as the file had when it was found, and returns how
+// many there were and their checksum. It may be called again, with another file, when the first turned out to be wrong.
+type taker func(r io.Reader) (size int64, crc uint32, err error)
+
+// load reads one file whole, from the spool if it is kept there, and returns its checksum. It fails with DATA_LOSS if the
+// file is nowhere what it was, and with STATE_CORRUPT if a copy is damaged.
+func (s *source) load(e entry, take taker) (crc uint32, err error) {
 	if err := s.tooLarge(e); err != nil {
-		return content{}, err
+		return 0, err
 	}
 	place, copied := s.spooled(e)
 	var inSpool error
 	if place != "" {
-		c, err := s.try(place, e)
+		crc, err := s.try(place, e, take)
 		changed := errors.Is(err, errSize) || errors.Is(err, errContent)
 		switch {
 		case err == nil:
-			return c, nil
+			return crc, nil
 		case changed && copied:
-			return c, diag.New(diag.StateCorrupt, "source %q: spool file %s of %q is damaged", s.cfg.Name, place, e.Path).
+			return 0, diag.New(diag.StateCorrupt, "source %q: spool file %s of %q is damaged", s.cfg.Name, place, e.Path).
 				WithHint("restore the file, or start the query in a new data dir")
 		case changed:
 			inSpool = err
 		case !errors.Is(err, errGone):
-			return c, err
+			return 0, err
 		}
 	}
-	c, err := s.try(e.Path, e)
+	crc, err = s.try(e.Path, e, take)
 	switch {
 	case err == nil:
-		return c, nil
+		return crc, nil
 	case inSpool != nil && gone(err):
-		return c, s.lost(e, inSpool).WithNote("%s is the same file under a second name", place).
+		return 0, s.lost(e, inSpool).WithNote("%s is the same file under a second name", place).
 			WithNote("spool = 'copy' keeps the bytes of files that are written again in place")
 	case gone(err):
-		return c, s.lost(e, err)
+		return 0, s.lost(e, err)
 	}
-	return c, err
+	return 0, err
 }
 
 // try reads a file under one of its names and checks that it is what it was. What was appended to a file whose
 // checksum is known is left out.
-func (s *source) try(path string, e entry) (content, error) {
+func (s *source) try(path string, e entry, take taker) (crc uint32, err error) {
 	f, err := s.cfg.FS.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return content{}, errGone
+		return 0, errGone
 	}
 	if err != nil {
-		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be opened", s.cfg.Name, path)
+		return 0, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be opened", s.cfg.Name, path)
 	}
-	data := make([]byte, e.Size+1) // one byte more shows that the file has grown
-	n, err := io.ReadFull(f, data)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		err = nil
+	size, crc, err := take(f)
+	grown := false
+	if err == nil && size == e.Size {
+		grown, err = more(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return content{}, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read", s.cfg.Name, path)
+		return 0, diag.Wrap(diag.ReadFailed, err, "source %q: file %q can not be read", s.cfg.Name, path)
 	}
-	if int64(n) < e.Size || int64(n) > e.Size && e.CRC == nil {
-		return content{}, errSize
-	}
-	grown := int64(n) > e.Size
-	data = data[:e.Size]
 	switch {
-	case e.CRC == nil || crc32.Checksum(data, castagnoli()) == *e.CRC:
-		return content{e, data}, nil
+	case size < e.Size, grown && e.CRC == nil:
+		return 0, errSize
+	case e.CRC == nil || crc == *e.CRC:
+		return crc, nil
 	case grown:
-		return content{}, errSize
+		return 0, errSize
 	}
-	return content{}, errContent
+	return 0, errContent
+}
+
+// more reports that something follows what has been read.
+func more(r io.Reader) (bool, error) {
+	var one [1]byte
+	n, err := io.ReadFull(r, one[:])
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n > 0, err //nolint:wrapcheck // try wraps it
 }

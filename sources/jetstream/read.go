@@ -123,7 +123,7 @@ func (d *reading) reserve() {
 	n := d.to - d.next + 1
 	average := state.Bytes / max(1, state.Msgs)
 	size := int(min(n*average, reserveBytes)) //nolint:gosec // at most reserveBytes
-	if d.out.Messages = d.arenas.take(size); d.out.Data == nil {
+	if d.out.Messages = d.arenas.Take(size); d.out.Data == nil {
 		d.out.Data = make([]byte, 0, size)
 		d.out.Ends = make([]int, 0, min(n, reserveBytes/8))
 		d.out.Sequence = make([]uint64, 0, min(n, reserveBytes/8))

@@ -24,7 +24,7 @@ type source struct {
 	begin   start
 	skip    bool // on_data_loss = 'skip'
 	want    want
-	arenas  arenas
+	arenas  stream.Arenas
 
 	mu       sync.Mutex           // guards all below
 	prepared bool                 // the stream's kind is known, and its durable consumer there if it takes one

@@ -1,0 +1,41 @@
+// The scan of flat.go: it finds where the values of many rows are, and looks at nothing that depends on a column's type.
+
+#ifndef TIDEMILL_DECODE_FLAT_H
+#define TIDEMILL_DECODE_FLAT_H
+
+#include <stdint.h>
+
+// A value, from its first byte to behind its last. The highest bit of end says that it is a plain string: between its
+// quotes is neither an escape nor a control character nor anything above ASCII.
+typedef struct {
+	uint32_t start, end;
+} flat_span;
+
+#define FLAT_PLAIN 0x80000000u
+
+// A key with what stands before it, a brace or a comma, and with its quotes and its colon: all of it in an array of bytes
+// that holds all keys, and the first 16 of its bytes as two little endian numbers, with masks for those that are its own.
+typedef struct {
+	uint64_t low, high, low_mask, high_mask;
+	uint32_t at, size;
+} flat_key;
+
+// How many rows are read at once, at most.
+#define FLAT_ROWS 256
+
+// flat_scan reads objects that have exactly these keys in this order, from b[p] on, at most most of them. Each ends with
+// its line, or, if ends is given, object i ends at ends[i]; nothing past b[size] is touched. It stops at the first object
+// that is otherwise and returns how many came before it.
+//
+// Value k of row i is spans[k * FLAT_ROWS + i], and the row itself, with its line break, comes behind those of the last
+// key; odd[k] becomes 1 if a value is not a plain string. Strings are known to have no control characters, and values no
+// line break, but what is not plain must still be checked to be JSON, and to be one value.
+int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
+	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
+
+// flat_texts copies what stands between the quotes of plain strings, one behind the other, to data behind ends[0], and puts
+// the end of text i in ends[i + 1]. It stops at a text that does not fit in so much room, and returns how many did.
+int64_t flat_texts(const uint8_t *b, int64_t size, const flat_span *spans, int64_t count, uint8_t *data, int64_t room,
+	uint32_t *ends);
+
+#endif
