@@ -10,9 +10,9 @@ type ack struct {
 
 // parseAck reads $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>, or
 // the longer form with domain and account hash before the stream. It returns false for anything else.
-func parseAck(reply string) (ack, bool) {
+func parseAck(reply []byte) (ack, bool) {
 	const prefix = "$JS.ACK."
-	if len(reply) <= len(prefix) || reply[:len(prefix)] != prefix {
+	if len(reply) <= len(prefix) || string(reply[:len(prefix)]) != prefix {
 		return ack{}, false
 	}
 	var starts [13]int
@@ -44,8 +44,8 @@ func parseAck(reply string) (ack, bool) {
 	return ack{sequence: sequence, delivery: delivery, published: int64(published), pending: pending}, true
 }
 
-func parseDigits(s string) (uint64, bool) {
-	if s == "" || len(s) > 19 {
+func parseDigits(s []byte) (uint64, bool) {
+	if len(s) == 0 || len(s) > 19 {
 		return 0, false
 	}
 	var v uint64

@@ -7,11 +7,15 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// arenasMax is how many batches have messages at a time: the one that runs and the one that is read ahead.
-const arenasMax = 2
+// batchesMax is how many batches have messages at a time: the one that runs and the one that is read ahead.
+const batchesMax = 2
 
-// arenas keeps the memory of batches that are done, to be filled again: the system clears new memory first, which costs
-// as much as to copy the messages into it. It may be used by several goroutines at once.
+// arenaBytesMax is the largest memory of a batch that is kept.
+const arenaBytesMax = 64 << 20
+
+// arenas keeps the memory of batches that were put together of several chunks and are done, to be filled again: the
+// system clears new memory first, which costs as much as to copy the messages into it. It may be used by several
+// goroutines at once.
 type arenas struct {
 	mu    sync.Mutex
 	spare []stream.Messages // guarded by mu; without messages
@@ -19,32 +23,68 @@ type arenas struct {
 
 // Recycle implements stream.Recycler.
 func (s *source) Recycle(m *stream.Messages) {
-	if s.filters == nil { // else nothing is reserved
+	if p, ok := s.lent.back(m); ok {
+		s.feed.release(p)
+	} else {
 		s.arenas.give(m)
 	}
 }
 
 func (a *arenas) give(m *stream.Messages) {
-	if m == nil || cap(m.Data) == 0 || cap(m.Data) > reserveBytes {
+	if m == nil || cap(m.Data) < chunkBytesMin || cap(m.Data) > arenaBytesMax {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.spare) == arenasMax {
+	if len(a.spare) == batchesMax {
 		a.spare = slices.Delete(a.spare, 0, 1) // one that fits what comes now is the better one
 	}
 	a.spare = append(a.spare, stream.Messages{Data: m.Data[:0], Ends: m.Ends[:0], Sequence: m.Sequence[:0]})
 }
 
-// take returns memory for so many bytes, which may be empty.
+// take returns memory for so many bytes.
 func (a *arenas) take(size int) stream.Messages {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := slices.IndexFunc(a.spare, func(m stream.Messages) bool { return cap(m.Data) >= size })
 	if i < 0 {
-		return stream.Messages{}
+		return stream.Messages{Data: make([]byte, 0, size)}
 	}
 	m := a.spare[i]
 	a.spare = slices.Delete(a.spare, i, i+1)
 	return m
+}
+
+// lent remembers which batches are parts of chunks. One that is not given back is forgotten, and its chunk is not filled
+// again. It may be used by several goroutines at once.
+type lent struct {
+	mu    sync.Mutex
+	parts []loan // guarded by mu; the newest last
+}
+
+type loan struct {
+	messages *stream.Messages
+	part     part
+}
+
+func (l *lent) add(m *stream.Messages, p part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.parts) == 2*batchesMax {
+		l.parts = slices.Delete(l.parts, 0, 1)
+	}
+	l.parts = append(l.parts, loan{m, p})
+}
+
+// back returns the part that a batch is.
+func (l *lent) back(m *stream.Messages) (part, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.parts, func(o loan) bool { return o.messages == m })
+	if i < 0 {
+		return part{}, false
+	}
+	p := l.parts[i].part
+	l.parts = slices.Delete(l.parts, i, i+1)
+	return p, true
 }
