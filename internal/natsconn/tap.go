@@ -141,41 +141,40 @@ func (t *Tap) takes(sid []byte) bool { return t != nil && bytes.Equal(t.sid, sid
 func (d *Delivery) tapped() bool { return len(d.sid) > 0 && d.sid[0] == 't' }
 
 // parseLine reads what the server says before a message: MSG <subject> <sid> [reply] <size> or
-// HMSG <subject> <sid> [reply] <header size> <size>. It returns false for any other line.
-func parseLine(line []byte) (d Delivery, ok bool) {
-	rest, sizes := line, 1
+// HMSG <subject> <sid> [reply] <header size> <size>, with the end of the line. It returns false for any other line.
+func (d *Delivery) parseLine(line []byte) bool {
+	*d = Delivery{}
+	rest, sizes := line[:max(0, len(line)-len(crlf))], 1
 	switch {
-	case bytes.HasPrefix(line, []byte("MSG ")):
-		rest = line[len("MSG "):]
-	case bytes.HasPrefix(line, []byte("HMSG ")):
-		rest, sizes = line[len("HMSG "):], 2
+	case bytes.HasPrefix(rest, []byte("MSG ")):
+		rest = rest[len("MSG "):]
+	case bytes.HasPrefix(rest, []byte("HMSG ")):
+		rest, sizes = rest[len("HMSG "):], 2
 	default:
-		return d, false
+		return false
 	}
-	rest = bytes.TrimRight(rest, crlf)
 	var fields [5][]byte
 	n := 0
-	for ; n < len(fields); n++ {
-		i := bytes.IndexByte(rest, ' ')
-		if i < 0 {
+	for i := 0; i >= 0 && n < len(fields); n++ {
+		if i = bytes.IndexByte(rest, ' '); i >= 0 {
+			fields[n], rest = rest[:i], rest[i+1:]
+		} else {
 			fields[n] = rest
-			n++
-			break
 		}
-		fields[n], rest = rest[:i], rest[i+1:]
 	}
 	if n != 2+sizes && n != 3+sizes {
-		return d, false
+		return false
 	}
 	d.Subject, d.sid = fields[0], fields[1]
 	if n == 3+sizes {
 		d.Reply = fields[2]
 	}
+	ok, okHeader := false, true
 	d.size, ok = parseSize(fields[n-1])
-	if sizes == 2 && ok {
-		d.headerSize, ok = parseSize(fields[n-2])
+	if sizes == 2 {
+		d.headerSize, okHeader = parseSize(fields[n-2])
 	}
-	return d, ok && d.headerSize <= d.size
+	return ok && okHeader && d.headerSize <= d.size
 }
 
 func parseSize(digits []byte) (n int, ok bool) {

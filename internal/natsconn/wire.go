@@ -30,6 +30,7 @@ type wire struct {
 	pass     int    // bytes that go on to the library before the next frame is looked at
 	sip      bool   // the last message was large
 	head     []byte // the line and the header of a large message
+	at       Delivery
 }
 
 func newWire(c net.Conn) *wire { return &wire{Conn: c} }
@@ -72,10 +73,11 @@ func (w *wire) frame() error {
 	if err != nil || line == nil {
 		return err
 	}
-	d, ok := parseLine(line)
+	d := &w.at
 	switch {
-	case !ok:
+	case !d.parseLine(line):
 		w.pass = len(line)
+		w.opaque.Store(!plain(line))
 		return nil
 	case !d.tapped():
 		w.pass = len(line) + d.size + len(crlf)
@@ -90,35 +92,34 @@ func (w *wire) frame() error {
 		if err := w.need(whole); err != nil {
 			return err
 		}
-		d, _ = parseLine(w.buf[w.from : w.from+len(line)]) // it may have moved
+		d.parseLine(w.buf[w.from : w.from+len(line)]) // it may have moved
 	}
-	body := w.buf[w.from+len(line):]
+	body := w.buf[w.from+len(line) : w.from+whole-len(crlf)]
 	w.from += whole
-	d.header, d.Payload = body[:d.headerSize], body[d.headerSize:d.size]
+	d.header, d.Payload = body[:d.headerSize], body[d.headerSize:]
 	if t := w.tap.Load(); t.takes(d.sid) {
-		t.taker.Take(&d)
+		t.taker.Take(d)
 	}
 	return nil
 }
 
 // large reads a message that does not go through the buffer as a whole.
 func (w *wire) large(line []byte) error {
-	w.head = append(w.head[:0], line...)
-	w.from += len(line)
-	d, _ := parseLine(w.head)
-	w.head = append(w.head, make([]byte, d.headerSize)...)
-	d, _ = parseLine(w.head[:len(line)]) // it may have moved
-	d.header = w.head[len(line):]
+	d, lineSize, headerSize := &w.at, len(line), w.at.headerSize
+	w.head = append(append(w.head[:0], line...), make([]byte, headerSize)...)
+	w.from += lineSize
+	d.parseLine(w.head[:lineSize])
+	d.header = w.head[lineSize:]
 	if err := w.full(d.header); err != nil {
 		return err
 	}
 	t := w.tap.Load()
 	if t.takes(d.sid) {
-		d.Payload = t.taker.Place(d.size - d.headerSize)
+		d.Payload = t.taker.Place(d.size - headerSize)
 	}
-	if d.Payload == nil { // nobody wants it
-		d.Payload = make([]byte, d.size-d.headerSize)
-		t = nil
+	d.Placed = d.Payload != nil
+	if !d.Placed { // nobody wants it
+		d.Payload = make([]byte, d.size-headerSize)
 	}
 	if err := w.full(d.Payload); err != nil {
 		return err
@@ -127,9 +128,8 @@ func (w *wire) large(line []byte) error {
 		return err
 	}
 	w.from += len(crlf)
-	if t != nil {
-		d.Placed = true
-		t.taker.Take(&d)
+	if d.Placed {
+		t.taker.Take(d)
 	}
 	return nil
 }
@@ -140,12 +140,7 @@ func (w *wire) line() ([]byte, error) {
 	for {
 		have := w.buf[w.from:w.to]
 		if i := bytes.IndexByte(have[seen:], '\n'); i >= 0 {
-			line := have[:seen+i+1]
-			if !plain(line) {
-				w.opaque.Store(true)
-				return nil, nil
-			}
-			return line, nil
+			return have[:seen+i+1], nil
 		}
 		if seen = len(have); !plain(have) || seen == wireBytes {
 			w.opaque.Store(true)
