@@ -18,7 +18,8 @@ import (
 // is larger), because a server cuts off clients that lag by 64 MiB.
 const (
 	requestMessages = 50_000
-	requestBytes    = 16 << 20
+	requestBytes    = 8 << 20
+	requestsMax     = 2 // the next waits at the server while one is served
 	bufferBytes     = 16 << 20 // no new request while more than this waits
 	messageOverhead = 128      // subject, reply and bookkeeping of one message, roughly
 	requestExpires  = 30 * time.Second
@@ -27,8 +28,8 @@ const (
 )
 
 // feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine that reads the
-// connection appends (intake.go); Read takes (window.go). One request is outstanding at a time, and the next one goes out as soon
-// as it ends.
+// connection appends (intake.go); Read takes (window.go). Another request goes out
+// as soon as one ends.
 type feed struct {
 	client  *natsconn.Client
 	stream  string
@@ -50,9 +51,9 @@ type feed struct {
 	last       uint64     // everything that matches in (base, last] is in the buffer
 	drained    bool       // the server had nothing more when it sent the last message
 	buffer     buffer
-	requested  bool // a request is outstanding
-	received   int  // messages since the request
-	maxBytes   int  // of a request
+	requested  int // requests that are outstanding
+	received   int // messages since one ended
+	maxBytes   int // of a request
 	maxBatch   int
 	wake       uint64 // notify when a message of this sequence or a later one has come
 }
@@ -98,7 +99,7 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 	}
 	f.alive, f.conn, f.tap, f.consumer = true, conn, tap, consumer
 	f.base, f.last, f.drained, f.life = after, after, drained, info.Identity()
-	f.maxBytes = max(requestBytes, 2*int(conn.MaxPayload()))
+	f.maxBytes, f.received = max(requestBytes, 2*int(conn.MaxPayload())), 0
 	f.request()
 	return nil
 }
@@ -149,7 +150,7 @@ func (f *feed) create(ctx context.Context, after uint64) (name string, drained b
 func (f *feed) stop() {
 	f.mu.Lock()
 	tap, conn, consumer, durable := f.tap, f.conn, f.consumer, f.durable
-	f.alive, f.tap, f.conn, f.consumer, f.requested = false, nil, nil, "", false
+	f.alive, f.tap, f.conn, f.consumer, f.requested = false, nil, nil, "", 0
 	f.generation++
 	f.buffer, f.delivered = buffer{}, deliveries{}
 	f.mu.Unlock()
@@ -188,23 +189,26 @@ func (f *feed) signal() {
 	}
 }
 
-// request asks for more if there is room and no request is outstanding. The lock is held.
+// request asks for more while there is room. The lock is held.
 func (f *feed) request() {
-	if !f.alive || f.requested || f.buffer.bytes >= bufferBytes {
-		return
+	most := requestsMax
+	if f.maxBytes > requestBytes {
+		most = 1
 	}
-	body, err := json.Marshal(map[string]any{
-		"batch": f.maxBatch, "max_bytes": f.maxBytes, "expires": requestExpires, "idle_heartbeat": requestAlive,
-	})
-	if err == nil {
-		next := f.client.Prefix() + "CONSUMER.MSG.NEXT." + f.stream + "." + f.consumer
-		err = f.conn.PublishRequest(next, f.tap.Inbox, body)
+	for f.alive && f.requested < most && f.buffer.bytes < bufferBytes {
+		body, err := json.Marshal(map[string]any{
+			"batch": f.maxBatch, "max_bytes": f.maxBytes, "expires": requestExpires, "idle_heartbeat": requestAlive,
+		})
+		if err == nil {
+			next := f.client.Prefix() + "CONSUMER.MSG.NEXT." + f.stream + "." + f.consumer
+			err = f.conn.PublishRequest(next, f.tap.Inbox, body)
+		}
+		if err != nil {
+			f.broken()
+			return
+		}
+		f.requested++
 	}
-	if err != nil {
-		f.broken()
-		return
-	}
-	f.requested, f.received = true, 0
 }
 
 // setDurable lets the next start use a consumer that stays, and that wants every message acknowledged if each is set.

@@ -71,7 +71,7 @@ func (f *feed) status(h nats.Header) {
 		f.broken()
 		return
 	}
-	f.requested = false
+	f.requested, f.received = max(0, f.requested-1), 0
 	f.request()
 	f.signal()
 }
