@@ -19,7 +19,7 @@ import (
 const (
 	requestMessages = 50_000
 	requestBytes    = 8 << 20
-	requestsMax     = 2 // the next waits at the server while one is served
+	requestsMax     = 2        // the next waits at the server while one is served
 	bufferBytes     = 16 << 20 // no new request while more than this waits
 	messageOverhead = 128      // subject, reply and bookkeeping of one message, roughly
 	requestExpires  = 30 * time.Second
@@ -28,8 +28,7 @@ const (
 )
 
 // feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine that reads the
-// connection appends (intake.go); Read takes (window.go). Another request goes out
-// as soon as one ends.
+// connection appends (intake.go); Read takes (window.go). Another request goes out as soon as one ends.
 type feed struct {
 	client  *natsconn.Client
 	stream  string
@@ -152,7 +151,7 @@ func (f *feed) stop() {
 	tap, conn, consumer, durable := f.tap, f.conn, f.consumer, f.durable
 	f.alive, f.tap, f.conn, f.consumer, f.requested = false, nil, nil, "", 0
 	f.generation++
-	f.buffer, f.delivered = buffer{}, deliveries{}
+	f.buffer, f.delivered = buffer{until: f.buffer.until, batch: f.buffer.batch}, deliveries{}
 	f.mu.Unlock()
 	if tap == nil {
 		return
