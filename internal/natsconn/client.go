@@ -1,6 +1,7 @@
 // Package natsconn is the one connection to a NATS server that a connector holds, and the few JetStream
 // requests that the source and the sink share. It connects when it is first used, reconnects by itself, and
-// turns every fault into a coded error that says what to do. It reads no messages and keeps no position.
+// turns every fault into a coded error that says what to do. It keeps no position. A Tap hands over the messages of one
+// subscription as they come off the socket, past the client library, which costs several times as much for each.
 package natsconn
 
 import (
@@ -53,10 +54,12 @@ type Client struct {
 	timeout time.Duration
 
 	connecting sync.Mutex // one dial at a time
-	mu         sync.Mutex // guards conn, closed and waiting
+	mu         sync.Mutex // guards conn, dialer, closed and waiting
 	conn       *nats.Conn
+	dialer     *dialer // of conn
 	closed     bool
 	waiting    map[*context.CancelCauseFunc]struct{} // those who wait for an answer
+	taps       atomic.Uint64                         // subscriptions of taps so far
 	worked     atomic.Bool                           // the server has answered before: later faults are temporary
 }
 
@@ -215,7 +218,8 @@ func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
 	if conn != nil && !conn.IsClosed() {
 		return conn, nil
 	}
-	conn, err := c.dial(ctx)
+	d := &dialer{timeout: c.timeout}
+	conn, err := c.dial(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -225,12 +229,11 @@ func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("connect %s: %w", c.cfg.What, net.ErrClosed)
 	}
-	c.conn = conn
+	c.conn, c.dialer = conn, d
 	return conn, nil
 }
 
-func (c *Client) dial(ctx context.Context) (*nats.Conn, error) {
-	d := &dialer{timeout: c.timeout}
+func (c *Client) dial(ctx context.Context, d *dialer) (*nats.Conn, error) {
 	d.ctx.Store(&ctx)
 	options := append([]nats.Option{
 		nats.Name("tidemill " + c.cfg.What),
@@ -261,10 +264,12 @@ func (c *Client) dial(ctx context.Context) (*nats.Conn, error) {
 	return conn, nil
 }
 
-// dialer lets the context of the first connection cut it short, the handshake included.
+// dialer lets the context of the first connection cut it short, the handshake included, and keeps the wire that can be
+// tapped.
 type dialer struct {
 	timeout time.Duration
 	ctx     atomic.Pointer[context.Context]
+	wire    atomic.Pointer[wire] // the last that was made
 }
 
 // Dial connects and watches the context for as long as the library may take for its handshake.
@@ -279,7 +284,9 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 			_ = conn.Close()
 		}
 	})
-	return conn, nil
+	w := newWire(conn)
+	d.wire.Store(w)
+	return w, nil
 }
 
 // Answering returns a context for somebody who waits for an answer: it ends after timeout, and as soon as the

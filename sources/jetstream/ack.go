@@ -1,5 +1,7 @@
 package jetstream
 
+import "bytes"
+
 // ack is what the reply subject of a delivered message says of it.
 type ack struct {
 	sequence  uint64
@@ -10,42 +12,34 @@ type ack struct {
 
 // parseAck reads $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>, or
 // the longer form with domain and account hash before the stream. It returns false for anything else.
-func parseAck(reply string) (ack, bool) {
-	const prefix = "$JS.ACK."
-	if len(reply) <= len(prefix) || reply[:len(prefix)] != prefix {
-		return ack{}, false
+func parseAck(reply []byte) (a ack, ok bool) {
+	if !bytes.HasPrefix(reply, []byte("$JS.ACK.")) {
+		return a, false
 	}
-	var starts [13]int
-	tokens := 0
-	for i := range len(reply) {
-		if i == 0 || reply[i-1] == '.' {
-			if tokens == len(starts)-1 {
-				return ack{}, false
-			}
-			starts[tokens] = i
-			tokens++
+	switch bytes.Count(reply, []byte{'.'}) {
+	case 8, 10:
+	case 11: // what follows the numbers makes the subject unique
+		reply = reply[:bytes.LastIndexByte(reply, '.')]
+	default:
+		return a, false
+	}
+	var published uint64
+	for _, number := range [...]*uint64{&a.pending, &published, &a.delivery, &a.sequence} {
+		dot := bytes.LastIndexByte(reply, '.')
+		if *number, ok = parseDigits(reply[dot+1:]); !ok {
+			return ack{}, false
 		}
+		reply = reply[:dot]
 	}
-	starts[tokens] = len(reply) + 1
-	first := 5
-	if tokens >= 11 {
-		first = 7
-	} else if tokens != 9 {
+	if published > 1<<63-1 {
 		return ack{}, false
 	}
-	token := func(n int) (uint64, bool) { return parseDigits(reply[starts[n] : starts[n+1]-1]) }
-	sequence, ok1 := token(first)
-	delivery, ok4 := token(first + 1)
-	published, ok2 := token(first + 2)
-	pending, ok3 := token(first + 3)
-	if !ok1 || !ok2 || !ok3 || !ok4 || published > 1<<63-1 {
-		return ack{}, false
-	}
-	return ack{sequence: sequence, delivery: delivery, published: int64(published), pending: pending}, true
+	a.published = int64(published)
+	return a, true
 }
 
-func parseDigits(s string) (uint64, bool) {
-	if s == "" || len(s) > 19 {
+func parseDigits(s []byte) (uint64, bool) {
+	if len(s) == 0 || len(s) > 19 {
 		return 0, false
 	}
 	var v uint64

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +18,8 @@ import (
 // is larger), because a server cuts off clients that lag by 64 MiB.
 const (
 	requestMessages = 50_000
-	requestBytes    = 16 << 20
+	requestBytes    = 8 << 20
+	requestsMax     = 2        // the next waits at the server while one is served
 	bufferBytes     = 16 << 20 // no new request while more than this waits
 	messageOverhead = 128      // subject, reply and bookkeeping of one message, roughly
 	requestExpires  = 30 * time.Second
@@ -27,9 +27,8 @@ const (
 	consumerIdle    = 5 * time.Minute // after which the server forgets an unused consumer
 )
 
-// feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine of its
-// subscription appends; Read takes. One request is outstanding at a time, and the next one goes out as soon
-// as it ends.
+// feed is the consumer that runs ahead of the engine and the buffer it fills. The goroutine that reads the
+// connection appends (intake.go); Read takes (window.go). Another request goes out as soon as one ends.
 type feed struct {
 	client  *natsconn.Client
 	stream  string
@@ -41,7 +40,7 @@ type feed struct {
 	alive      bool       // the consumer is there as far as we know
 	generation uint64     // of the consumer; what comes for an older one is dropped
 	conn       *nats.Conn
-	sub        *nats.Subscription
+	tap        *natsconn.Tap
 	consumer   string
 	durable    string // its name if it stays and wants acknowledgements; else it is made and dropped with the feed
 	ackEach    bool
@@ -51,9 +50,9 @@ type feed struct {
 	last       uint64     // everything that matches in (base, last] is in the buffer
 	drained    bool       // the server had nothing more when it sent the last message
 	buffer     buffer
-	requested  bool // a request is outstanding
-	received   int  // messages since the request
-	maxBytes   int  // of a request
+	requested  int // requests that are outstanding
+	received   int // messages since one ended
+	maxBytes   int // of a request
 	maxBatch   int
 	wake       uint64 // notify when a message of this sequence or a later one has come
 }
@@ -75,14 +74,9 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 	f.generation++
 	generation := f.generation
 	f.mu.Unlock()
-	inbox := conn.NewInbox()
-	sub, err := conn.Subscribe(inbox, func(m *nats.Msg) { f.receive(generation, m) })
+	tap, err := f.client.Tap(conn, &intake{f, generation})
 	if err != nil {
-		return f.client.Silent(conn, err)
-	}
-	// The requests bound what can wait here.
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return f.client.Silent(conn, err)
+		return err //nolint:wrapcheck // coded
 	}
 	consumer, drained, err := f.open(ctx, after)
 	var info *natsconn.StreamInfo
@@ -93,18 +87,18 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 		err = check(info)
 	}
 	if err != nil {
-		_ = sub.Unsubscribe()
+		f.drop(tap)
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.generation != generation { // the connection broke meanwhile
-		_ = sub.Unsubscribe()
+		f.drop(tap)
 		return f.client.Silent(conn, nats.ErrDisconnected)
 	}
-	f.alive, f.conn, f.sub, f.consumer = true, conn, sub, consumer
+	f.alive, f.conn, f.tap, f.consumer = true, conn, tap, consumer
 	f.base, f.last, f.drained, f.life = after, after, drained, info.Identity()
-	f.maxBytes = max(requestBytes, 2*int(conn.MaxPayload()))
+	f.maxBytes, f.received = max(requestBytes, 2*int(conn.MaxPayload())), 0
 	f.request()
 	return nil
 }
@@ -154,21 +148,24 @@ func (f *feed) create(ctx context.Context, after uint64) (name string, drained b
 // stop drops the consumer and the buffer.
 func (f *feed) stop() {
 	f.mu.Lock()
-	sub, conn, consumer, durable := f.sub, f.conn, f.consumer, f.durable
-	f.alive, f.sub, f.conn, f.consumer, f.requested = false, nil, nil, "", false
+	tap, conn, consumer, durable := f.tap, f.conn, f.consumer, f.durable
+	f.alive, f.tap, f.conn, f.consumer, f.requested = false, nil, nil, "", 0
 	f.generation++
-	f.buffer, f.delivered = buffer{}, deliveries{}
+	f.buffer, f.delivered = buffer{until: f.buffer.until, batch: f.buffer.batch}, deliveries{}
 	f.mu.Unlock()
-	if sub == nil {
+	if tap == nil {
 		return
 	}
-	_ = sub.Unsubscribe()
+	f.drop(tap)
 	if durable != "" {
 		return
 	}
 	// Nobody waits for the answer: a consumer that stays behind is forgotten by the server after a while.
 	_ = conn.Publish(f.client.Prefix()+"CONSUMER.DELETE."+f.stream+"."+consumer, nil)
 }
+
+// drop ends a subscription. One that stays ends with its connection, and what comes by it is not taken.
+func (f *feed) drop(tap *natsconn.Tap) { _ = tap.Close() }
 
 // lost marks the consumer as gone; the next reader makes another.
 func (f *feed) lost() {
@@ -191,90 +188,26 @@ func (f *feed) signal() {
 	}
 }
 
-// request asks for more if there is room and no request is outstanding. The lock is held.
+// request asks for more while there is room. The lock is held.
 func (f *feed) request() {
-	if !f.alive || f.requested || f.buffer.bytes >= bufferBytes {
-		return
+	most := requestsMax
+	if f.maxBytes > requestBytes {
+		most = 1
 	}
-	body, err := json.Marshal(map[string]any{
-		"batch": f.maxBatch, "max_bytes": f.maxBytes, "expires": requestExpires, "idle_heartbeat": requestAlive,
-	})
-	if err == nil {
-		next := f.client.Prefix() + "CONSUMER.MSG.NEXT." + f.stream + "." + f.consumer
-		err = f.conn.PublishRequest(next, f.sub.Subject, body)
-	}
-	if err != nil {
-		f.broken()
-		return
-	}
-	f.requested, f.received = true, 0
-}
-
-// receive handles one message of the consumer, or a word about a request.
-func (f *feed) receive(generation uint64, m *nats.Msg) {
-	a, ok := parseAck(m.Reply)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case generation != f.generation:
-		return
-	case !ok:
-		f.status(m)
-		return
-	}
-	if f.durable != "" {
-		f.delivered.add(a, m.Reply)
-	}
-	if a.sequence <= f.last {
-		if a.pending == 0 {
-			f.drained = true
-			f.signal()
+	for f.alive && f.requested < most && f.buffer.bytes < bufferBytes {
+		body, err := json.Marshal(map[string]any{
+			"batch": f.maxBatch, "max_bytes": f.maxBytes, "expires": requestExpires, "idle_heartbeat": requestAlive,
+		})
+		if err == nil {
+			next := f.client.Prefix() + "CONSUMER.MSG.NEXT." + f.stream + "." + f.consumer
+			err = f.conn.PublishRequest(next, f.tap.Inbox, body)
 		}
-		return // never sent twice by a healthy server; Read would see the gap it might hide
-	}
-	f.buffer.add(a, m, f.want)
-	f.last, f.drained = a.sequence, a.pending == 0
-	f.received++
-	if f.drained || a.sequence >= f.wake || f.buffer.bytes >= bufferBytes/4 {
-		f.signal()
-	}
-}
-
-// status handles a message that ends a request or says that the consumer is gone. The lock is held.
-func (f *feed) status(m *nats.Msg) {
-	code, text := m.Header.Get("Status"), m.Header.Get("Description")
-	switch {
-	case code == "100":
-		return
-	case code == "409" && strings.Contains(text, "MaxRequestBatch"):
-		f.maxBatch = max(1, f.maxBatch/10)
-	case code == "409" && strings.Contains(text, "Exceeds MaxBytes"):
-		if f.received == 0 { // stored when the server took larger messages
-			f.maxBytes *= 2
+		if err != nil {
+			f.broken()
+			return
 		}
-	case code == "404", code == "408", code == "409" && strings.Contains(text, "Batch Completed"):
-	default:
-		f.broken()
-		return
+		f.requested++
 	}
-	f.requested = false
-	f.request()
-	f.signal()
-}
-
-// covers reports whether the next message that the feed gives is the first that matches after a sequence.
-func (f *feed) covers(after uint64, identity string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.alive || f.base > after || after > max(f.last, f.base) || identity != "" && identity != f.life {
-		return false
-	}
-	if f.base < after {
-		f.buffer.take(after, nil)
-		f.base = after
-		f.request()
-	}
-	return true
 }
 
 // setDurable lets the next start use a consumer that stays, and that wants every message acknowledged if each is set.
@@ -299,69 +232,4 @@ func (f *feed) acknowledged(upTo uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.delivered.drop(upTo)
-}
-
-// progress is what a reader learns when it takes from the feed.
-type progress struct {
-	alive   bool
-	last    uint64 // everything that matches up to here has been taken or is still in the buffer
-	drained bool
-}
-
-// take moves the messages up to a sequence to out and asks for more.
-func (f *feed) take(to uint64, out *taken) progress {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.buffer.take(to, out)
-	f.base = max(f.base, min(f.last, to))
-	f.wake = to
-	f.request()
-	return progress{alive: f.alive, last: f.last, drained: f.drained}
-}
-
-// ends tells the feed that nothing up to a sequence matches any more.
-func (f *feed) ends(to uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.base = max(f.base, to)
-	f.last = max(f.last, to)
-}
-
-// ahead says how far a batch that starts after a sequence may go by what is in the buffer: rows and bytes
-// that are known, up to last; cut is set if a limit was reached on the way, and then last is the end.
-func (f *feed) ahead(after uint64, rows, bytes int64) (known size, last uint64, cut bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.alive || f.base > after || f.last <= after {
-		return size{}, after, false
-	}
-	known, end, cut := f.buffer.measure(after, rows, bytes)
-	if cut {
-		return known, end, true
-	}
-	return known, f.last, false
-}
-
-// held says up to where the feed has all that follows a position, of a stream of which identity, and whether the server
-// had nothing more when it sent the last of it. ok is false if the feed has nothing that follows.
-func (f *feed) held(after uint64) (last uint64, life string, drained, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.last, f.life, f.drained, f.alive && f.base <= after && f.last > after
-}
-
-// arrived reports whether a message has come, and asks for a notification when it does.
-func (f *feed) arrived(sequence uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.wake = min(f.wake, sequence)
-	return f.last >= sequence || !f.alive
-}
-
-// arm asks for a notification at the next message after a sequence, and reports whether one is there already.
-func (f *feed) arm(after uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.wake = after + 1
-	return f.last > after && f.base <= after && f.buffer.holds(after)
 }

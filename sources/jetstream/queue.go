@@ -224,15 +224,17 @@ func (s *source) acknowledge(ctx context.Context, upTo uint64) error {
 // names both. A run is of messages that follow each other in both.
 type deliveries struct {
 	runs  []run
-	reply string // of any message of this consumer
+	reply string // of the first message of this consumer; only its numbers change
 }
 
 type run struct {
 	sequence, delivery, count uint64
 }
 
-func (d *deliveries) add(a ack, reply string) {
-	d.reply = reply
+func (d *deliveries) add(a ack, reply []byte) {
+	if d.reply == "" {
+		d.reply = string(reply)
+	}
 	if n := len(d.runs); n > 0 {
 		r := &d.runs[n-1]
 		if a.sequence == r.sequence+r.count && a.delivery == r.delivery+r.count {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/stream"
@@ -30,7 +28,7 @@ type reading struct {
 	identity string
 	next     uint64 // the first sequence that has not been read
 	to       uint64
-	out      taken
+	out      []part // in order
 	lost     int64
 	tries    int // consumers made for the gap at hand
 	quiet    int // times in a row that nothing came
@@ -55,12 +53,13 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 		return in, err
 	}
 	d := &reading{source: s, identity: r.Identity, next: from + 1, to: to}
+	defer d.release()
 	for d.next <= d.to {
 		if err := d.step(ctx); err != nil {
 			return nil, err
 		}
 	}
-	rows := d.out.rows()
+	rows := d.messages()
 	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: checksum(rows)}
 	if d.info != nil && s.cfg.FS != nil && !s.cfg.Beside && volatile(d.info.Config) {
 		if err := s.spool(from, to, in); err != nil {
@@ -89,13 +88,11 @@ func (d *reading) step(ctx context.Context) error {
 			return err
 		}
 	}
-	d.reserve()
-	before := len(d.out.Ends)
-	p := d.feed.take(d.to, &d.out)
-	if len(d.out.Ends) > before {
+	parts, p := d.feed.take(d.to)
+	if len(parts) > 0 {
 		d.quiet = 0
 	}
-	if again, err := d.advance(ctx, before); again || err != nil {
+	if again, err := d.advance(ctx, parts); again || err != nil {
 		return err
 	}
 	switch {
@@ -111,23 +108,13 @@ func (d *reading) step(ctx context.Context) error {
 	return d.wait(ctx, p.drained)
 }
 
-// reserveBytes bounds what is reserved for a range whose size is only guessed.
-const reserveBytes = 64 << 20
-
-// reserve makes room for the whole range by the stream's average message, so that what arrives is copied once.
-func (d *reading) reserve() {
-	if d.filters != nil || d.out.Data != nil {
-		return
+// room returns memory for so many bytes.
+func (d *reading) room(size int) stream.Messages {
+	m := d.arenas.Take(size)
+	if m.Data == nil {
+		m.Data = make([]byte, 0, size)
 	}
-	state := d.info.State
-	n := d.to - d.next + 1
-	average := state.Bytes / max(1, state.Msgs)
-	size := int(min(n*average, reserveBytes)) //nolint:gosec // at most reserveBytes
-	if d.out.Messages = d.arenas.Take(size); d.out.Data == nil {
-		d.out.Data = make([]byte, 0, size)
-		d.out.Ends = make([]int, 0, min(n, reserveBytes/8))
-		d.out.Sequence = make([]uint64, 0, min(n, reserveBytes/8))
-	}
+	return m
 }
 
 // admit checks that the stream is the one of the range and goes as far.
@@ -153,31 +140,99 @@ func (d *reading) admitNew(info *natsconn.StreamInfo) error {
 	return d.headLost(info, d.next-1)
 }
 
-// advance moves next over the messages that have been added to out since there were before of them. It
-// returns true if some of them were dropped and the consumer must be made again.
-func (d *reading) advance(ctx context.Context, before int) (again bool, err error) {
-	if d.filters != nil {
-		if n := len(d.out.Sequence); n > before {
-			d.next = d.out.Sequence[n-1] + 1
+// advance moves next over parts that have come. It returns true if some of them were dropped and the consumer must be
+// made again.
+func (d *reading) advance(ctx context.Context, parts []part) (again bool, err error) {
+	for i := range parts {
+		p := &parts[i]
+		n, err := p.len(), error(nil)
+		if d.filters == nil {
+			n, err = d.check(ctx, p.sequence())
 		}
-		return false, nil
-	}
-	for i := before; i < len(d.out.Sequence); i++ {
-		seq := d.out.Sequence[i]
-		if seq != d.next {
-			whole, err := d.gap(ctx, seq-1)
-			if err != nil {
-				return false, err
-			}
-			if !whole {
-				d.out.truncate(i)
-				return true, d.again(ctx, seq-1)
+		whole := n == p.len()
+		end := uint64(0)
+		if !whole {
+			end = p.sequence()[n] - 1
+		}
+		p.cut(n)
+		d.add(*p)
+		if err != nil || !whole {
+			for _, rest := range parts[i+1:] {
+				d.feed.release(rest)
 			}
 		}
-		d.next = seq + 1
-		d.tries = 0
+		if err != nil {
+			return false, err
+		}
+		if !whole {
+			return true, d.again(ctx, end)
+		}
 	}
 	return false, nil
+}
+
+// check returns how many of the messages with these sequences can be used: up to the first gap that the leader does not
+// have as well.
+func (d *reading) check(ctx context.Context, sequence []uint64) (int, error) {
+	if n := uint64(len(sequence)); sequence[0] == d.next && sequence[n-1] == d.next+n-1 { // they ascend
+		d.tries = 0
+		return len(sequence), nil
+	}
+	next := d.next
+	for i, seq := range sequence {
+		if seq != next {
+			d.next = next
+			whole, err := d.gap(ctx, seq-1)
+			if err != nil || !whole {
+				return i, err
+			}
+		}
+		next = seq + 1
+		d.tries = 0
+	}
+	return len(sequence), nil
+}
+
+// add puts a part behind what there is.
+func (d *reading) add(p part) {
+	if n := len(d.out); p.len() == 0 || n > 0 && d.out[n-1].extend(p) {
+		d.feed.release(p)
+	} else {
+		d.out = append(d.out, p)
+	}
+	if n := p.len(); n > 0 {
+		d.next = p.sequence()[n-1] + 1
+	}
+}
+
+// messages returns what was read, without the sinks' markers. What lies in one chunk is lent, not copied.
+func (d *reading) messages() *stream.Messages {
+	if len(d.out) == 0 {
+		return nil
+	}
+	var markers []uint64
+	size := 0
+	for i := range d.out {
+		markers = append(markers, d.out[i].markers...)
+		size += d.out[i].stop() - d.out[i].start
+	}
+	if len(d.out) != 1 {
+		return without(joined(d.out, d.room(size)), markers)
+	}
+	m := without(d.out[0].messages(), markers)
+	if m != nil {
+		d.lent.add(m, d.out[0])
+		d.out = nil
+	}
+	return m
+}
+
+// release gives back the chunks that are not lent.
+func (d *reading) release() {
+	for _, p := range d.out {
+		d.feed.release(p)
+	}
+	d.out = nil
 }
 
 // close ends the range after the consumer has passed it.
@@ -276,17 +331,17 @@ func (d *reading) single(ctx context.Context, end uint64) error {
 			}
 			continue
 		}
-		var header nats.Header
-		if len(msg.Header) > 0 {
-			if header, err = nats.DecodeHeadersMsg(msg.Header); err != nil {
-				return fmt.Errorf("decode headers of message %d: %w", d.next, err)
-			}
-		}
-		d.out.append(ack{sequence: msg.Seq, published: msg.Time.UnixNano()},
-			message{subject: msg.Subject, header: header, data: msg.Data}, d.want)
+		d.addSingle(msg)
 	}
 	d.tries = 0
 	return nil
+}
+
+// addSingle puts a message that was read by itself behind what there is.
+func (d *reading) addSingle(msg *natsconn.StoredMsg) {
+	c := newChunk(len(msg.Data))
+	c.add(ack{sequence: msg.Seq, published: msg.Time.UnixNano()}, natsconn.Stored(msg), d.want)
+	d.out = append(d.out, c.part(0, 1))
 }
 
 // ask ends the range if the leader has nothing more in it, and waits otherwise.

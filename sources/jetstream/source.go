@@ -24,7 +24,8 @@ type source struct {
 	begin   start
 	skip    bool // on_data_loss = 'skip'
 	want    want
-	arenas  stream.Arenas
+	arenas  stream.Arenas // of batches that were put together of several chunks
+	lent    lent
 
 	mu       sync.Mutex           // guards all below
 	prepared bool                 // the stream's kind is known, and its durable consumer there if it takes one
@@ -196,6 +197,7 @@ func (s *source) Available(
 			return stream.Available{}, err
 		}
 	}
+	s.feed.expect(to, s.estimate(info.State, to-after, limit))
 	behind := int64(newest - to) //nolint:gosec // sequences stay far below 2^63
 	if s.filters != nil && behind > 0 {
 		behind = -1
@@ -220,9 +222,11 @@ func (s *source) arrived(after uint64, identity string, limit stream.Limit) (str
 		return stream.Available{}, false
 	}
 	to := last
-	if _, end, cut := s.feed.ahead(after, limit.Rows, limit.Bytes); cut {
+	known, end, cut := s.feed.ahead(after, limit.Rows, limit.Bytes)
+	if cut {
 		to = min(end, last)
 	}
+	s.feed.expect(to, known.bytes)
 	return stream.Available{To: offset(to), Identity: life, Behind: int64(last - to)}, true //nolint:gosec // small
 }
 
@@ -336,6 +340,18 @@ const (
 	idleSequences = 10_000
 	idleTime      = time.Minute
 )
+
+// estimate returns about how many bytes n sequences hold.
+func (s *source) estimate(state natsconn.StreamState, n uint64, limit stream.Limit) int64 {
+	bytes := int64(min(n, state.Msgs) * (state.Bytes / max(1, state.Msgs))) //nolint:gosec // of a stream's size
+	if s.filters != nil {
+		bytes = min(bytes, chunkBytesMin) // who knows how many of them match
+	}
+	if limit.Bytes > 0 {
+		bytes = min(bytes, limit.Bytes)
+	}
+	return bytes
+}
 
 // idle looks for the first message of a filtered read after a sequence. If none up to newest matches, it
 // returns true and where a batch should end: usually the position itself, so that there is no batch.

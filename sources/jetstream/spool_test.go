@@ -63,7 +63,7 @@ func TestDeliveries(t *testing.T) {
 	t.Parallel()
 	var d deliveries
 	for i, seq := range []uint64{3, 4, 5, 9, 10, 4, 20} {
-		d.add(ack{sequence: seq, delivery: uint64(i + 1)}, "r")
+		d.add(ack{sequence: seq, delivery: uint64(i + 1)}, []byte("r"))
 	}
 	require.Equal(t, []run{{3, 1, 3}, {9, 4, 2}, {20, 7, 1}}, d.runs)
 	require.Empty(t, d.upTo(2))
