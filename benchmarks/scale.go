@@ -47,9 +47,9 @@ func (r *run) scale(ctx context.Context) error {
 	}
 	result := &Scale{Rows: rows}
 	for i, one := range scaleRuns() {
-		r.say("%d cores, %d queries", one.Cores, one.Queries)
+		r.say("%s", one.name())
 		if err := r.scaled(ctx, &one, i+1, rows, rowsFile); err != nil {
-			return fmt.Errorf("%d cores, %d queries: %w", one.Cores, one.Queries, err)
+			return fmt.Errorf("%s: %w", one.name(), err)
 		}
 		result.Runs = append(result.Runs, one)
 	}

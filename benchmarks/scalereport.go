@@ -43,8 +43,7 @@ func (s *Scale) plots() []chart.Chart {
 	cost := chart.Chart{Name: "cpu", Title: "What a row costs each query",
 		Y: chart.Axis{Label: "CPU seconds per million rows and query"}, Series: []chart.Series{{Name: "tidemill"}}}
 	for _, one := range s.Runs {
-		name := counted(one.Cores, "core", "cores") + ", " + counted(one.Queries, "query", "queries")
-		speed.Bars, cost.Bars = append(speed.Bars, name), append(cost.Bars, name)
+		speed.Bars, cost.Bars = append(speed.Bars, one.name()), append(cost.Bars, one.name())
 		add(speed.Series, one.PerSecond, one.PerSecond/float64(one.Queries))
 		add(cost.Series, one.CPU)
 	}
@@ -52,6 +51,10 @@ func (s *Scale) plots() []chart.Chart {
 		cost.Goals = []chart.Goal{{Name: "goal, as one query", At: s.Runs[0].CPU}}
 	}
 	return []chart.Chart{speed, cost}
+}
+
+func (s *Scaled) name() string {
+	return counted(s.Cores, "core", "cores") + ", " + counted(s.Queries, "query", "queries")
 }
 
 func counted(n int, one, more string) string {

@@ -20,6 +20,7 @@ const (
 	numberPt  = 9 // the font of the bars' numbers
 	thinPt    = 7
 	manyBars  = 40
+	sink      = vg.Length(1.2) // digits stand this much below the middle of their line
 )
 
 // standing is how wide a bar can be that stands.
@@ -121,19 +122,29 @@ func (p *picture) number(s Series, offset vg.Length) (*numbers, error) {
 	}
 	labels.Offset = vg.Point{X: offset, Y: vg.Points(3)}
 	if p.flat {
-		labels.Offset = vg.Point{X: vg.Points(4), Y: offset}
+		bar, _ := p.lying()
+		labels.Offset = vg.Point{X: vg.Points(4), Y: offset + sink}
+		return &numbers{labels, bar}, nil
 	}
-	return &numbers{labels}, nil
+	return &numbers{Labels: labels}, nil
 }
 
 // numbers are labels that nothing shows through: a goal may cross them.
-type numbers struct{ *plotter.Labels }
+type numbers struct {
+	*plotter.Labels
 
-// Plot draws them upon a patch of the page.
+	bar vg.Length // how thick those bars are that lie; 0 where they stand
+}
+
+// Plot draws them upon a patch of the page, which is no thicker than their bar: the next one is not covered.
 func (n *numbers) Plot(c draw.Canvas, g *gonum.Plot) {
 	x, y := g.Transforms(&c)
 	for i, at := range n.XYs {
-		place := n.TextStyle[i].Rectangle(n.Labels.Labels[i]).Add(vg.Point{X: x(at.X), Y: y(at.Y)}.Add(n.Offset))
+		from := vg.Point{X: x(at.X), Y: y(at.Y)}.Add(n.Offset)
+		place := n.TextStyle[i].Rectangle(n.Labels.Labels[i]).Add(from)
+		if n.bar > 0 {
+			place.Min.Y, place.Max.Y = from.Y-sink-n.bar/2, from.Y-sink+n.bar/2
+		}
 		c.FillPolygon(pageColor(), []vg.Point{place.Min, {X: place.Max.X, Y: place.Min.Y}, place.Max,
 			{X: place.Min.X, Y: place.Max.Y}})
 	}
