@@ -54,7 +54,7 @@ lint: ## gofmt, vet, golangci-lint with staticcheck
 fmt: ## format the code
 	gofmt -w .
 
-bench: build ## the figures of benchmarks/README.md
+bench: build ## the figures of benchmarks/README.md, into benchmarks/results: SUITES='yahoo state'
 	$(BIN)/tidemill bench $(SUITES) --out benchmarks/results
 
 PEERS := benchmarks/peers
@@ -73,7 +73,7 @@ $(PEERS)/.venv/%: $(PEERS)/%/requirements.txt
 	touch $@
 .PRECIOUS: $(PEERS)/.venv/%
 
-benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms
+benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms PACKAGES=./wal
 	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)
 
 generate: build ## write the generated documents

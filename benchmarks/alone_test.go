@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/benchmarks/nexmark"
-	"github.com/tidemill/tidemill/internal/duck"
-	"github.com/tidemill/tidemill/stream"
 )
 
 // TestMain lets this binary be the process of the engine that the suites start.
@@ -146,47 +141,6 @@ func TestNexmarkSuite(t *testing.T) {
 	require.ErrorContains(t, err, `input "tape" is not one of`)
 }
 
-// TestData asks that what is written for other engines is what the suite reads itself, a file of each stream for each
-// batch.
-func TestData(t *testing.T) {
-	t.Parallel()
-	p, err := openPlain(t.Context(), t.TempDir())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.close()) })
-	spec := nexmarkFeed(7, 1_030, 500, 50)
-	require.NoError(t, p.load(t.Context(), spec, 3))
-	for _, format := range []string{inputParquet, inputNDJSON} {
-		o := Dataset{Dir: t.TempDir(), Format: format, Seed: 7, Rows: 1_030, Files: 3, Rate: 50}
-		require.NoError(t, WriteDataset("nexmark", o))
-		for _, k := range nexmark.Kinds() {
-			files, err := filepath.Glob(filepath.Join(o.Dir, k.String(), "*."+format))
-			require.NoError(t, err)
-			require.Len(t, files, 3)
-			read, columns := "read_parquet", ""
-			if format == inputNDJSON {
-				read = "read_json"
-				columns = ", columns := " + jsonColumns(k)
-			}
-			_, err = p.conn.Exec(t.Context(), fmt.Sprintf("CREATE OR REPLACE TEMP TABLE got AS FROM %s(%s%s)", read,
-				duck.QuoteLiteral(filepath.Join(o.Dir, k.String(), "*."+format)), columns))
-			require.NoError(t, err)
-			n, err := p.compare(t.Context(), "FROM "+k.String())
-			require.NoError(t, err)
-			require.Positive(t, n)
-		}
-	}
-	require.Error(t, WriteDataset("nexmark", Dataset{Dir: t.TempDir(), Format: "tape"}))
-}
-
-func jsonColumns(k nexmark.Kind) string {
-	var list []string
-	for _, f := range nexmark.Schema(k).Fields() {
-		typ := map[arrow.Type]string{arrow.INT64: "BIGINT", arrow.STRING: "VARCHAR", arrow.TIMESTAMP: "TIMESTAMP"}
-		list = append(list, duck.QuoteIdent(f.Name)+": '"+typ[f.Type.ID()]+"'")
-	}
-	return "{" + strings.Join(list, ", ") + "}"
-}
-
 // TestUnverified asks that a query without a right result shows no figure.
 func TestUnverified(t *testing.T) {
 	t.Parallel()
@@ -198,112 +152,6 @@ func TestUnverified(t *testing.T) {
 	require.Contains(t, text, "a: 1 | row")
 	require.NotContains(t, text, "7.12")
 	require.Contains(t, text, "0 of 2 queries verified")
-}
-
-// TestPlain asks that a row too few, too many or changed is found, and that DOUBLEs may differ in their
-// last bits.
-func TestPlain(t *testing.T) {
-	t.Parallel()
-	p, err := openPlain(t.Context(), t.TempDir())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.close()) })
-	const want = "SELECT i AS a, (i + 1) / 3 AS b FROM range(5) t(i)"
-	for _, c := range []struct{ got, fault string }{
-		{want, ""},
-		{"SELECT i AS a, (i + 1) / 3 + 1e-15 AS b FROM range(5) t(i)", ""},
-		{"SELECT i AS a, (i + 1) / 3 AS b FROM range(4) t(i)", "1 are missing and 0 are too many"},
-		{"SELECT i AS a, (i + 1) / 3 AS b FROM range(6) t(i)", "0 are missing and 1 are too many"},
-		{"SELECT i AS a, (i + 1) / 3 + 1e-3 AS b FROM range(5) t(i)", "5 are missing (-), 5 are too many (+)"},
-	} {
-		_, err := p.conn.Exec(t.Context(), "CREATE OR REPLACE TEMP TABLE got AS "+c.got)
-		require.NoError(t, err)
-		n, err := p.compare(t.Context(), want)
-		if c.fault == "" {
-			require.NoError(t, err)
-			require.Equal(t, int64(5), n)
-			continue
-		}
-		var d *differs
-		require.ErrorAs(t, err, &d)
-		require.ErrorContains(t, err, c.fault)
-	}
-	_, err = p.compare(t.Context(), "SELECT 1 AS a, 1.0 AS b LIMIT 0")
-	require.ErrorContains(t, err, "nothing to compare")
-}
-
-// TestKept delivers rows with and without ops and asks for what a keyed table would hold.
-func TestKept(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "sink")
-	p, err := openPlain(t.Context(), t.TempDir())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.close()) })
-	s := &keptSink{dir: dir}
-	require.NoError(t, s.Open(t.Context(), stream.Owner{}))
-	for _, sql := range []string{"i AS k, i AS v FROM range(4) t(i)",
-		"1::BIGINT AS k, 10::BIGINT AS v, 'delete' AS __op",
-		"2::BIGINT AS k, 20::BIGINT AS v, 'upsert' AS __op", "3::BIGINT AS k, 30::BIGINT AS v"} {
-		rows, err := p.conn.Select(t.Context(), "SELECT "+sql)
-		require.NoError(t, err)
-		require.NoError(t, s.Write(t.Context(), stream.Delivery{Result: stream.Batch{Records: rows.Records}}))
-		rows.Release()
-	}
-	require.NoError(t, s.Close())
-	require.NoError(t, s.Close())
-	require.NoError(t, p.result(t.Context(), dir, []string{"k"}))
-	n, err := p.compare(t.Context(), "FROM (VALUES (0, 0), (2, 20), (3, 30))")
-	require.NoError(t, err)
-	require.Equal(t, int64(3), n)
-	require.NoError(t, p.result(t.Context(), dir, nil))
-	all, err := p.counts(t.Context(), "SELECT count(*) FROM got")
-	require.NoError(t, err)
-	require.Equal(t, []int64{7}, all)
-	require.ErrorContains(t, p.result(t.Context(), t.TempDir(), nil), "given nothing")
-}
-
-// TestFeeds asks that rows are a function of the settings and the step, and keys what they are said to be.
-func TestFeeds(t *testing.T) {
-	t.Parallel()
-	for _, spec := range []feedSpec{
-		{Kind: "keys", Seed: 1, Keys: 150_000, Sizes: []int64{10, 20}},
-		{Kind: "windows", Seed: 1, Rows: 50, Rate: 10, Total: 180},
-		{Kind: "pairs", Seed: 1, Rows: 50, Rate: 10},
-		{Kind: "groups", Seed: 1, Keys: 5, Open: 3},
-		{Kind: "nexmark", Seed: 1, Rows: 50, Rate: 10, Total: 180},
-	} {
-		one, err := spec.feed()
-		require.NoError(t, err)
-		two, err := spec.feed()
-		require.NoError(t, err)
-		for n := range 4 {
-			a, b := one(n), two(n)
-			require.NotEmpty(t, a)
-			for name, rec := range a {
-				require.Equal(t, fmt.Sprint(rec), fmt.Sprint(b[name]), "%s %d", spec.Kind, n)
-				rec.Release()
-				b[name].Release()
-			}
-		}
-	}
-	_, err := feedSpec{Kind: "other"}.feed()
-	require.Error(t, err)
-	keys := map[int64]bool{}
-	spec := feedSpec{Kind: "keys", Seed: 1, Keys: 150_000, Sizes: []int64{1_000}}
-	for n := range spec.loads() + 1 {
-		rec := spec.keys(n)["rows"]
-		for _, k := range int64s(t, rec, 0) {
-			keys[k] = true
-		}
-		rec.Release()
-	}
-	require.Len(t, keys, 150_000)
-}
-
-func int64s(t *testing.T, rec arrow.Record, column int) []int64 {
-	t.Helper()
-	values, ok := rec.Column(column).(interface{ Int64Values() []int64 })
-	require.True(t, ok)
-	return values.Int64Values()
 }
 
 // TestTaskEnds asks that a process of the engine says what is wrong with a task, and ends when its driver

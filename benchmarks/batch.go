@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/internal/duck"
 )
 
@@ -201,4 +202,18 @@ func (b *Batch) markdown() string {
 	return text + fmt.Sprintf("\n%d rows of Parquet, %d runs of each side in turns, medians. The time of `tidemill batch` is "+
 		"that of its process, from start to end; that of plain DuckDB is of the statement alone. Each result equals plain "+
 		"DuckDB's.\n\n", b.Rows, b.Runs)
+}
+
+// plots set both sides side by side, and say how far they are apart.
+func (b *Batch) plots() []chart.Chart {
+	time := chart.Chart{Name: "time", Title: "tidemill batch beside plain DuckDB", Y: chart.Axis{Label: "seconds"},
+		Series: []chart.Series{{Name: "tidemill batch"}, {Name: "plain DuckDB"}}}
+	ratio := chart.Chart{Name: "ratio", Title: "tidemill batch, as a multiple of plain DuckDB", Y: chart.Axis{Label: "times plain DuckDB's"},
+		Series: []chart.Series{{Name: "time"}, {Name: "CPU time"}}, Goals: []chart.Goal{{Name: "goal, time", At: 1.15}}}
+	for _, q := range b.Queries {
+		time.Bars, ratio.Bars = append(time.Bars, q.Query), append(ratio.Bars, q.Query)
+		add(time.Series, q.Seconds, q.Plain)
+		add(ratio.Series, q.Ratio, q.CPU/max(q.PlainCPU, 1e-3))
+	}
+	return []chart.Chart{time, ratio}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
@@ -99,15 +100,15 @@ func (e *Evict) markdown() string {
 	return text + "\n\n"
 }
 
-func (e *Evict) plots() []plot {
-	p := plot{name: "open", title: fmt.Sprintf("A batch from which %d groups leave", e.Leaving),
-		x: axis{label: "open groups", log: true}, y: axis{label: "ms a batch", log: true}}
-	execute, whole := series{name: "execute, p50"}, series{name: "whole batch, p50"}
+func (e *Evict) plots() []chart.Chart {
+	p := chart.Chart{Name: "open", Title: fmt.Sprintf("A batch from which %d groups leave", e.Leaving),
+		X: chart.Axis{Label: "open groups", Log: true}, Y: chart.Axis{Label: "ms a batch", Log: true}}
+	execute, whole := chart.Series{Name: "execute, p50"}, chart.Series{Name: "whole batch, p50"}
 	for _, o := range e.Open {
-		for s, ms := range map[*series]float64{&execute: o.Execute.P50, &whole: o.Batch.P50} {
-			s.x, s.y = append(s.x, float64(o.Groups)), append(s.y, ms)
+		for s, ms := range map[*chart.Series]float64{&execute: o.Execute.P50, &whole: o.Batch.P50} {
+			s.X, s.Y = append(s.X, float64(o.Groups)), append(s.Y, ms)
 		}
 	}
-	p.series = []series{execute, whole}
-	return []plot{p}
+	p.Series = []chart.Series{execute, whole}
+	return []chart.Chart{p}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+
+	"github.com/tidemill/tidemill/benchmarks/chart"
 )
 
 const hopSQL = `CREATE SOURCE rows (k BIGINT, v BIGINT, ts TIMESTAMP,
@@ -84,11 +86,11 @@ func (h *Hop) markdown() string {
 		"%d MiB at most, both queries together.", h.Rows, h.Rate, h.Ratio, h.PeakBytes>>20) + said(h.Verified)
 }
 
-func (h *Hop) plots() []plot {
-	p := plot{name: "windows", title: "Hopping windows of 10 s every 2 s beside tumbling ones of 10 s",
-		y: axis{label: "rows per second"}, series: []series{{name: "rows/s"}}}
+func (h *Hop) plots() []chart.Chart {
+	p := chart.Chart{Name: "windows", Title: "Hopping windows of 10 s every 2 s beside tumbling ones of 10 s",
+		Y: chart.Axis{Label: "rows per second"}, Series: []chart.Series{{Name: "rows/s"}}}
 	for _, w := range h.Windows {
-		p.bars, p.series[0].y = append(p.bars, w.Query), append(p.series[0].y, w.RowsPerSecond)
+		p.Bars, p.Series[0].Y = append(p.Bars, w.Query), append(p.Series[0].Y, w.RowsPerSecond)
 	}
-	return []plot{p}
+	return []chart.Chart{p}
 }

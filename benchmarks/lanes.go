@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tidemill/tidemill/benchmarks/chart"
 )
 
 // Lanes are runs that differ in one thing: the format that comes in, or the sink.
@@ -88,14 +90,14 @@ func (l *Lanes) most() float64 {
 	return most
 }
 
-func (l *Lanes) plots() []plot {
-	rate := plot{name: "rate", title: "Rows through the query by " + l.By, y: axis{label: "rows per second"},
-		series: []series{{name: "tidemill"}, {name: "raw read"}}}
-	cpu := plot{name: "cpu", title: "Processor time by " + l.By, y: axis{label: "CPU seconds per million rows"},
-		series: []series{{name: "worker"}, {name: "broker"}}}
-	add := func(p *plot, name string, a, b float64) {
-		p.bars = append(p.bars, name)
-		p.series[0].y, p.series[1].y = append(p.series[0].y, a), append(p.series[1].y, b)
+func (l *Lanes) plots() []chart.Chart {
+	rate := chart.Chart{Name: "rate", Title: "Rows through the query by " + l.By, Y: chart.Axis{Label: "rows per second"},
+		Series: []chart.Series{{Name: "tidemill"}, {Name: "raw read"}}}
+	cpu := chart.Chart{Name: "cpu", Title: "Processor time by " + l.By, Y: chart.Axis{Label: "CPU seconds per million rows"},
+		Series: []chart.Series{{Name: "worker"}, {Name: "broker"}}}
+	add := func(p *chart.Chart, name string, a, b float64) {
+		p.Bars = append(p.Bars, name)
+		p.Series[0].Y, p.Series[1].Y = append(p.Series[0].Y, a), append(p.Series[1].Y, b)
 	}
 	for i := range l.Lanes {
 		lane := &l.Lanes[i]
@@ -103,11 +105,11 @@ func (l *Lanes) plots() []plot {
 		add(&rate, lane.Name, lane.RowsPerSecond, lane.RawPerSecond)
 		add(&cpu, lane.Name, lane.WorkerCPU/million, lane.BrokerCPU/million)
 		if lane.Goal > 0 {
-			rate.goals = append(rate.goals, goal{"goal, " + lane.Name, lane.Goal})
+			rate.Goals = append(rate.Goals, chart.Goal{Name: "goal, " + lane.Name, At: lane.Goal})
 		}
 	}
 	if strings.HasPrefix(l.By, "sink") { // a packed raw read is far above what any sink does
-		rate.series = rate.series[:1]
+		rate.Series = rate.Series[:1]
 	}
-	return []plot{rate, cpu}
+	return []chart.Chart{rate, cpu}
 }

@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	gonum "gonum.org/v1/plot"
+	"github.com/tidemill/tidemill/benchmarks/chart"
 )
 
 // Quantiles are in milliseconds.
@@ -70,18 +70,15 @@ func (l *Latencies) markdown() string {
 	return b.String()
 }
 
-func (l *Latencies) plots() []plot {
-	p := plot{name: "quantiles", title: "From when a row was to be sent until the sink has stored it",
-		x: axis{label: "quantile of rows", log: true}, y: axis{label: "milliseconds", log: true},
-		goals: []goal{{"p50 at 10k rows/s", 5}, {"p99 at 10k rows/s", 15}, {"p99 at 100k rows/s", 50}}}
-	for _, tick := range []struct {
-		at    float64
-		label string
-	}{{1, "0"}, {2, "50 %"}, {10, "90 %"}, {100, "99 %"}, {1000, "99.9 %"}, {10_000, "99.99 %"}} {
-		p.x.ticks = append(p.x.ticks, gonum.Tick{Value: tick.at, Label: tick.label})
-	}
+func (l *Latencies) plots() []chart.Chart {
+	p := chart.Chart{Name: "quantiles", Title: "From when a row was to be sent until the sink has stored it",
+		X: chart.Axis{Label: "quantile of rows", Log: true, Ticks: []chart.Tick{{At: 1, Label: "0"}, {At: 2, Label: "50 %"},
+			{At: 10, Label: "90 %"}, {At: 100, Label: "99 %"}, {At: 1000, Label: "99.9 %"}, {At: 10_000, Label: "99.99 %"}}},
+		Y: chart.Axis{Label: "latency, ms", Log: true},
+		Goals: []chart.Goal{{Name: "goal, p50 at 10k rows/s", At: 5}, {Name: "goal, p99 at 10k rows/s", At: 15},
+			{Name: "goal, p99 at 100k rows/s", At: 50}}}
 	for _, at := range l.Rates {
-		p.series = append(p.series, series{name: short(float64(at.Rate)) + " rows/s", x: curveAbove(), y: at.Curve})
+		p.Series = append(p.Series, chart.Series{Name: chart.Short(float64(at.Rate)) + " rows/s", X: curveAbove(), Y: at.Curve})
 	}
-	return []plot{p}
+	return []chart.Chart{p}
 }

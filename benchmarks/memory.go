@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/engine"
 )
 
@@ -225,11 +226,11 @@ func (m *Memory) markdown() string {
 	return b.String()
 }
 
-func (m *Memory) plots() []plot {
-	p := plot{name: "memory", title: "Resident memory under a steady stream", x: axis{label: "seconds"},
-		y: axis{label: "MiB"}, series: []series{{name: "worker"}}, goals: []goal{{"goal", m.goal}}}
+func (m *Memory) plots() []chart.Chart {
+	p := chart.Chart{Name: "memory", Title: "Resident memory under a steady stream", X: chart.Axis{Label: "seconds"},
+		Y: chart.Axis{Label: "MiB"}, Series: []chart.Series{{Name: "worker"}}, Goals: []chart.Goal{{Name: "goal", At: m.goal}}}
 	for _, bytes := range m.samples {
-		p.series[0].y = append(p.series[0].y, float64(bytes)/(1<<20))
+		p.Series[0].Y = append(p.Series[0].Y, float64(bytes)/(1<<20))
 	}
-	return []plot{p}
+	return []chart.Chart{p}
 }

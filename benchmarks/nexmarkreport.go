@@ -1,9 +1,11 @@
 package benchmarks
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/benchmarks/nexmark"
 )
 
@@ -113,4 +115,44 @@ func (n *Nexmark) markdown() string {
 		}
 	}
 	return b.String()
+}
+
+// plots compare each query with Flink, and say how many events each does.
+func (n *Nexmark) plots() []chart.Chart {
+	times, ours, flinks := chart.Series{Name: "tidemill"}, chart.Series{Name: "tidemill"}, chart.Series{Name: "Flink, published"}
+	put := func(s *chart.Series, value float64, note string) {
+		s.Y, s.Notes = append(s.Y, value), append(s.Notes, note)
+	}
+	var names []string
+	for i := range n.Queries {
+		q := &n.Queries[i]
+		names = append(names, q.Query)
+		put(&times, q.Multiple, cmp.Or(q.trouble(), q.published()))
+		put(&ours, q.PerCPU, q.trouble())
+		put(&flinks, q.Flink, q.published())
+	}
+	return []chart.Chart{
+		{Name: "flink", Title: "Nexmark: events per CPU second, as a multiple of Flink's per core", Bars: names,
+			Y: chart.Axis{Label: "times Flink's published figure"}, Series: []chart.Series{times},
+			Goals: []chart.Goal{{Name: "goal", At: flinkGoal}}},
+		{Name: "speed", Title: "Nexmark: events per CPU second, and Flink's per core", Bars: names,
+			Y: chart.Axis{Label: "events per CPU second"}, Series: []chart.Series{ours, flinks}},
+	}
+}
+
+// trouble is why a query has no figures, in a word or two, or "".
+func (n *NexmarkQuery) trouble() string {
+	if n.Verified {
+		return ""
+	}
+	word, _, _ := strings.Cut(n.verdict(), ":")
+	return word
+}
+
+// published says so where Flink has published no figure.
+func (n *NexmarkQuery) published() string {
+	if n.Flink > 0 {
+		return ""
+	}
+	return "none published"
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidemill/tidemill/benchmarks/chart"
 )
 
 // Report is what one suite measured. Each of its figures is of a result that was verified.
@@ -29,7 +31,7 @@ type section interface {
 
 // plotted is a section that has pictures.
 type plotted interface {
-	plots() []plot
+	plots() []chart.Chart
 }
 
 // Batches describes the batches that had data.
@@ -55,13 +57,11 @@ func (r *Report) Markdown() string {
 	}
 	fmt.Fprintf(&b, "Versions: %s.\n\n", strings.Join(names, ", "))
 	b.WriteString(r.Result.markdown())
-	for _, p := range r.plots() {
-		fmt.Fprintf(&b, "![%s](%s)\n\n", p.title, r.Suite+"-"+p.name+".svg")
-	}
+	b.WriteString(Pictures(r.Suite, r.plots()))
 	return b.String()
 }
 
-func (r *Report) plots() []plot {
+func (r *Report) plots() []chart.Chart {
 	if p, ok := r.Result.(plotted); ok {
 		return p.plots()
 	}
@@ -87,14 +87,4 @@ func phases(ms map[string]float64) string {
 
 // Save writes the report as <suite>.json and <suite>.md, and its plots as <suite>-<plot>.svg, into a folder, which it
 // makes.
-func (r *Report) Save(dir string) error {
-	plots := map[string][]byte{}
-	for _, p := range r.plots() {
-		body, err := p.svg()
-		if err != nil {
-			return err
-		}
-		plots["-"+p.name+".svg"] = body
-	}
-	return Save(dir, r.Suite, r, plots)
-}
+func (r *Report) Save(dir string) error { return Save(dir, r.Suite, r, r.plots()) }

@@ -47,9 +47,9 @@ func (r *run) scale(ctx context.Context) error {
 	}
 	result := &Scale{Rows: rows}
 	for i, one := range scaleRuns() {
-		r.say("%d cores, %d queries", one.Cores, one.Queries)
+		r.say("%s", one.name())
 		if err := r.scaled(ctx, &one, i+1, rows, rowsFile); err != nil {
-			return fmt.Errorf("%d cores, %d queries: %w", one.Cores, one.Queries, err)
+			return fmt.Errorf("%s: %w", one.name(), err)
 		}
 		result.Runs = append(result.Runs, one)
 	}
@@ -131,34 +131,4 @@ func pinned(cores int, start func() error) error {
 		return fmt.Errorf("give the cores back: %w", uerr)
 	}
 	return err
-}
-
-// Scale is what cores and queries make of the speed.
-type Scale struct {
-	Rows int64    `json:"rows"`
-	Runs []Scaled `json:"runs"`
-}
-
-// Scaled is a process of so many queries on so many cores, each over the same rows.
-type Scaled struct {
-	Cores     int        `json:"cores"`
-	Queries   int        `json:"queries"`
-	Seconds   float64    `json:"seconds"`                 // from the first batch to the last one with data
-	PerSecond float64    `json:"rows_per_second"`         // of all queries together
-	CPU       float64    `json:"cpu_seconds_per_million"` // rows of one query, the start included
-	PeakBytes int64      `json:"peak_bytes"`
-	Verified  []verified `json:"verified"`
-}
-
-func (s *Scale) markdown() string {
-	text := "| cores | queries | rows/s of all queries | of one | CPU s per million rows and query | peak MiB | MiB a query |\n" +
-		"|--:|--:|--:|--:|--:|--:|--:|\n"
-	checked := 0
-	for _, one := range s.Runs {
-		text += fmt.Sprintf("| %d | %d | %.0f | %.0f | %.2f | %d | %d |\n", one.Cores, one.Queries, one.PerSecond,
-			one.PerSecond/float64(one.Queries), one.CPU, one.PeakBytes>>20, one.PeakBytes>>20/int64(one.Queries))
-		checked += len(one.Verified)
-	}
-	return text + fmt.Sprintf("\n%d rows in a stream that each query reads by itself. The results of all %d queries equal "+
-		"plain DuckDB's.\n\n", s.Rows, checked)
 }

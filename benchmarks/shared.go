@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
@@ -107,9 +107,8 @@ func Known(what string, names, known []string) error {
 	return nil
 }
 
-// Save writes a report as <name>.json and <name>.md, and further files as <name> with their endings, into a folder, which
-// it makes.
-func Save(dir, name string, report interface{ Markdown() string }, more map[string][]byte) error {
+// Save writes a report as <name>.json and <name>.md, and its plots as <name>-<plot>.svg, into a folder, which it makes.
+func Save(dir, name string, report interface{ Markdown() string }, plots []chart.Chart) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
 		return fmt.Errorf("make the folder of results: %w", err)
 	}
@@ -118,13 +117,26 @@ func Save(dir, name string, report interface{ Markdown() string }, more map[stri
 		return fmt.Errorf("encode the report: %w", err)
 	}
 	files := map[string][]byte{".json": append(data, '\n'), ".md": []byte(report.Markdown())}
-	maps.Copy(files, more)
+	for _, p := range plots {
+		if files["-"+p.Name+".svg"], err = p.SVG(); err != nil {
+			return err //nolint:wrapcheck // says which
+		}
+	}
 	for ending, body := range files {
 		if err := os.WriteFile(filepath.Join(dir, name+ending), body, 0o644); err != nil { //nolint:gosec // as above
 			return fmt.Errorf("write the report: %w", err)
 		}
 	}
 	return nil
+}
+
+// Pictures are the links of a Markdown report to its plots, as Save names them.
+func Pictures(name string, plots []chart.Chart) string {
+	text := ""
+	for _, p := range plots {
+		text += fmt.Sprintf("![%s](%s-%s.svg)\n\n", p.Title, name, p.Name)
+	}
+	return text
 }
 
 // ThisMachine describes the machine, with its load as it is now.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/engine"
 )
 
@@ -91,4 +92,14 @@ func (s *Startup) markdown() string {
 	}
 	return text + fmt.Sprintf("\n%d starts of `tidemill run` in new data directories over a stream of %d rows, the broker running.",
 		s.Runs, s.Rows) + said(s.Verified)
+}
+
+func (s *Startup) plots() []chart.Chart {
+	c := chart.Chart{Name: "time", Title: "From the start of a process that finds data", Y: chart.Axis{Label: "ms"},
+		Bars: []string{"first batch began", "committed", "CPU until then"}, Series: []chart.Series{{Name: "median"}, {Name: "longest"}},
+		Goals: []chart.Goal{{Name: "goal, committed", At: 300}}}
+	for _, one := range []Spread{s.Open, s.Commit, s.CPU} {
+		add(c.Series, one.P50, one.Max)
+	}
+	return []chart.Chart{c}
 }

@@ -82,7 +82,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 			"and the sink writes Arrow files that nobody syncs"
 		err = measure(r, ctx)
 	} else {
-		return nil, fmt.Errorf("suite %q is not one of %v", suite, Suites())
+		return nil, Known("suite", []string{suite}, Suites())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("suite %s: %w", suite, err)

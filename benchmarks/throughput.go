@@ -16,6 +16,7 @@ type throughput struct {
 	rows    int64
 	pack    int // rows in a message; 0 for rows in files
 	target  float64
+	also    string                        // of the target, after the number
 	sql     string                        // %d stands for the number of the run
 	checks  func(dir string) []check      // of one run, in its folder
 	dump    func(run int) (stream string) // the sink's stream to read back; "" for none
@@ -62,6 +63,9 @@ const wantCounts = `SELECT window_start, window_start + INTERVAL '1 minute' AS w
 // closed ends a condition on the end of a window: those that the final watermark has not closed are still open.
 const closed = "<= (SELECT max(ts) FROM rows) - " + watermarkDelay
 
+// Sinks are those of packed, first the one it has unless told.
+func Sinks() []string { return []string{"jetstream", "duckdb", "parquet"} }
+
 // packed is a thousand JSON rows per message, counted in tumbling windows.
 func (r *run) packed(ctx context.Context) error {
 	t := throughput{rows: 4_000_000, pack: 1000, target: 800_000, dump: func(int) string { return "" }}
@@ -78,7 +82,7 @@ func (r *run) packed(ctx context.Context) error {
 		sink = "connector = 'parquet', path = '${BENCH_DIR}/out%d'"
 		got = "SELECT window_start, window_end, country, n, amount::DECIMAL(38, 2) FROM read_parquet('$DIR/out*/*.parquet')"
 	default:
-		return fmt.Errorf("the sink of packed can not be %q; choose jetstream, duckdb or parquet", r.Sink)
+		return Known("sink of packed", []string{r.Sink}, Sinks())
 	}
 	t.sql = strings.Replace(packedSQL, "%s", sink, 1)
 	t.checks = func(dir string) []check {
@@ -110,7 +114,7 @@ func (r *run) throughput(ctx context.Context, t throughput) error {
 	if t.maker == nil {
 		t.maker, t.columns = maker{seed: r.Seed, perSecond: 1000}, readColumns
 	}
-	r.report.SQL, r.report.Target = runSQL(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)
+	r.report.SQL, r.report.Target = runSQL(t.sql, 1), fmt.Sprintf("%.0f rows/s", t.target)+t.also
 	rowsFile, err := r.provide(ctx, t)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemill/tidemill/benchmarks/chart"
 	"github.com/tidemill/tidemill/engine"
 )
 
@@ -70,18 +71,18 @@ func (t *Throughputs) markdown() string {
 	return b.String()
 }
 
-func (t *Throughputs) plots() []plot {
-	rows, raw := series{name: "tidemill"}, series{name: "raw read"}
-	p := plot{name: "throughput", title: "Rows through the query", y: axis{label: "rows per second"},
-		goals: []goal{{"target", t.Target}}}
+func (t *Throughputs) plots() []chart.Chart {
+	rows, raw := chart.Series{Name: "tidemill"}, chart.Series{Name: "raw read"}
+	p := chart.Chart{Name: "throughput", Title: "Rows through the query", Y: chart.Axis{Label: "rows per second"},
+		Goals: []chart.Goal{{Name: "target", At: t.Target}}}
 	for i, run := range t.Runs {
-		p.bars = append(p.bars, fmt.Sprintf("run %d", i+1))
-		rows.y, raw.y = append(rows.y, run.RowsPerSecond), append(raw.y, run.RawPerSecond)
+		p.Bars = append(p.Bars, fmt.Sprintf("run %d", i+1))
+		rows.Y, raw.Y = append(rows.Y, run.RowsPerSecond), append(raw.Y, run.RawPerSecond)
 	}
-	p.series = []series{rows}
+	p.Series = []chart.Series{rows}
 	if t.Runs[0].RawPerSecond > 0 {
-		p.title += ", beside a raw read of the same stream"
-		p.series = append(p.series, raw)
+		p.Title += ", beside a raw read of the same stream"
+		p.Series = append(p.Series, raw)
 	}
-	return []plot{p}
+	return []chart.Chart{p}
 }

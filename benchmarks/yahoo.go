@@ -59,6 +59,7 @@ func (r *run) yahoo(ctx context.Context) error {
 		t.sql = r.yahooText(fmt.Sprintf(yahooStream, "json"), yahooCounts)
 	case "files":
 		t.rows, t.target = 8_000_000, 4_000_000
+		t.also = ", and 8 times Spark on the same files, which `tidemill bench peers yahoo` measures"
 		t.sql = r.yahooText(yahooFiles, yahooOut)
 		t.dump = func(int) string { return "" }
 		t.checks = func(dir string) []check {
@@ -66,7 +67,7 @@ func (r *run) yahoo(ctx context.Context) error {
 				duck.QuoteLiteral(filepath.Join(dir, "out*/*.parquet"))+")")
 		}
 	default:
-		return fmt.Errorf("the input of yahoo can not be %q; choose one of %v", input, Inputs("yahoo"))
+		return Known("input of yahoo", []string{input}, Inputs("yahoo"))
 	}
 	if err := writeCampaigns(r.Dir, e); err != nil {
 		return err

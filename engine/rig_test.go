@@ -20,6 +20,7 @@ import (
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sinks/files"
@@ -39,15 +40,7 @@ type parser struct {
 
 func newParser(t testing.TB) *parser {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{MemoryLimit: 256 << 20, Threads: 1})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
-	return &parser{conn: conn}
+	return &parser{conn: ducktest.Conn(t, duck.Options{MemoryLimit: 256 << 20, Threads: 1})}
 }
 
 func (p *parser) parse(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {

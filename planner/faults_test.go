@@ -10,21 +10,14 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
 
 func binder(t *testing.T) *duck.Conn {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
-	return conn
+	return ducktest.Conn(t, duck.Options{Sealed: true, Threads: 1})
 }
 
 // words are the words of the text that faults point at.

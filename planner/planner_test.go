@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -59,9 +60,7 @@ func testApp(t *testing.T, body string, views []*planner.View, macros []*planner
 // NAME
 // declare for the rest of the file.
 func TestGolden(t *testing.T) {
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := ducktest.Open(t, duck.Options{Sealed: true, Threads: 1})
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var views []*planner.View
 		var macros []*planner.Macro
@@ -116,12 +115,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestHashChangesWithThePlan(t *testing.T) {
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	conn := ducktest.Conn(t, duck.Options{Sealed: true, Threads: 1})
 	hash := func(body string) string {
 		p, err := planner.Build(t.Context(), testApp(t, body, nil, nil), &planner.Query{Name: "q",
 			Body: body}, conn)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/sqlfront"
 )
 
@@ -112,14 +113,7 @@ func FuzzParse(f *testing.F) {
 // second statement could hide inside the first.
 func FuzzSplitAgreesWithDuckDB(f *testing.F) {
 	seeds(f)
-	db, err := duck.Open(context.Background(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(f, err)
-	conn, err := db.Conn(context.Background())
-	require.NoError(f, err)
-	f.Cleanup(func() {
-		require.NoError(f, conn.Close())
-		require.NoError(f, db.Close())
-	})
+	conn := ducktest.Conn(f, duck.Options{Sealed: true, Threads: 1})
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 10_000 || strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
 			t.Skip()

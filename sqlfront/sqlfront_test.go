@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
@@ -73,15 +74,7 @@ func testEnv(typer sqlfront.Typer) sqlfront.Env {
 
 func openTyper(t *testing.T) *duck.Conn {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
-	return conn
+	return ducktest.Conn(t, duck.Options{Sealed: true, Threads: 1})
 }
 
 func parse(ctx context.Context, env sqlfront.Env, text string) (*sqlfront.Script, error) {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tidemill/tidemill/benchmarks"
 )
 
 // queries lists the queries in the order in which they were asked.
@@ -37,6 +39,7 @@ func (r *Report) Markdown() string {
 		r.query(&b, q)
 	}
 	r.guarantees(&b)
+	b.WriteString(benchmarks.Pictures("peers-"+r.Suite, r.plots()))
 	return b.String()
 }
 

@@ -91,7 +91,8 @@ func firstLine(s string) string {
 	return strings.ReplaceAll(l, "|", "/")
 }
 
-// Save writes the report as peers-<suite>.json and .md into a folder, which it makes.
+// Save writes the report as peers-<suite>.json and .md, and its plots as peers-<suite>-<plot>.svg, into a folder, which
+// it makes.
 func (r *Report) Save(dir string) error {
-	return benchmarks.Save(dir, "peers-"+r.Suite, r, nil) //nolint:wrapcheck // says it
+	return benchmarks.Save(dir, "peers-"+r.Suite, r, r.plots()) //nolint:wrapcheck // says it
 }

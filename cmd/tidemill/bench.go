@@ -64,7 +64,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the worker of memory (default 300 MiB), and of the process "+
 		"of a suite that runs the engine alone (default: 3 GiB for each query)")
 	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
-	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: jetstream, duckdb or parquet")
+	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: "+strings.Join(benchmarks.Sinks(), ", "))
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
 		"; of nexmark: "+strings.Join(benchmarks.Inputs("nexmark"), ", ")+" (default the first)")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
@@ -92,6 +92,11 @@ func (f benchFlags) check(suites []string) error {
 		known := benchmarks.Inputs(name)
 		if f.Input != "" && len(known) > 0 && !slices.Contains(known, f.Input) {
 			return diag.New(diag.Usage, "--input %q of %s is not one of %s", f.Input, name, strings.Join(known, ", "))
+		}
+	}
+	if f.Sink != "" {
+		if err := benchmarks.Known("sink of packed", []string{f.Sink}, benchmarks.Sinks()); err != nil {
+			return err
 		}
 	}
 	for _, number := range []struct {
@@ -203,6 +208,7 @@ func (e *env) benchSuite(ctx context.Context, parent string, show benchShow, run
 		if err := report.Save(show.out); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
+		fmt.Fprintf(e.stderr, "the report is in %s\n", show.out)
 	}
 	if show.asJSON {
 		return json.NewEncoder(e.stdout).Encode(report) //nolint:wrapcheck // standard output is gone

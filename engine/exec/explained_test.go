@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -102,9 +103,7 @@ func (e *explained) follow(t *testing.T, ran []string, from int) {
 func TestExplainIsWhatRuns(t *testing.T) {
 	heard := &recorder{}
 	// What is told to DuckDB does not depend on its threads; one costs a third less.
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1, Trace: heard.hear})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := ducktest.Open(t, duck.Options{Sealed: true, Threads: 1, Trace: heard.hear})
 	app := newFixture(t).app
 	for i, sh := range shapes(t) {
 		if testing.Short() && i%7 != 0 {

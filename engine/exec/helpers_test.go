@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/stream"
@@ -45,9 +46,7 @@ func newFixture(t testing.TB) *fixture {
 // newFixtureOf is newFixture with a number of threads for DuckDB.
 func newFixtureOf(t testing.TB, threads int) *fixture {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: threads})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := ducktest.Open(t, duck.Options{Sealed: true, Threads: threads})
 	cols := []planner.Column{column("k", "VARCHAR"), column("v", "INTEGER"), column("f", "DOUBLE"),
 		column("ts", "TIMESTAMP")}
 	w := column("w", "BIGINT")

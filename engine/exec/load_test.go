@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
@@ -20,9 +21,7 @@ import (
 // without the plan, that the plan's words for the rows fit, and that Closes is when rows are let go.
 func TestLoad(t *testing.T) {
 	f := newFixture(t)
-	other, err := duck.Open(t.Context(), duck.Options{Sealed: true, Threads: 1})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	other := ducktest.Open(t, duck.Options{Sealed: true, Threads: 1})
 	seen := map[string]int{}
 	for i, sh := range shapes(t) {
 		modes := modesOf(sh.modes)

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemill/tidemill/engine/streamtest"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
@@ -21,14 +22,7 @@ import (
 // parseWith returns a parser on a DuckDB that lives as long as the test.
 func parseWith(t *testing.T) func(context.Context, *diag.Text, stream.Registry) (*planner.App, error) {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
+	conn := ducktest.Conn(t, duck.Options{Sealed: true, MemoryLimit: 256 << 20, Threads: 1})
 	return func(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error) {
 		script, err := sqlfront.Parse(ctx, text, sqlfront.Env{
 			Getenv: os.LookupEnv, ReadFile: os.ReadFile, Registry: reg, Typer: conn,

@@ -14,17 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 )
 
 // TestSameAsDuckDB decodes well-formed random values and compares each with what DuckDB makes of its text.
 func TestSameAsDuckDB(t *testing.T) {
 	t.Parallel()
-	db, err := duck.Open(t.Context(), duck.Options{Threads: 1})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
+	conn := ducktest.Conn(t, duck.Options{Threads: 1})
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, c := range []struct {
 		sql  string

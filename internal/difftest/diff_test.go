@@ -21,6 +21,7 @@ import (
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/difftest"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
@@ -98,14 +99,8 @@ type lab struct {
 
 func newLab(t *testing.T, shapes []shape, l *tally) *lab {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{MemoryLimit: 256 << 20, Threads: 1})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
+	db := ducktest.Open(t, duck.Options{MemoryLimit: 256 << 20, Threads: 1})
+	conn := ducktest.Session(t, db)
 	dir := t.TempDir()
 	return &lab{t: t, typer: conn, plain: db, dir: filepath.Join(dir, "data"), shapes: shapes, tally: l,
 		failed: filepath.Join(os.TempDir(), "tidemill-difftest-"+t.Name()[strings.LastIndex(t.Name(), "/")+1:]+"_test.yaml")}

@@ -10,17 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 )
 
 func openDuck(t testing.TB) *duck.Conn {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Threads: 1})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	c, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	return c
+	return ducktest.Conn(t, duck.Options{Threads: 1})
 }
 
 // requireSameEquality takes a record of two columns of one type: a value of the left and one of the right are

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/sinks/sinktest"
 	"github.com/tidemill/tidemill/stream"
@@ -33,14 +34,7 @@ type disk struct {
 
 func newDisk(t *testing.T) disk {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{Threads: 2})
-	require.NoError(t, err)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, db.Close())
-	})
+	conn := ducktest.Conn(t, duck.Options{Threads: 2})
 	return disk{t, conn, filepath.Join(t.TempDir(), "out")}
 }
 

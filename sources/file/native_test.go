@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/duck/ducktest"
 	"github.com/tidemill/tidemill/internal/vfs"
 )
 
@@ -30,13 +31,7 @@ const nativeRows = `SELECT i AS id, TIMESTAMP '2026-01-01' + to_seconds(i) AS ts
 // parquetFile writes what a SELECT gives.
 func parquetFile(t *testing.T, path, sql string) {
 	t.Helper()
-	db, err := duck.Open(t.Context(), duck.Options{})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
-	_, err = conn.Exec(t.Context(), "COPY ("+sql+") TO "+duck.QuoteLiteral(path)+" (FORMAT parquet)")
+	_, err := ducktest.Conn(t, duck.Options{}).Exec(t.Context(), "COPY ("+sql+") TO "+duck.QuoteLiteral(path)+" (FORMAT parquet)")
 	require.NoError(t, err)
 }
 
