@@ -1,26 +1,39 @@
 #include "arrow_read.h"
 
+#include <time.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 
-// Weak for the same reason as in arrow_stream.c. The types of duckdb.h are pointers, and its states enums whose 0 is
+// Weak for the same reason as in arrow_stream.c. Handles of duckdb.h are pointers, and its states enums whose 0 is
 // success.
+#define WEAK __attribute__((weak))
 extern "C" {
-extern int duckdb_query_arrow(void *connection, const char *query, void **out) __attribute__((weak));
-extern int duckdb_query_arrow_schema(void *result, void **out) __attribute__((weak));
-extern int duckdb_query_arrow_array(void *result, void **out) __attribute__((weak));
-extern const char *duckdb_query_arrow_error(void *result) __attribute__((weak));
-extern void duckdb_destroy_arrow(void **result) __attribute__((weak));
-extern int duckdb_prepare(void *connection, const char *query, void **out) __attribute__((weak));
-extern const char *duckdb_prepare_error(void *statement) __attribute__((weak));
-extern int duckdb_execute_prepared_arrow(void *statement, void **out) __attribute__((weak));
-extern void duckdb_destroy_prepare(void **statement) __attribute__((weak));
+extern int duckdb_prepare(void *connection, const char *query, void **out) WEAK;
+extern const char *duckdb_prepare_error(void *statement) WEAK;
+extern void duckdb_destroy_prepare(void **statement) WEAK;
+extern int duckdb_pending_prepared(void *statement, void **out) WEAK;
+extern int duckdb_pending_execute_task(void *pending) WEAK;
+extern const char *duckdb_pending_error(void *pending) WEAK;
+extern int duckdb_execute_pending(void *pending, tidemill_result *out) WEAK;
+extern void duckdb_destroy_pending(void **pending) WEAK;
+extern const char *duckdb_result_error(tidemill_result *result) WEAK;
+extern uint64_t duckdb_column_count(tidemill_result *result) WEAK;
+extern const char *duckdb_column_name(tidemill_result *result, uint64_t i) WEAK;
+extern void *duckdb_column_logical_type(tidemill_result *result, uint64_t i) WEAK;
+extern void *duckdb_fetch_chunk(tidemill_result result) WEAK;
+extern void duckdb_result_arrow_array(tidemill_result result, void *chunk, void **out) WEAK;
+extern void duckdb_destroy_data_chunk(void **chunk) WEAK;
+extern void duckdb_destroy_result(tidemill_result *result) WEAK;
 }
 
+enum pending_state { READY, NOT_READY, FAILED, NO_TASKS };
+
 static int failed(tidemill_read *r, const char *why) {
+  char *copy = strdup(why ? why : "no reason given");
   free(r->error);
-  r->error = strdup(why ? why : "no reason given");
+  r->error = copy;
   return 1;
 }
 
@@ -35,26 +48,8 @@ template <class F> static int guarded(tidemill_read *r, F call) {
   }
 }
 
-static int describe(tidemill_read *r, struct ArrowSchema *schema) {
-  void *out = schema;
-  return duckdb_query_arrow_schema(r->result, &out) == 0 ? 0 : failed(r, "the result has no Arrow schema");
-}
-
-int tidemill_read_open(uintptr_t connection, const char *sql, tidemill_read *r, struct ArrowSchema *schema) {
-  memset(schema, 0, sizeof(*schema));
-  if (!duckdb_query_arrow || !duckdb_query_arrow_schema || !duckdb_query_arrow_array) {
-    return 2;
-  }
-  return guarded(r, [&] {
-    if (duckdb_query_arrow(reinterpret_cast<void *>(connection), sql, &r->result) != 0) {
-      return failed(r, r->result ? duckdb_query_arrow_error(r->result) : nullptr);
-    }
-    return describe(r, schema);
-  });
-}
-
 int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement) {
-  if (!duckdb_prepare || !duckdb_execute_prepared_arrow || !duckdb_query_arrow_schema || !duckdb_query_arrow_array) {
+  if (!duckdb_prepare || !duckdb_result_arrow_array) {
     return 2;
   }
   return guarded(r, [&] {
@@ -64,17 +59,41 @@ int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, vo
   });
 }
 
-int tidemill_read_prepared(void *statement, tidemill_read *r, struct ArrowSchema *schema) {
-  return guarded(r, [&] {
-    if (duckdb_execute_prepared_arrow(statement, &r->result) != 0) {
-      return failed(r, r->result ? duckdb_query_arrow_error(r->result) : nullptr);
+// rest gives the core away while other threads have all the work of a statement, but for the first few turns: a short one
+// is done by then. DuckDB itself would ask for a task over and over, which takes a core from them.
+static void rest(int turns) {
+  const timespec moment = {0, 20000};
+  if (turns >= 64) {
+    nanosleep(&moment, nullptr);
+  }
+}
+
+static int finish(void *pending, tidemill_read *r) {
+  for (int idle = 0;;) {
+    switch (duckdb_pending_execute_task(pending)) {
+    case READY:
+      return duckdb_execute_pending(pending, &r->result) == 0 ? 0 : failed(r, duckdb_result_error(&r->result));
+    case FAILED:
+      return failed(r, duckdb_pending_error(pending));
+    case NO_TASKS:
+      rest(idle++);
+      break;
+    default:
+      idle = 0;
     }
-    if (!schema) {
-      return 0;
-    }
-    memset(schema, 0, sizeof(*schema));
-    return describe(r, schema);
+  }
+}
+
+int tidemill_read_open(void *statement, tidemill_read *r) {
+  void *pending = nullptr;
+  int state = guarded(r, [&] {
+    return duckdb_pending_prepared(statement, &pending) == 0 ? finish(pending, r)
+                                                             : failed(r, pending ? duckdb_pending_error(pending) : nullptr);
   });
+  if (pending) {
+    duckdb_destroy_pending(&pending);
+  }
+  return state;
 }
 
 void tidemill_unprepare(void **statement) {
@@ -83,22 +102,38 @@ void tidemill_unprepare(void **statement) {
   }
 }
 
+int64_t tidemill_read_columns(tidemill_read *r) { return static_cast<int64_t>(duckdb_column_count(&r->result)); }
+
+const char *tidemill_read_column(tidemill_read *r, int64_t i, void **type) {
+  *type = duckdb_column_logical_type(&r->result, static_cast<uint64_t>(i));
+  return duckdb_column_name(&r->result, static_cast<uint64_t>(i));
+}
+
 int tidemill_read_next(tidemill_read *r, struct ArrowArray *out) {
+  void *chunk = nullptr;
   memset(out, 0, sizeof(*out));
-  return guarded(r, [&] {
+  int state = guarded(r, [&] {
     void *to = out;
-    return duckdb_query_arrow_array(r->result, &to) == 0 ? 0 : failed(r, duckdb_query_arrow_error(r->result));
+    chunk = duckdb_fetch_chunk(r->result);
+    if (chunk) {
+      duckdb_result_arrow_array(r->result, chunk, &to);
+    }
+    return 0;
   });
+  if (chunk) {
+    duckdb_destroy_data_chunk(&chunk);
+  }
+  return state;
 }
 
 void tidemill_read_close(tidemill_read *r) {
-  if (r->result) {
+  if (r->result.data) {
     guarded(r, [&] {
-      duckdb_destroy_arrow(&r->result);
+      duckdb_destroy_result(&r->result);
       return 0;
     });
   }
-  r->result = nullptr;
+  memset(&r->result, 0, sizeof(r->result));
   free(r->error);
   r->error = nullptr;
 }

@@ -26,24 +26,6 @@ func newReader() *recordReader {
 	return &recordReader{c: (*C.tidemill_read)(C.calloc(1, C.sizeof_tidemill_read))}
 }
 
-// openReader runs sql on a connection. The caller closes the reader, and holds what next gives apart from it.
-func openReader(connection uintptr, sql string) (*recordReader, error) {
-	text := C.CString(sql)
-	defer C.free(unsafe.Pointer(text))
-	r := newReader()
-	schema := (*C.struct_ArrowSchema)(C.calloc(1, C.sizeof_struct_ArrowSchema))
-	defer C.free(unsafe.Pointer(schema))
-	err := r.failed(C.tidemill_read_open(C.uintptr_t(connection), text, r.c, schema))
-	if err == nil {
-		r.schema, err = cdata.ImportCArrowSchema((*cdata.CArrowSchema)(unsafe.Pointer(schema)))
-	}
-	if err != nil {
-		r.close()
-		return nil, err
-	}
-	return r, nil
-}
-
 func (r *recordReader) failed(state C.int) error {
 	switch state {
 	case 0:

@@ -9,24 +9,34 @@
 extern "C" {
 #endif
 
+// tidemill_result is laid out as duckdb_result.
+typedef struct tidemill_result {
+  uint64_t counts[3];
+  void *columns;
+  char *message;
+  void *data;
+} tidemill_result;
+
 // tidemill_read is a result that is being read.
 typedef struct tidemill_read {
-  void *result;
+  tidemill_result result;
   char *error; // what the last call failed with; freed by tidemill_read_close
 } tidemill_read;
 
-// tidemill_read_open runs one statement and describes its result. It returns 0, 1 with error set, or 2 when the linked
-// DuckDB has no Arrow interface. tidemill_read_close is called in every case.
-int tidemill_read_open(uintptr_t connection, const char *sql, tidemill_read *r, struct ArrowSchema *schema);
-
-// tidemill_prepare plans one statement for tidemill_read_prepared to run any number of times. It returns as
-// tidemill_read_open does, with the error in r. tidemill_unprepare is called in every case.
+// tidemill_prepare plans one statement for tidemill_read_open to run any number of times. It returns 0, 1 with the error in
+// r, or 2 when the linked DuckDB has no Arrow interface. tidemill_unprepare is called in every case.
 int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement);
 
-// tidemill_read_prepared runs a prepared statement. The schema is described if it is not NULL; it is the same each time.
-int tidemill_read_prepared(void *statement, tidemill_read *r, struct ArrowSchema *schema);
+// tidemill_read_open runs a prepared statement. It returns 0, or 1 with error set. The result holds all rows, and lives
+// on without the statement.
+int tidemill_read_open(void *statement, tidemill_read *r);
 
 void tidemill_unprepare(void **statement);
+
+// tidemill_read_columns returns how many columns the result has, tidemill_read_column the name of one, which belongs to
+// the result, and its type, a duckdb_logical_type that the caller destroys.
+int64_t tidemill_read_columns(tidemill_read *r);
+const char *tidemill_read_column(tidemill_read *r, int64_t i, void **type);
 
 // tidemill_read_next gives the next chunk, which the caller releases; one without a release function is the end. It
 // returns 0, or 1 with error set.

@@ -118,7 +118,7 @@ func describeColumn(c *C.tidemill_column, f arrow.Field) error {
 	case *arrow.MapType:
 		parts = t.Fields()
 	}
-	kind, ok := lentType(f.Type)
+	kind, ok := logicalOf(f.Type)
 	if !ok {
 		return internalFault("column %q: arrow type %s can not be lent", f.Name, f.Type)
 	}
@@ -141,35 +141,6 @@ func describeColumn(c *C.tidemill_column, f arrow.Field) error {
 func LentAsIs(duckType string) bool {
 	t, err := parseType(duckType)
 	return err == nil && (t.name == "HUGEINT" || t.plain() && !t.has("JSON"))
-}
-
-// lentType returns the duckdb_type that a column of an Arrow type is lent as.
-func lentType(t arrow.DataType) (int, bool) {
-	if t, ok := t.(*arrow.TimestampType); ok {
-		return lentTimestamp(t), true
-	}
-	kind, ok := map[arrow.Type]int{
-		arrow.BOOL: 1, arrow.INT8: 2, arrow.INT16: 3, arrow.INT32: 4, arrow.INT64: 5, arrow.UINT8: 6, arrow.UINT16: 7,
-		arrow.UINT32: 8, arrow.UINT64: 9, arrow.FLOAT32: 10, arrow.FLOAT64: 11, arrow.DATE32: 13, arrow.TIME64: 14,
-		arrow.INTERVAL_MONTH_DAY_NANO: 15, arrow.FIXED_SIZE_BINARY: 16 /* hugeintField */, arrow.STRING: 17,
-		arrow.LARGE_STRING: 17, arrow.BINARY: 18, arrow.LARGE_BINARY: 18, arrow.DECIMAL128: 19, arrow.LIST: 24,
-		arrow.STRUCT: 25, arrow.MAP: 26, arrow.FIXED_SIZE_LIST: 33,
-	}[t.ID()]
-	return kind, ok
-}
-
-func lentTimestamp(t *arrow.TimestampType) int {
-	switch {
-	case t.TimeZone != "":
-		return 31
-	case t.Unit == arrow.Second:
-		return 20
-	case t.Unit == arrow.Millisecond:
-		return 21
-	case t.Unit == arrow.Nanosecond:
-		return 22
-	}
-	return 12
 }
 
 // lend gives the rows of rec, which has the columns that were described, to whoever reads from now on, as often as it is

@@ -9,7 +9,6 @@ import (
 	"unsafe"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/cdata"
 )
 
 // prepared is a statement with its plan.
@@ -39,8 +38,10 @@ func (c *Conn) QueryAgain(ctx context.Context, with []string, sql string, cols [
 		if p, err = c.prepare(ctx, text, schema); err != nil {
 			return nil, err
 		}
+		c.keep(text, p)
 	}
-	t, err := c.gather(ctx, text, p.want, p.read)
+	c.db.trace(text)
+	t, err := c.gather(ctx, text, p)
 	if err != nil { // whatever state the plan is in now
 		delete(c.kept, text)
 		p.close()
@@ -48,10 +49,8 @@ func (c *Conn) QueryAgain(ctx context.Context, with []string, sql string, cols [
 	return t, err
 }
 
+// prepare plans a statement, which the caller closes.
 func (c *Conn) prepare(ctx context.Context, text string, want *arrow.Schema) (*prepared, error) {
-	if len(c.kept) >= preparedMax {
-		c.forget()
-	}
 	sql := C.CString(text)
 	defer C.free(unsafe.Pointer(sql))
 	r := newReader()
@@ -64,24 +63,25 @@ func (c *Conn) prepare(ctx context.Context, text string, want *arrow.Schema) (*p
 		p.close()
 		return nil, fault(ctx, err, text, 0)
 	}
+	return p, nil
+}
+
+func (c *Conn) keep(text string, p *prepared) {
+	if len(c.kept) >= preparedMax {
+		c.forget()
+	}
 	if c.kept == nil {
 		c.kept = map[string]*prepared{}
 	}
 	c.kept[text] = p
-	return p, nil
 }
 
-// read runs the statement. The caller closes the reader.
+// read runs the statement. The caller closes the reader, and holds what next gives apart from it.
 func (p *prepared) read() (*recordReader, error) {
 	r := newReader()
-	var described *C.struct_ArrowSchema
-	if p.schema == nil {
-		described = (*C.struct_ArrowSchema)(C.calloc(1, C.sizeof_struct_ArrowSchema))
-		defer C.free(unsafe.Pointer(described))
-	}
-	err := r.failed(C.tidemill_read_prepared(p.c, r.c, described))
+	err := r.failed(C.tidemill_read_open(p.c, r.c))
 	if err == nil && p.schema == nil {
-		p.schema, err = cdata.ImportCArrowSchema((*cdata.CArrowSchema)(unsafe.Pointer(described)))
+		p.schema, err = r.describe()
 	}
 	if err != nil {
 		r.close()

@@ -177,20 +177,25 @@ func readStatement(cols []Column, from string) (string, *arrow.Schema, error) {
 
 // readArrow runs a statement and gathers its records of 2,048 rows into big ones.
 func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) (*Table, error) {
-	return c.gather(ctx, sql, schema, func() (*recordReader, error) { return openReader(c.raw, sql) })
+	c.db.trace(sql)
+	p, err := c.prepare(ctx, sql, schema)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	return c.gather(ctx, sql, p)
 }
 
-// gather does so for a statement that open runs.
-func (c *Conn) gather(ctx context.Context, sql string, schema *arrow.Schema, open func() (*recordReader, error)) (*Table, error) {
-	c.db.trace(sql)
+// gather does so for a statement that has been prepared.
+func (c *Conn) gather(ctx context.Context, sql string, p *prepared) (*Table, error) {
 	done := c.interruptible(ctx)
-	reader, err := open()
+	reader, err := p.read()
 	done()
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)
 	}
 	defer reader.close()
-	g := gatherer{schema: schema, rowsMax: recordRowsMax, out: &Table{Schema: schema}}
+	g := gatherer{schema: p.want, rowsMax: recordRowsMax, out: &Table{Schema: p.want}}
 	defer g.drop()
 	for {
 		if err := ctx.Err(); err != nil {
