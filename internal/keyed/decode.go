@@ -37,16 +37,30 @@ func (s *Store) records(slots []uint32, schema *arrow.Schema) []arrow.Record {
 	return out
 }
 
+// gatherRows is how many rows all columns of fixed width are gathered of before the next ones: a row is in the nearest
+// cache then for all columns but the first.
+const gatherRows = 128
+
 func (s *Store) record(slots []uint32, schema *arrow.Schema) arrow.Record {
 	fields := make([]arrow.Array, schema.NumFields())
 	wanted := make(map[int]int, len(fields)) // by column of the layout
+	fixed := make([]gathered, 0, len(fields))
 	for i := range fields {
 		c := &s.l.columns[s.l.shown[i]]
-		if c.width > 0 {
-			fields[i] = s.fixedArray(c, schema.Field(i).Type, slots)
+		if c.width == 0 {
+			wanted[s.l.shown[i]] = i
 			continue
 		}
-		wanted[s.l.shown[i]] = i
+		fixed = append(fixed, gathered{column: c, field: i, values: make([]byte, len(slots)*c.width),
+			valid: make([]byte, (len(slots)+7)/8)})
+	}
+	for from := 0; from < len(slots); from += gatherRows {
+		for i := range fixed {
+			s.gather(&fixed[i], slots, from)
+		}
+	}
+	for i := range fixed {
+		fields[fixed[i].field] = fixed[i].array(schema.Field(fixed[i].field).Type, len(slots))
 	}
 	if len(wanted) > 0 {
 		s.blobArrays(slots, schema, wanted, fields)
@@ -58,38 +72,45 @@ func (s *Store) record(slots []uint32, schema *arrow.Schema) arrow.Record {
 	return rec
 }
 
-// fixedArray gathers a column of fixed width.
-func (s *Store) fixedArray(c *column, t arrow.DataType, slots []uint32) arrow.Array {
-	n, width := len(slots), c.width
-	values := make([]byte, n*width)
-	valid := make([]byte, (n+7)/8)
-	nulls := 0
-	for r, slot := range slots {
-		row := s.rows.row(slot)
-		switch width {
-		case 8:
-			*(*[8]byte)(values[r*8:]) = *(*[8]byte)(row[c.at:])
-		default:
-			copy(values[r*width:(r+1)*width], row[c.at:])
-		}
-		if row[c.null/8]&(1<<(c.null%8)) == 0 {
-			valid[r/8] |= 1 << (r % 8)
+// gathered is a column of fixed width on its way out of the rows.
+type gathered struct {
+	*column
+	field         int // of the record
+	values, valid []byte
+	nulls         int
+}
+
+// gather copies the values of the next rows.
+func (s *Store) gather(g *gathered, slots []uint32, from int) {
+	width, at, null, bit := g.width, g.at, g.null/8, byte(1)<<(g.null%8)
+	for r := from; r < min(from+gatherRows, len(slots)); r++ {
+		row := s.rows.row(slots[r])
+		if width == 8 {
+			*(*[8]byte)(g.values[r*8:]) = *(*[8]byte)(row[at:])
 		} else {
-			nulls++
+			copy(g.values[r*width:(r+1)*width], row[at:])
+		}
+		if row[null]&bit == 0 {
+			g.valid[r/8] |= 1 << (r % 8)
+		} else {
+			g.nulls++
 		}
 	}
-	if c.shape.class == classBool {
-		packed := make([]byte, (n+7)/8)
-		for r, v := range values {
-			packed[r/8] |= v << (r % 8)
+}
+
+func (g *gathered) array(t arrow.DataType, n int) arrow.Array {
+	values := g.values
+	if g.shape.class == classBool {
+		values = make([]byte, (n+7)/8)
+		for r, v := range g.values {
+			values[r/8] |= v << (r % 8)
 		}
-		values = packed
 	}
 	var bitmap *memory.Buffer
-	if nulls > 0 {
-		bitmap = memory.NewBufferBytes(valid)
+	if g.nulls > 0 {
+		bitmap = memory.NewBufferBytes(g.valid)
 	}
-	d := array.NewData(t, n, []*memory.Buffer{bitmap, memory.NewBufferBytes(values)}, nil, nulls, 0)
+	d := array.NewData(t, n, []*memory.Buffer{bitmap, memory.NewBufferBytes(values)}, nil, g.nulls, 0)
 	defer d.Release()
 	return array.MakeFromData(d)
 }
