@@ -24,6 +24,7 @@ func (s *Store) records(slots []uint32, schema *arrow.Schema) []arrow.Record {
 		if s.l.blobAt >= 0 {
 			size := 0
 			for i, slot := range slots[:n] {
+				s.pace(i)
 				size += len(s.arena.payload(s.ref(s.rows.row(slot)), s.l.header))
 				if size > recordBytes {
 					n = max(i, 1)
@@ -65,6 +66,7 @@ func (s *Store) fixedArray(c *column, t arrow.DataType, slots []uint32) arrow.Ar
 	valid := make([]byte, (n+7)/8)
 	nulls := 0
 	for r, slot := range slots {
+		s.pace(r)
 		row := s.rows.row(slot)
 		switch width {
 		case 8:
@@ -98,6 +100,7 @@ func (s *Store) fixedArray(c *column, t arrow.DataType, slots []uint32) arrow.Ar
 func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]int, fields []arrow.Array) {
 	rest := make([][]byte, len(slots))
 	for r, slot := range slots {
+		s.pace(r)
 		rest[r] = s.arena.payload(s.ref(s.rows.row(slot)), s.l.header)
 	}
 	for _, part := range [][]int{s.l.varKeys, s.l.varValues} {
@@ -111,6 +114,7 @@ func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]
 			b := array.NewBuilder(memory.DefaultAllocator, schema.Field(field).Type)
 			b.Reserve(len(slots))
 			for r, slot := range slots {
+				s.pace(r)
 				if s.rows.row(slot)[c.null/8]&(1<<(c.null%8)) != 0 {
 					b.AppendNull()
 					continue
@@ -125,6 +129,7 @@ func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]
 
 func (s *Store) skipColumn(slots []uint32, rest [][]byte, c *column) {
 	for r, slot := range slots {
+		s.pace(r)
 		if s.rows.row(slot)[c.null/8]&(1<<(c.null%8)) == 0 {
 			rest[r] = skipValue(rest[r], &c.shape, c.key)
 		}
