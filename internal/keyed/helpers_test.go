@@ -294,7 +294,7 @@ func open(t testing.TB, o Options) *Store {
 // spilling is memory of which there is none: every block is in a file, of which nothing stays mapped.
 func spilling(t testing.TB) *spill.Pool {
 	t.Helper()
-	return spill.New(spill.Options{Dir: t.TempDir(), Least: -1, Window: spill.NewWindow(-1)})
+	return spill.New(spill.Options{Dir: t.TempDir(), Least: -1, Room: -1})
 }
 
 // closeStore also ends what still reads it.

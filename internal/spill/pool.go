@@ -29,15 +29,15 @@ const (
 type Options struct {
 	Dir      string  // a directory for files without a name; made when the first one is needed
 	Resident int64   // bytes in memory alone; 0 is none
-	Window   *Window // of the process, which bounds what is mapped of files; nil for one of its own without room
+	Window   *Window // of the process, which bounds what is mapped of files; nil for one of its own
+	Room     int64   // of Window for this pool; 16 MiB is the least of all pools together, and less than 0 is none, for tests
 	Least    int     // blocks of fewer bytes are Go's; 0 means 64 KiB, less than 0 that none is
 
 	// Reserve gives a file its blocks on disk; nil asks the file system. Tests refuse here.
 	Reserve func(f *os.File, size int64) error
 }
 
-// A Pool hands out blocks. Its methods may be called concurrently, and on nil, which takes all from Go. Nobody needs
-// to close it: what is not freed ends with the process, and what is leaves nothing.
+// A Pool hands out blocks. Its methods may be called concurrently, and on nil, which takes all from Go.
 type Pool struct {
 	opt Options
 
@@ -50,10 +50,10 @@ type Pool struct {
 	held    atomic.Int64 // bytes of anon
 }
 
-// New returns an empty pool.
+// New returns an empty pool, which the caller closes.
 func New(o Options) *Pool {
 	if o.Window == nil {
-		o.Window = NewWindow(0)
+		o.Window = NewWindow()
 	}
 	if o.Reserve == nil {
 		o.Reserve = reserve
@@ -64,6 +64,7 @@ func New(o Options) *Pool {
 	case o.Least < 0:
 		o.Least = 1
 	}
+	o.Window.widen(o.Room)
 	return &Pool{opt: o, anon: space{zero: dropsZero}}
 }
 
@@ -131,6 +132,17 @@ func (p *Pool) Free(mem []byte, kind Kind) {
 		p.spilled.Add(-int64(size))
 		p.file.give(seg, mem, size, p.opt.Window.remove)
 	}
+}
+
+// Close leaves the window to others, once every block has been freed. It may be called again.
+func (p *Pool) Close() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opt.Window.widen(-p.opt.Room)
+	p.opt.Room = 0
 }
 
 // Trim lets go of mapped pages of files if they are more than the window. It costs next to nothing as long as nothing

@@ -20,7 +20,7 @@ type block struct {
 // TestBlocksDoNotOverlap allocates and frees at random, some of it in memory alone, and looks at every byte.
 func TestBlocksDoNotOverlap(t *testing.T) {
 	t.Parallel()
-	p := New(Options{Dir: t.TempDir(), Resident: 1 << 20, Least: -1, Window: NewWindow(-1)})
+	p := New(Options{Dir: t.TempDir(), Resident: 1 << 20, Least: -1, Room: -1})
 	rng := rand.New(rand.NewPCG(1, 2))
 	var held []block
 	free := func(i int) {
@@ -126,7 +126,7 @@ func TestNilIsGoMemory(t *testing.T) {
 // TestWindow reads what the kernel counts: pages of the file go when they are more than the window, and come back.
 func TestWindow(t *testing.T) {
 	t.Parallel()
-	w := NewWindow(0)
+	w := NewWindow()
 	if w.resident() < 0 {
 		t.Skip("the kernel does not say what is resident")
 	}

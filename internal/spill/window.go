@@ -11,23 +11,26 @@ import (
 const windowLeast = 16 << 20
 
 // A Window bounds what a process has mapped of the files of its pools. The kernel counts that for the process as a
-// whole, so all pools of a process share one.
+// whole, so all pools of a process share one; each adds its Options.Room.
 type Window struct {
 	mu       sync.Mutex
-	room     int64
+	room     int64 // less than 0 lets go of all at every look
 	mapped   map[*byte][]byte
 	others   int64 // resident bytes of files that are not ours, when that was last known
 	trimmed  int64 // how often pages were let go
 	resident func() int64
 }
 
-// NewWindow returns a window of so many bytes, or of 16 MiB if that is more; less than 0 makes one that lets go of all at
-// every look, for tests.
-func NewWindow(room int64) *Window {
-	if room >= 0 {
-		room = max(room, windowLeast)
-	}
-	return &Window{room: room, mapped: map[*byte][]byte{}, resident: residentFiles}
+// NewWindow returns a window without a pool.
+func NewWindow() *Window {
+	return &Window{mapped: map[*byte][]byte{}, resident: residentFiles}
+}
+
+// widen adds room, or takes it away.
+func (w *Window) widen(room int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.room += room
 }
 
 // add puts a mapping under the window.
@@ -51,8 +54,11 @@ func (w *Window) remove(mem []byte) {
 func (w *Window) trim() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.resident()
-	if now < 0 || now-w.others <= w.room {
+	now, room := w.resident(), w.room
+	if room >= 0 {
+		room = max(room, windowLeast)
+	}
+	if now < 0 || now-w.others <= room {
 		return
 	}
 	for _, mem := range w.mapped {
