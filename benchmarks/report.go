@@ -19,6 +19,7 @@ type Report struct {
 	Durability string            `json:"durability"`
 	Machine    Machine           `json:"machine"`
 	Versions   map[string]string `json:"versions"`
+	Limit      *Limit            `json:"memory_limit,omitempty"`
 	Result     section           `json:"result"`
 }
 
@@ -55,6 +56,7 @@ func (r *Report) Markdown() string {
 	}
 	fmt.Fprintf(&b, "Versions: %s.\n\n", strings.Join(names, ", "))
 	b.WriteString(r.Result.markdown())
+	b.WriteString(r.Limit.markdown())
 	for _, p := range r.plots() {
 		fmt.Fprintf(&b, "![%s](%s)\n\n", p.title, r.Suite+"-"+p.name+".svg")
 	}

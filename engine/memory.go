@@ -8,14 +8,16 @@ import (
 	"github.com/tidemill/tidemill/planner"
 )
 
-// A query's memory limit is shared out in twentieths. What is left of it, at least seven, is for Go: batches in flight,
-// what sinks encode, and the query itself.
+// A query's memory limit is shared out in twentieths. Six of them are for Go: batches in flight, what sinks encode, and
+// the query itself. What is left of them, and what the process may be over its limit, is for what nobody counts: results
+// of DuckDB on their way, what it allocates outside its own accounts, and the program.
 const (
-	shares = 20
+	shares  = 20
+	goShare = 6
 
-	duckAlone  = 12 // of DuckDB, where no state is keyed
+	duckAlone  = 10 // of DuckDB, where no state is keyed
 	duckShared = 6  // where all state is
-	duckBoth   = 8  // where some is
+	duckBoth   = 7  // where some is
 
 	keyedAlone = 6 // of keyed state, where all state is
 	keyedBoth  = 4 // where some is
@@ -25,6 +27,13 @@ const (
 	batchShares = 32 // one part in so many of the limit is the payload of a batch, of all sources together
 	batchLeast  = 1 << 20
 )
+
+// MemoryLeast is the least memory limit of a query, in bytes.
+const MemoryLeast = 16 << 20
+
+// GoMemory is the part of a process's memory limit that is Go's, for debug.SetMemoryLimit, which who owns the process
+// calls.
+func GoMemory(limit int64) int64 { return limit / shares * goShare }
 
 // memoryOf is the memory of a query.
 func (o Options) memoryOf(def *planner.Query) int64 {
