@@ -82,7 +82,10 @@ func (q *Query) shareMemory(ctx context.Context, dir string) error {
 	if err := q.db.Settle(ctx, q.memory()); err != nil {
 		return fmt.Errorf("share out memory: %w", err)
 	}
-	if q.keyedMemory() > 0 {
+	switch {
+	case q.opt.Spill != nil:
+		q.pool = spill.New(*q.opt.Spill)
+	case q.keyedMemory() > 0:
 		q.pool = spill.New(spill.Options{Dir: dir, Resident: q.keyedMemory(), Window: q.opt.Window,
 			Room: q.limit / shares * windowShare})
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	MemoryLimit int64
 	// Window bounds what the queries of a process have mapped of spilled state. Default: one for each Run or Open.
 	Window *spill.Window
+	// Spill, when set, is where keyed state lies in the place of the query's share. Tests let all of it be spilled; nil in
+	// production.
+	Spill *spill.Options
 	// Threads of DuckDB of one query. Default: all cores.
 	Threads int
 	// Version of the engine, for the log.

@@ -13,13 +13,12 @@ func (q *Query) progress(w *work, c checkpoint.Commit) Progress {
 	for name, d := range w.out.Phases {
 		w.phases[name] = millis(d)
 	}
-	memory, spilled := q.session.Bytes()
 	p := Progress{
 		ID: q.uuid, Name: q.def.Name, Epoch: q.epoch, BatchID: c.Batch, Timestamp: w.began, BatchDuration: c.Millis,
 		DurationMs: w.phases, Totals: c.Totals, Inexact: c.Inexact, NoData: true,
 		EventTime: EventTime{Watermark: microsTime(w.intent.Watermark), Next: microsTime(c.Watermark)},
 		StateOperators: []StateProgress{{NumRowsTotal: c.State.Rows, NumRowsUpdated: c.State.Updated,
-			NumRowsRemoved: c.State.Removed, NumRowsDropped: c.State.Dropped, MemoryUsed: memory, Spilled: spilled}},
+			NumRowsRemoved: c.State.Removed, NumRowsDropped: c.State.Dropped, MemoryUsed: c.State.Memory, Spilled: c.State.Spilled}},
 		Sink: SinkProgress{Names: q.def.Sinks, NumOutputRows: c.Rows},
 	}
 	for _, in := range q.inputs {

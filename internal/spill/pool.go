@@ -33,7 +33,7 @@ type Options struct {
 	Room     int64   // of Window for this pool; 16 MiB is the least of all pools together, and less than 0 is none, for tests
 	Least    int     // blocks of fewer bytes are Go's; 0 means 64 KiB, less than 0 that none is
 
-	// Reserve gives a file its blocks on disk; nil asks the file system. Tests refuse here.
+	// Reserve gives a file its size and blocks on disk; nil asks the file system. Tests refuse here.
 	Reserve func(f *os.File, size int64) error
 }
 
