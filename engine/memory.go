@@ -33,7 +33,7 @@ const MemoryLeast = 16 << 20
 
 // GoMemory is the part of a process's memory limit that is Go's, for debug.SetMemoryLimit, which who owns the process
 // calls.
-func GoMemory(limit int64) int64 { return limit / shares * goShare }
+func GoMemory(limit int64) int64 { return limit * goShare / shares }
 
 // memoryOf is the memory of a query.
 func (o Options) memoryOf(def *planner.Query) int64 {
@@ -51,7 +51,7 @@ func (q *Query) memory() int64 {
 	} else if keyed {
 		share = duckShared
 	}
-	return q.limit / shares * share
+	return q.limit * share / shares
 }
 
 // keyedMemory is the share of the state that is kept outside DuckDB.
@@ -62,7 +62,7 @@ func (q *Query) keyedMemory() int64 {
 	} else if keyed {
 		share = keyedAlone
 	}
-	return q.limit / shares * share
+	return q.limit * share / shares
 }
 
 // stateKinds reports whether state is kept outside DuckDB, and whether DuckDB keeps any.
@@ -87,7 +87,7 @@ func (q *Query) shareMemory(ctx context.Context, dir string) error {
 		q.pool = spill.New(*q.opt.Spill)
 	case q.keyedMemory() > 0:
 		q.pool = spill.New(spill.Options{Dir: dir, Resident: q.keyedMemory(), Window: q.opt.Window,
-			Room: q.limit / shares * windowShare})
+			Room: q.limit * windowShare / shares})
 	}
 	return nil
 }
