@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/tidemill/tidemill/engine"
 )
 
 // refusal says that the engine does not take a query.
@@ -26,7 +28,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's folder: %w", err)
 	}
-	t.Threads, t.Memory = r.Threads, cmp.Or(r.Memory, taskMemory)
+	t.Threads, t.Memory = r.Threads, cmp.Or(r.Memory/int64(len(t.Queries)), taskMemory)
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode the task: %w", err)
@@ -35,7 +37,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	cmd := exec.CommandContext(ctx, r.Binary, EngineCommand) //nolint:gosec // ourselves
 	cmd.Stdout, cmd.Stderr = &out, &faults
 	if r.Memory > 0 { // as run shares it between Go and DuckDB
-		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", r.Memory*2/5))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", engine.GoMemory(r.Memory)))
 	}
 	in, err := cmd.StdinPipe() // stays open until the process has ended: its end is the process's end
 	if err != nil {
@@ -62,6 +64,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	if o.Refused != "" {
 		return nil, &refusal{o.Refused, o.Why}
 	}
+	r.peak = max(r.peak, o.Peak)
 	return &o, nil
 }
 

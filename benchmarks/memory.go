@@ -32,7 +32,6 @@ CREATE QUERY updated INTO updated_stream OUTPUT MODE UPDATE AS
 
 const (
 	memoryLimit  = 300 << 20 // unless it is set
-	memoryOver   = 1.3       // how far over it the process may be
 	sampleEvery  = time.Second
 	memoryWarmup = 10 * time.Second // at most a quarter of the run
 )

@@ -155,7 +155,6 @@ func (w *worker) until(ctx context.Context, done func([]engine.Progress) bool) e
 
 // interrupt asks the worker to stop cleanly and waits for it.
 func (w *worker) interrupt() error {
-	w.peak = peakBytes(w.pid())
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop the worker: %w", err)
 	}
@@ -163,13 +162,27 @@ func (w *worker) interrupt() error {
 }
 
 func (w *worker) wait() error {
-	<-w.ended
+	w.notePeak()
 	if err := w.cmd.Wait(); err != nil {
 		return fmt.Errorf("the worker failed: %w\n%s", err, w.stderr.String())
 	}
 	return nil
 }
 
-// peakBytes is the most memory that a worker had in RAM until it was interrupted. What the kernel says of an ended
+// notePeak reads the peak until the output has ended, which is just before the process does.
+func (w *worker) notePeak() {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		w.peak = max(w.peak, peakBytes(w.pid()))
+		select {
+		case <-w.ended:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// peakBytes is the most memory that a worker has had in RAM, known when it has ended. What the kernel says of an ended
 // process would not do: that counts the driver too, which it was a copy of before it became the worker.
 func (w *worker) peakBytes() int64 { return w.peak }

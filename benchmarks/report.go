@@ -21,6 +21,7 @@ type Report struct {
 	Durability string            `json:"durability"`
 	Machine    Machine           `json:"machine"`
 	Versions   map[string]string `json:"versions"`
+	Limit      *Limit            `json:"memory_limit,omitempty"`
 	Result     section           `json:"result"`
 }
 
@@ -57,6 +58,7 @@ func (r *Report) Markdown() string {
 	}
 	fmt.Fprintf(&b, "Versions: %s.\n\n", strings.Join(names, ", "))
 	b.WriteString(r.Result.markdown())
+	b.WriteString(r.Limit.markdown())
 	b.WriteString(Pictures(r.Suite, r.plots()))
 	return b.String()
 }

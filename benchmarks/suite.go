@@ -32,7 +32,7 @@ type Options struct {
 	Queries    []string          // of nexmark; all if empty
 	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
 	Sink       string            // of packed: jetstream, duckdb or parquet
-	Memory     int64             // limit of the worker of memory and of the process of state, in bytes
+	Memory     int64             // limit of the process that runs the queries, in bytes; the report says whether it was kept
 	Input      string            // of yahoo and nexmark: one of Inputs; the first if empty
 	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
 	Threads    int               // of DuckDB in the worker; 0 for all cores
@@ -88,6 +88,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 		return nil, fmt.Errorf("suite %s: %w", suite, err)
 	}
 	r.report.Machine.After = loadAverage()
+	r.report.Limit = r.limit()
 	return r.report, nil
 }
 
@@ -120,6 +121,9 @@ type run struct {
 	broker *broker
 	client *client
 	report *Report
+
+	peak    int64     // of the processes of the engine
+	workers []*worker // likewise
 }
 
 func (r *run) say(format string, args ...any) {
@@ -138,11 +142,18 @@ func (r *run) worker(ctx context.Context, dir, sql string, more ...string) (*wor
 	if r.Threads > 0 {
 		more = append(more, "--threads", fmt.Sprint(r.Threads))
 	}
+	if r.Memory > 0 {
+		more = append([]string{"--memory-limit", fmt.Sprint(r.Memory)}, more...)
+	}
 	url := ""
 	if r.broker != nil {
 		url = r.broker.url
 	}
-	return startWorker(ctx, r.Options, url, dir, file, more...)
+	w, err := startWorker(ctx, r.Options, url, dir, file, more...)
+	if err == nil {
+		r.workers = append(r.workers, w)
+	}
+	return w, err
 }
 
 // profiles are the flags of a worker that is to be profiled.

@@ -123,7 +123,9 @@ type StateCount struct {
 	Rows    int64 `json:"rows"`
 	Updated int64 `json:"updated"`
 	Removed int64 `json:"removed"`
-	Dropped int64 `json:"dropped"` // raw late rows
+	Dropped int64 `json:"dropped"`           // raw late rows
+	Memory  int64 `json:"memory,omitempty"`  // bytes of state kept outside DuckDB, in memory
+	Spilled int64 `json:"spilled,omitempty"` // and in files
 }
 
 // Totals are counters over the life of a query.

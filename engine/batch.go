@@ -290,9 +290,15 @@ func (q *Query) commit(w *work) (Progress, error) {
 	return p, q.overlapped(w.intent, c)
 }
 
+func (q *Query) stateCount(n exec.StateCounts) checkpoint.StateCount {
+	memory, spilled := q.session.Bytes()
+	return checkpoint.StateCount{Rows: n.Rows, Updated: n.Updated, Removed: n.Removed, Dropped: n.Dropped, Memory: memory,
+		Spilled: spilled}
+}
+
 func (q *Query) newCommit(w *work) checkpoint.Commit {
 	c := checkpoint.Commit{Batch: w.intent.Batch, Sources: map[string]checkpoint.SourceCount{}, Rows: w.out.Result.NumRows(),
-		State: checkpoint.StateCount(w.out.State), Delivered: make(map[string]stream.Marker, len(q.pos.delivered)),
+		State: q.stateCount(w.out.State), Delivered: make(map[string]stream.Marker, len(q.pos.delivered)),
 		Totals: q.pos.totals, Millis: millis(q.opt.Clock.Now().Sub(w.began))}
 	for _, in := range q.inputs {
 		r, ok := w.data[in.def.Name]

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 )
@@ -71,6 +72,7 @@ type life struct {
 	plot         plot
 	app          *planner.App
 	begins, next *planner.App // the text that the plot begins with, and the changed one; nil for none
+	spills       string       // a directory on disk for all of its keyed state; "" for none
 	step         int          // rows up to here have been added
 	done         bool
 }
@@ -84,14 +86,27 @@ func newLife(t testing.TB, p *parser, pl plot) *life {
 	if pl.next[0] != "" {
 		l.next = w.app(strings.Replace(pl.sql, pl.next[0], pl.next[1], 1))
 	}
+	if strings.Contains(pl.name, "update") {
+		l.spills = t.TempDir()
+	}
+	l.spill()
 	return l
+}
+
+// spill lets all keyed state lie in files of which nothing stays mapped.
+func (l *life) spill() {
+	if l.spills != "" {
+		l.opt = func(o *engine.Options) { o.Spill = &spill.Options{Dir: l.spills, Least: -1, Room: -1} }
+	}
 }
 
 // fresh returns a life like l that has not begun, on an empty disk.
 func (l *life) fresh(t testing.TB) *life {
 	w := newWorld(t, l.parser)
 	w.dir = l.dir
-	return &life{world: w, plot: l.plot, app: l.begins, begins: l.begins, next: l.next}
+	f := &life{world: w, plot: l.plot, app: l.begins, begins: l.begins, next: l.next, spills: l.spills}
+	f.spill()
+	return f
 }
 
 // run goes on to the end of the plot. On an error the query is dropped as if the process had been killed.

@@ -21,6 +21,7 @@ func Run(ctx context.Context, opt Options, app *planner.App, names []string, sto
 			names = append(names, d.Name)
 		}
 	}
+	opt = opt.withDefaults() // what all share is made once
 	queries, failed := openAll(ctx, opt, app, names)
 	errs := make([]error, len(queries))
 	var running sync.WaitGroup

@@ -42,12 +42,16 @@ func (q *Query) openHistory(ctx context.Context, app *planner.App, name, what st
 func (h *history) open(ctx context.Context, owner *Query, what string) (err error) {
 	n := h.q
 	dir := owner.ckpt.Dir()
-	n.db, err = duck.Open(ctx, duck.Options{Sealed: true, MemoryLimit: n.memory() / 2, Threads: n.opt.Threads,
+	n.limit /= 2 // the query goes on beside it
+	n.db, err = duck.Open(ctx, duck.Options{Sealed: true, Unsettled: true, MemoryLimit: n.memory(), Threads: n.opt.Threads,
 		TempDir: historyDir(dir, what)})
 	if err != nil {
 		return fmt.Errorf("open DuckDB: %w", err)
 	}
 	if n.plan, err = buildPlan(ctx, n.db, n.app, n.def); err != nil {
+		return err
+	}
+	if err := n.shareMemory(ctx, historyDir(dir, what)); err != nil {
 		return err
 	}
 	n.pos = newPosition(n.opt.Clock.Now())

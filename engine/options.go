@@ -11,6 +11,7 @@ import (
 	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
@@ -36,8 +37,14 @@ type Options struct {
 	Log *slog.Logger
 	// Listener hears of every batch. Its callbacks run on the query's goroutine and must be quick.
 	Listener Listener
-	// MemoryLimit bounds DuckDB of one query, in bytes. Default 1 GiB.
+	// MemoryLimit is the memory of one query, in bytes, which is shared between DuckDB, keyed state and batches in flight.
+	// Default 1 GiB.
 	MemoryLimit int64
+	// Window bounds what the queries of a process have mapped of spilled state. Default: one for each Run or Open.
+	Window *spill.Window
+	// Spill, when set, is where keyed state lies in the place of the query's share. Tests let all of it be spilled; nil in
+	// production.
+	Spill *spill.Options
 	// Threads of DuckDB of one query. Default: all cores.
 	Threads int
 	// Version of the engine, for the log.
@@ -106,6 +113,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = 1 << 30
+	}
+	if o.Window == nil {
+		o.Window = spill.NewWindow()
 	}
 	if o.Version == "" {
 		o.Version = "dev"

@@ -40,6 +40,8 @@ type StateProgress struct {
 	NumRowsUpdated int64 `json:"numRowsUpdated"`
 	NumRowsRemoved int64 `json:"numRowsRemoved"`
 	NumRowsDropped int64 `json:"numRowsDroppedByWatermark"`
+	MemoryUsed     int64 `json:"memoryUsedBytes"` // of state kept outside DuckDB, in memory
+	Spilled        int64 `json:"spilledBytes"`    // and in files beyond its share of the memory limit
 }
 
 // SourceProgress says what one source gave to the batch, and what became of it.

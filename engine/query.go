@@ -16,6 +16,7 @@ import (
 	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sinks/letters"
 	"github.com/tidemill/tidemill/stream"
@@ -44,6 +45,8 @@ type life struct {
 	log     *slog.Logger
 
 	db      *duck.DB
+	limit   int64       // of its memory, in bytes
+	pool    *spill.Pool // where keyed state lies
 	session *exec.Session
 	ckpt    *checkpoint.Checkpoint
 	uuid    string
@@ -127,7 +130,7 @@ func newQuery(opt Options, app *planner.App, name string) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{life: life{opt: opt, app: app, def: def, log: opt.Log.With("query", name),
+	q := &Query{life: life{opt: opt, app: app, def: def, log: opt.Log.With("query", name), limit: opt.memoryOf(def),
 		pace: newPace(def.Options.Duration("latency_target"))}, stop: make(chan struct{})}
 	q.snapshot.batch = -1
 	q.setState("starting", nil)
@@ -275,7 +278,7 @@ func (q *Query) openTrigger() error {
 // openPlan opens the query's sealed DuckDB and plans the body on it.
 func (q *Query) openPlan(ctx context.Context, dir string) error {
 	db, err := duck.Open(ctx, duck.Options{
-		Sealed: true, MemoryLimit: q.memory(), Threads: q.opt.Threads, TempDir: filepath.Join(dir, "spill"),
+		Sealed: true, Unsettled: true, MemoryLimit: q.memory(), Threads: q.opt.Threads, TempDir: filepath.Join(dir, "spill"),
 	})
 	if err != nil {
 		return fmt.Errorf("open DuckDB: %w", err)
@@ -286,6 +289,9 @@ func (q *Query) openPlan(ctx context.Context, dir string) error {
 		return err
 	}
 	q.plan = plan
+	if err := q.shareMemory(ctx, filepath.Join(dir, "spill")); err != nil {
+		return err
+	}
 	return q.checkLoop()
 }
 
@@ -299,15 +305,6 @@ func buildPlan(ctx context.Context, db *duck.DB, app *planner.App, def *planner.
 		err = fmt.Errorf("close planning connection: %w", cerr)
 	}
 	return plan, err //nolint:wrapcheck // a coded error with its own place
-}
-
-// memory is DuckDB's share of the query's limit; the rest is for Arrow buffers and Go.
-func (q *Query) memory() int64 {
-	limit := q.opt.MemoryLimit
-	if q.def.Options.Has("memory_limit") {
-		limit = q.def.Options.Int("memory_limit")
-	}
-	return limit * 3 / 5
 }
 
 // Name returns the query's name.
@@ -382,6 +379,7 @@ func (q *Query) release(clean bool) error {
 		errs = append(errs, q.session.Close())
 		q.session = nil
 	}
+	q.pool.Close()
 	if q.tables != nil {
 		errs = append(errs, q.tables.close())
 		q.tables = nil

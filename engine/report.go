@@ -18,7 +18,7 @@ func (q *Query) progress(w *work, c checkpoint.Commit) Progress {
 		DurationMs: w.phases, Totals: c.Totals, Inexact: c.Inexact, NoData: true,
 		EventTime: EventTime{Watermark: microsTime(w.intent.Watermark), Next: microsTime(c.Watermark)},
 		StateOperators: []StateProgress{{NumRowsTotal: c.State.Rows, NumRowsUpdated: c.State.Updated,
-			NumRowsRemoved: c.State.Removed, NumRowsDropped: c.State.Dropped}},
+			NumRowsRemoved: c.State.Removed, NumRowsDropped: c.State.Dropped, MemoryUsed: c.State.Memory, Spilled: c.State.Spilled}},
 		Sink: SinkProgress{Names: q.def.Sinks, NumOutputRows: c.Rows},
 	}
 	for _, in := range q.inputs {

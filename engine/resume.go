@@ -88,6 +88,7 @@ func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recove
 			return err
 		}
 		q.inputs = append(q.inputs, in)
+		q.boundInput(in)
 		if err := in.narrow(q.plan.Inputs[i].Unread); err != nil {
 			return err
 		}
@@ -240,7 +241,8 @@ func (q *Query) openSession(ctx context.Context) error {
 	for _, s := range q.plan.Sources {
 		ahead[s.Name] = maxAhead(s)
 	}
-	session, err := exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, MaxAhead: ahead, Batch: q.plan.SlotBound})
+	session, err := exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, MaxAhead: ahead, Batch: q.plan.SlotBound,
+		Memory: q.pool})
 	if err != nil {
 		return fmt.Errorf("prepare the plan: %w", err)
 	}

@@ -336,7 +336,7 @@ func TestOutOfMemory(t *testing.T) {
 	q := w.mustOpen(app)
 	w.add(app, "src", []any{1, "a", 1, at(0)})
 	text := code(t, diag.OutOfMemory, q.Idle(t.Context()))
-	require.Contains(t, text, "DuckDB may use 14 MiB")
+	require.Contains(t, text, "DuckDB may use 12 MiB")
 	require.Contains(t, text, "fix: raise --memory-limit")
 	require.NoError(t, q.Abandon())
 	w.opt = func(o *engine.Options) { o.MemoryLimit = 1 << 30 }

@@ -68,7 +68,8 @@ func QuerySpec() stream.Spec {
 			},
 			{
 				Name: "memory_limit", Type: stream.Bytes, Min: 16 << 20, Max: 16 << 40,
-				Summary: "Memory of the query, of which three fifths are DuckDB's. Shared out by the engine unless set.",
+				Summary: "Memory of the query: DuckDB's, that of keyed state, and of batches in flight. What has no room is spilled to disk. " +
+					"An equal part of --memory-limit unless set.",
 			},
 		}),
 		Example: "CREATE QUERY q INTO out WITH (watermark_policy = 'max') AS SELECT * FROM src;",

@@ -239,6 +239,10 @@ func addPosition(add func(string, any), s *checkpoint.Summary) {
 		add("lost", t.Lost)
 		add("inexact", s.Last.Inexact)
 		add("state_rows", s.Last.State.Rows)
+		if n := s.Last.State; n.Memory+n.Spilled > 0 {
+			add("state_memory_bytes", n.Memory)
+			add("state_spilled_bytes", n.Spilled)
+		}
 		for _, name := range sortedNames(s.LastIntent.Sources) {
 			add("offset_"+name, s.LastIntent.Sources[name].To)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/sqlfront"
 	"github.com/tidemill/tidemill/stream"
@@ -31,6 +32,17 @@ func memoryLimit(text string) (int64, error) {
 	}
 	n, _ := v.(int64)
 	return n, nil
+}
+
+// eachMemory is the limit of each of n queries that share total.
+func eachMemory(total int64, n int) (int64, error) {
+	each := total / int64(n)
+	if each < engine.MemoryLeast {
+		return 0, diag.New(diag.Usage, "a memory limit of %d MiB leaves %d MiB for each of %d queries, expected at least %d",
+			total>>20, each>>20, n, engine.MemoryLeast>>20).
+			WithHint("set --memory-limit to '%d MiB' or more, or run fewer queries in this process", int64(n)*engine.MemoryLeast>>20)
+	}
+	return each, nil
 }
 
 // machineMemory is the memory that this process may use, in bytes.
@@ -74,10 +86,10 @@ func cgroupMemory() int64 {
 	return least
 }
 
-// shareMemory gives Go what DuckDB leaves of the limit, unless GOMEMLIMIT says otherwise.
+// shareMemory gives Go its part of the limit, unless GOMEMLIMIT says otherwise.
 func (e *env) shareMemory(total int64) {
 	if v, ok := e.getenv("GOMEMLIMIT"); ok && v != "" {
 		return
 	}
-	debug.SetMemoryLimit(total * 2 / 5)
+	debug.SetMemoryLimit(engine.GoMemory(total))
 }

@@ -146,9 +146,13 @@ func (e *env) engineOptions(f runFlags, app *planner.App) (engine.Options, error
 	if n == 0 {
 		n = max(1, len(app.Queries))
 	}
+	each, err := eachMemory(total, n)
+	if err != nil {
+		return engine.Options{}, err
+	}
 	opt := engine.Options{DataDir: f.dataDir, Clock: e.clock, Registry: registry(e), Parse: e.parser(),
 		TakeOver:    f.takeOver,
-		MemoryLimit: total / int64(n), Threads: f.threads, Version: version(),
+		MemoryLimit: each, Threads: f.threads, Version: version(),
 		Log: e.log(e.stderr, f.logLevel)}
 	override := engine.OverrideOnce
 	if f.availableNow {

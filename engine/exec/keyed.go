@@ -12,12 +12,13 @@ import (
 
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/keyed"
+	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/state"
 )
 
 // newStore makes the store of a keyed state table.
-func newStore(t planner.StateTable) (*keyed.Store, error) {
+func newStore(t planner.StateTable, memory *spill.Pool) (*keyed.Store, error) {
 	fields := make([]arrow.Field, len(t.Columns))
 	for i, c := range t.Columns {
 		typ, err := duck.ArrowType(c.Type)
@@ -26,7 +27,8 @@ func newStore(t planner.StateTable) (*keyed.Store, error) {
 		}
 		fields[i] = arrow.Field{Name: c.Name, Type: typ, Nullable: true}
 	}
-	store, err := keyed.New(keyed.Options{Schema: arrow.NewSchema(fields, nil), Keys: len(t.Keys), Time: t.Time})
+	store, err := keyed.New(keyed.Options{Schema: arrow.NewSchema(fields, nil), Keys: len(t.Keys), Time: t.Time,
+		Memory: memory})
 	if err != nil {
 		return nil, fmt.Errorf("make state table %s: %w", t.Name, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/keyed"
+	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -24,6 +25,8 @@ type Options struct {
 	Batch bool
 	// MaxAhead dead-letters event times further than this past Call.Time, by source. Zero or absent is off.
 	MaxAhead map[string]time.Duration
+	// Memory is where keyed state lies; nil for Go's heap.
+	Memory *spill.Pool
 	// Clock measures Output.Phases and nothing else; nil is the machine's.
 	Clock clock.Clock
 }
@@ -34,6 +37,7 @@ type Session struct {
 	conn     *duck.Conn
 	batch    bool
 	maxAhead map[string]time.Duration
+	memory   *spill.Pool
 	clock    clock.Clock
 	tables   []*stateTable
 	loaded   map[string]bool
@@ -83,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
-	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead,
+	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
 		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
@@ -125,7 +129,7 @@ func (s *Session) setUp(ctx context.Context) error {
 		s.tables = append(s.tables, table)
 		if t.Keyed {
 			var err error
-			if table.store, err = newStore(t); err != nil {
+			if table.store, err = newStore(t, s.memory); err != nil {
 				return err
 			}
 			continue
@@ -181,7 +185,18 @@ func (s *Session) Rows() int64 {
 	return n
 }
 
-// Close gives the connection back. It is idempotent.
+// Bytes returns what the keyed state takes in memory, and in files beyond its share of it.
+func (s *Session) Bytes() (memory, spilled int64) {
+	for _, t := range s.tables {
+		if t.store != nil {
+			memory += t.store.Bytes()
+		}
+	}
+	spilled = s.memory.Spilled()
+	return max(0, memory-spilled), spilled
+}
+
+// Close gives the connection and the state's memory back. What Snapshot returned has been released before. It is idempotent.
 func (s *Session) Close() error {
 	if s.conn == nil {
 		return nil
@@ -190,6 +205,11 @@ func (s *Session) Close() error {
 	for _, l := range s.plan.Lent {
 		if feed := s.feeds[l.Table]; feed != nil {
 			err = errors.Join(err, feed.Close(context.Background()))
+		}
+	}
+	for _, t := range s.tables {
+		if t.store != nil {
+			t.store.Close()
 		}
 	}
 	conn := s.conn

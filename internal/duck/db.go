@@ -32,6 +32,9 @@ type Options struct {
 	Path string
 	// MemoryLimit is in bytes; 0 means 1 GiB.
 	MemoryLimit int64
+	// Unsettled leaves the memory limit of a sealed database to be set once more, by Settle, which locks the settings
+	// then: what a query may use is known when it has been planned.
+	Unsettled bool
 	// Threads is how many cores one statement may use; 0 means GOMAXPROCS.
 	Threads int
 	// TempDir is where data over MemoryLimit is spilled; "" means that it is an error of kind OutOfMemory.
@@ -84,7 +87,7 @@ func (o Options) settings() []string {
 		"SET autoinstall_known_extensions=false",
 		"SET autoload_known_extensions=false",
 		"SET allow_community_extensions=false",
-		"SET memory_limit=" + QuoteLiteral(strconv.FormatInt(o.MemoryLimit, 10)+"B"),
+		memorySetting(o.MemoryLimit),
 		"SET threads=" + strconv.Itoa(o.Threads),
 		"SET temp_directory=" + QuoteLiteral(o.TempDir),
 		"SET allow_persistent_secrets=false",
@@ -97,10 +100,15 @@ func (o Options) settings() []string {
 		set = append(set, "PRAGMA disable_checkpoint_on_shutdown", "SET wal_autocheckpoint='1GB'")
 	}
 	if o.Sealed {
-		set = append(set, "SET enable_external_access=false", "SET lock_configuration=true")
+		set = append(set, "SET enable_external_access=false")
+	}
+	if o.Sealed && !o.Unsettled {
+		set = append(set, lockSettings)
 	}
 	return set
 }
+
+const lockSettings = "SET lock_configuration=true"
 
 // DB is one DuckDB instance. Its methods may be called concurrently.
 type DB struct {
@@ -158,13 +166,34 @@ func (db *DB) setUp(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	for _, stmt := range o.settings() {
-		if _, err := c.Exec(ctx, stmt); err != nil {
-			return fmt.Errorf("run %s: %w", stmt, err)
-		}
+	if err := execAll(ctx, c, o.settings()); err != nil {
+		return err
 	}
 	if err := selfTest(ctx, c); err != nil {
 		return fmt.Errorf("test the Arrow path: %w", err)
+	}
+	return nil
+}
+
+// Settle sets the memory limit of an unsettled database to so many bytes, and locks its settings.
+func (db *DB) Settle(ctx context.Context, limit int64) (err error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return execAll(ctx, c, []string{memorySetting(limit), lockSettings})
+}
+
+func memorySetting(limit int64) string {
+	return "SET memory_limit=" + QuoteLiteral(strconv.FormatInt(limit, 10)+"B")
+}
+
+func execAll(ctx context.Context, c *Conn, statements []string) error {
+	for _, stmt := range statements {
+		if _, err := c.Exec(ctx, stmt); err != nil {
+			return fmt.Errorf("run %s: %w", stmt, err)
+		}
 	}
 	return nil
 }

@@ -10,18 +10,19 @@ import (
 
 // metrics are made from the engine's events alone.
 type metrics struct {
-	batches   *prometheus.CounterVec
-	rows      *prometheus.CounterVec // query, source, fate
-	out       *prometheus.CounterVec
-	retries   *prometheus.CounterVec
-	duration  *prometheus.HistogramVec
-	phases    *prometheus.HistogramVec
-	snapshots *prometheus.HistogramVec
-	behind    *prometheus.GaugeVec
-	watermark *prometheus.GaugeVec
-	lag       *prometheus.GaugeVec
-	state     *prometheus.GaugeVec
-	epoch     *prometheus.GaugeVec
+	batches    *prometheus.CounterVec
+	rows       *prometheus.CounterVec // query, source, fate
+	out        *prometheus.CounterVec
+	retries    *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	phases     *prometheus.HistogramVec
+	snapshots  *prometheus.HistogramVec
+	behind     *prometheus.GaugeVec
+	watermark  *prometheus.GaugeVec
+	lag        *prometheus.GaugeVec
+	state      *prometheus.GaugeVec
+	stateBytes *prometheus.GaugeVec
+	epoch      *prometheus.GaugeVec
 }
 
 func newMetrics(reg *prometheus.Registry) *metrics {
@@ -42,18 +43,19 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 		return v
 	}
 	return &metrics{
-		batches:   counter("batches_total", "Committed batches.", "query"),
-		rows:      counter("source_rows_total", "Rows by what became of them: used, filtered, late, null_time, dead, lost.", "query", "source", "fate"),
-		out:       counter("sink_rows_total", "Rows of results delivered.", "query"),
-		retries:   counter("retries_total", "Faults that were tried again.", "query"),
-		duration:  histogram("batch_seconds", "Wall time of a batch.", "query"),
-		phases:    histogram("batch_phase_seconds", "Wall time of a batch's phases, by Spark's names.", "query", "phase"),
-		snapshots: histogram("state_version_seconds", "Time to write a state version, off the batch's path.", "query"),
-		behind:    gauge("source_behind", "Messages or rows that wait in the source.", "query", "source"),
-		watermark: gauge("watermark_timestamp_seconds", "The query's watermark.", "query"),
-		lag:       gauge("watermark_lag_seconds", "How far the watermark is behind the clock.", "query"),
-		state:     gauge("state_rows", "Logical rows of state.", "query"),
-		epoch:     gauge("epoch", "Which life of the query this is.", "query"),
+		batches:    counter("batches_total", "Committed batches.", "query"),
+		rows:       counter("source_rows_total", "Rows by what became of them: used, filtered, late, null_time, dead, lost.", "query", "source", "fate"),
+		out:        counter("sink_rows_total", "Rows of results delivered.", "query"),
+		retries:    counter("retries_total", "Faults that were tried again.", "query"),
+		duration:   histogram("batch_seconds", "Wall time of a batch.", "query"),
+		phases:     histogram("batch_phase_seconds", "Wall time of a batch's phases, by Spark's names.", "query", "phase"),
+		snapshots:  histogram("state_version_seconds", "Time to write a state version, off the batch's path.", "query"),
+		behind:     gauge("source_behind", "Messages or rows that wait in the source.", "query", "source"),
+		watermark:  gauge("watermark_timestamp_seconds", "The query's watermark.", "query"),
+		lag:        gauge("watermark_lag_seconds", "How far the watermark is behind the clock.", "query"),
+		state:      gauge("state_rows", "Logical rows of state.", "query"),
+		stateBytes: gauge("state_bytes", "Bytes of state kept outside DuckDB, in memory and spilled to files.", "query", "where"),
+		epoch:      gauge("epoch", "Which life of the query this is.", "query"),
 	}
 }
 
@@ -72,6 +74,8 @@ func (m *metrics) batch(p engine.Progress) {
 	}
 	for _, s := range p.StateOperators {
 		m.state.WithLabelValues(q).Set(float64(s.NumRowsTotal))
+		m.stateBytes.WithLabelValues(q, "memory").Set(float64(s.MemoryUsed))
+		m.stateBytes.WithLabelValues(q, "spilled").Set(float64(s.Spilled))
 	}
 	for _, s := range p.Sources {
 		name := s.Name

@@ -3,6 +3,8 @@ package keyed
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/tidemill/tidemill/internal/spill"
 )
 
 // ErrFull says that a store has reached its limit of 32 GiB of texts and nested values, or 4 billion rows.
@@ -29,6 +31,8 @@ type arena struct {
 	used  int // bytes of all blobs
 	dead  int // of these, bytes of freed ones
 	bytes int // memory of pages
+	pool  *spill.Pool
+	kind  spill.Kind // Rows or Copies
 }
 
 type page struct {
@@ -36,7 +40,9 @@ type page struct {
 	dead int
 }
 
-func newArena(limit int) arena { return arena{limit: limit, tail: -1} }
+func newArena(limit int, pool *spill.Pool, kind spill.Kind) arena {
+	return arena{limit: limit, tail: -1, pool: pool, kind: kind}
+}
 
 func blobSize(payload int) int { return (payload + 1<<unitBits - 1) &^ (1<<unitBits - 1) }
 
@@ -79,25 +85,34 @@ func (a *arena) reserve(size int) (int, error) {
 	}
 	p := &a.pages[a.tail]
 	if need := len(p.mem) + size; need > cap(p.mem) {
-		mem := make([]byte, len(p.mem), min(max(need, 2*cap(p.mem)), a.limit))
-		copy(mem, p.mem)
+		mem, err := a.pool.Alloc(min(max(need, 2*cap(p.mem)), a.limit), a.kind)
+		if err != nil {
+			return 0, err //nolint:wrapcheck // it says what it did
+		}
 		a.bytes += cap(mem) - cap(p.mem)
+		mem = mem[:copy(mem, p.mem)]
+		a.pool.Free(p.mem, a.kind)
 		p.mem = mem
 	}
 	return a.tail, nil
 }
 
 func (a *arena) addPage(size int) (int, error) {
+	mem, err := a.pool.Alloc(size, a.kind)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // it says what it did
+	}
 	n := len(a.pages)
 	if last := len(a.spare) - 1; last >= 0 {
 		n = int(a.spare[last])
 		a.spare = a.spare[:last]
 	} else if n == pagesMax {
+		a.pool.Free(mem, a.kind)
 		return 0, ErrFull
 	} else {
 		a.pages = append(a.pages, page{})
 	}
-	a.pages[n] = page{mem: make([]byte, 0, size)}
+	a.pages[n] = page{mem: mem[:0]}
 	a.bytes += size
 	return n, nil
 }
@@ -130,14 +145,23 @@ func (a *arena) drop(n int) {
 	a.used -= len(p.mem)
 	a.dead -= p.dead
 	a.bytes -= cap(p.mem)
+	a.pool.Free(p.mem, a.kind)
 	*p = page{}
 	a.spare = append(a.spare, uint32(n))
 	if n == a.tail {
 		a.tail = -1
 	}
 	if a.used == 0 {
-		*a = newArena(a.limit)
+		*a = newArena(a.limit, a.pool, a.kind)
 	}
+}
+
+// release gives all memory back.
+func (a *arena) release() {
+	for _, p := range a.pages {
+		a.pool.Free(p.mem, a.kind)
+	}
+	*a = newArena(a.limit, a.pool, a.kind)
 }
 
 // victim returns the page that has most dead bytes if it is time to empty one, or -1.
@@ -166,6 +190,7 @@ func (s *Store) compact() {
 				return // there is no page to move to: the next batch tries again
 			}
 			at += size
+			s.pace(at >> unitBits)
 		}
 	}
 }

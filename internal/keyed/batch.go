@@ -27,7 +27,8 @@ func (s *Store) Commit() {
 	for _, ref := range s.undo.replaced {
 		s.arena.free(ref, s.l.header)
 	}
-	for _, slot := range s.undo.slots {
+	for i, slot := range s.undo.slots {
+		s.pace(i)
 		row := s.rows.row(slot)
 		row[0] &^= flagTouched
 		if row[0]&flagLive == 0 && (!s.tracked || s.born.has(slot)) {
@@ -58,6 +59,7 @@ func (s *Store) Rollback() {
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	width := s.l.rowBytes
 	for i := len(s.undo.slots) - 1; i >= 0; i-- {
+		s.pace(i)
 		slot := s.undo.slots[i]
 		row := s.rows.row(slot)
 		before := s.undo.rows[i*width : (i+1)*width]

@@ -24,6 +24,7 @@ func (s *Store) records(slots []uint32, schema *arrow.Schema) []arrow.Record {
 		if s.l.blobAt >= 0 {
 			size := 0
 			for i, slot := range slots[:n] {
+				s.pace(i)
 				size += len(s.arena.payload(s.ref(s.rows.row(slot)), s.l.header))
 				if size > recordBytes {
 					n = max(i, 1)
@@ -84,6 +85,7 @@ type gathered struct {
 func (s *Store) gather(g *gathered, slots []uint32, from int) {
 	width, at, null, bit := g.width, g.at, g.null/8, byte(1)<<(g.null%8)
 	for r := from; r < min(from+gatherRows, len(slots)); r++ {
+		s.pace(r)
 		row := s.rows.row(slots[r])
 		if width == 8 {
 			*(*[8]byte)(g.values[r*8:]) = *(*[8]byte)(row[at:])
@@ -119,6 +121,7 @@ func (g *gathered) array(t arrow.DataType, n int) arrow.Array {
 func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]int, fields []arrow.Array) {
 	rest := make([][]byte, len(slots))
 	for r, slot := range slots {
+		s.pace(r)
 		rest[r] = s.arena.payload(s.ref(s.rows.row(slot)), s.l.header)
 	}
 	for _, part := range [][]int{s.l.varKeys, s.l.varValues} {
@@ -132,6 +135,7 @@ func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]
 			b := array.NewBuilder(memory.DefaultAllocator, schema.Field(field).Type)
 			b.Reserve(len(slots))
 			for r, slot := range slots {
+				s.pace(r)
 				if s.rows.row(slot)[c.null/8]&(1<<(c.null%8)) != 0 {
 					b.AppendNull()
 					continue
@@ -146,6 +150,7 @@ func (s *Store) blobArrays(slots []uint32, schema *arrow.Schema, wanted map[int]
 
 func (s *Store) skipColumn(slots []uint32, rest [][]byte, c *column) {
 	for r, slot := range slots {
+		s.pace(r)
 		if s.rows.row(slot)[c.null/8]&(1<<(c.null%8)) == 0 {
 			rest[r] = skipValue(rest[r], &c.shape, c.key)
 		}

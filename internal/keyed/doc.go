@@ -1,7 +1,7 @@
 // Package keyed keeps rows with a unique key in memory, for operators that read and write a few keys of many
 // in every batch: the cost of a batch follows the rows of the batch, never those of the store. It knows
 // batches that roll back exactly, rows that expire by a time, and what changed since the last state version.
-// It writes nothing to disk and knows nothing of SQL: the engine asks for the rows of its keys, computes, and
+// It writes nothing to disk but what memory has no room for, and knows nothing of SQL: the engine asks for the rows of its keys, computes, and
 // puts them back.
 //
 // Keys are equal as in DuckDB's IS NOT DISTINCT FROM: NULL equals NULL, NaN equals NaN, -0.0 equals 0.0, one
@@ -36,10 +36,11 @@
 // The first byte of a hash (seeded per process, never kept) chooses one of 256 open-addressing tables. A cell
 // is 32 bits of the hash and the row's number; a table doubles at 13/16 and halves below 1/8, so that growing
 // never stops the store: of 10 million keys one table moves 40,000 cells. Removing closes the gap, so there
-// are no marks of what was. Nothing but the list of pages, chunks and tables has a pointer: Go's collector
-// has nothing to scan. Before each 64 rows of a batch, short loops read what these will need, so that cache misses of
-// different rows overlap. Of rows of a base that are filled in after a restart only the cell is noted, by table; before the next
-// batch each table is made in one go, while it is in the cache, some on each core.
+// are no marks of what was. Chunks, pages and tables come from Options.Memory, outside Go's heap and beyond a share in
+// files; loops over rows call pace, which bounds what is mapped of those. Before each 64 rows of a batch, short loops read
+// what these will need, so that cache misses of different rows overlap. Of rows of a base that are filled in after a
+// restart only the cell is noted, by table; before the next batch, or after four million rows, each table is made in one
+// go, while it is in the cache, some on each core.
 //
 // # Time
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/invariant"
+	"github.com/tidemill/tidemill/internal/spill"
 )
 
 // frozenRows is how many rows are handed over at once at most: what a batch may have to wait for.
@@ -48,8 +49,9 @@ func (s *Store) Freeze(base bool) *Frozen {
 	defer s.mu.Unlock()
 	invariant.Check(!s.open, "a batch of the keyed store is open")
 	invariant.Check(s.frozen == nil, "the keyed store is frozen")
-	f := &Frozen{s: s, most: frozenRows, base: base || !s.tracked, before: &Store{l: s.l, rows: rows{width: s.l.rowBytes},
-		arena: newArena(s.arena.limit)}}
+	f := &Frozen{s: s, most: frozenRows, base: base || !s.tracked, before: &Store{l: s.l, memory: s.memory,
+		rows:  rows{width: s.l.rowBytes, pool: s.memory, kind: spill.Copies},
+		arena: newArena(s.arena.limit, s.memory, spill.Copies)}}
 	f.pending, f.empty = s.dirty, s.changes == 0
 	if f.base {
 		f.pending, f.empty = rowsUpTo(uint32(len(s.rows.chunks))<<chunkBits), s.live == 0
@@ -108,6 +110,10 @@ func (f *Frozen) Close() {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
 	f.end()
+	if f.before != nil {
+		f.before.rows.release()
+		f.before.arena.release()
+	}
 	f.before, f.puts, f.gone = nil, nil, nil
 }
 
@@ -196,8 +202,8 @@ func (f *Frozen) keep(row []byte) {
 		return
 	}
 	b := f.before
-	slot := b.rows.alloc()
-	invariant.Check(slot != noRow, "the rows that a frozen store has to keep are too many")
+	slot, err := b.rows.alloc()
+	invariant.Check(err == nil, "the rows that a frozen store has to keep are too many")
 	copied := b.rows.row(slot)
 	copy(copied, row)
 	if f.s.l.blobAt >= 0 {

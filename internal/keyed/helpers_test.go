@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/spill"
 )
 
 // choose returns a number from 0 up to n.
@@ -276,11 +278,31 @@ func schemaOf(types ...arrow.DataType) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
+// open makes a store that a test closes at its end. All of it is spilled from its first byte on; that of a benchmark lies
+// in memory.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
+	if _, test := t.(*testing.T); test && o.Memory == nil {
+		o.Memory = spilling(t)
+	}
 	s, err := New(o)
 	require.NoError(t, err)
+	t.Cleanup(func() { closeStore(s) })
 	return s
+}
+
+// spilling is memory of which there is none: every block is in a file, of which nothing stays mapped.
+func spilling(t testing.TB) *spill.Pool {
+	t.Helper()
+	return spill.New(spill.Options{Dir: t.TempDir(), Least: -1, Room: -1})
+}
+
+// closeStore also ends what still reads it.
+func closeStore(s *Store) {
+	if s.frozen != nil {
+		s.frozen.Close()
+	}
+	s.Close()
 }
 
 // commit runs work as one batch.

@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/spill"
 	"pgregory.net/rapid"
 )
 
@@ -101,7 +103,7 @@ type frozenModel struct {
 	read      []arrow.Record
 }
 
-func newMachine(t *rapid.T) *machine {
+func newMachine(t *rapid.T, memory *spill.Pool) *machine {
 	types := allTypes()
 	if rapid.Bool().Draw(t, "plain") {
 		types = types[:2]
@@ -121,7 +123,7 @@ func newMachine(t *rapid.T) *machine {
 	if time >= 0 {
 		name = schema.Field(time).Name
 	}
-	m := &machine{options: Options{Schema: schema, Keys: keys, Time: name}}
+	m := &machine{options: Options{Schema: schema, Keys: keys, Time: name, Memory: memory}}
 	m.model = model{schema: schema, keys: keys, time: time, rows: map[string]modelRow{},
 		dirty: map[string]bool{}}
 	var err error
@@ -318,8 +320,26 @@ func (m *machine) check(t *rapid.T) {
 
 func TestStoreIsAMap(t *testing.T) {
 	t.Parallel()
+	for name, memory := range map[string]*spill.Pool{"in memory": nil, "spilled": spilling(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storeIsAMap(t, memory)
+		})
+	}
+}
+
+func storeIsAMap(t *testing.T, memory *spill.Pool) {
+	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine(t)
+		m := newMachine(t, memory)
+		t.Cleanup(func() {
+			if m.frozen != nil {
+				m.frozen.Close()
+			}
+			closeStore(m.store)
+			closeStore(m.replica)
+			require.Zero(t, memory.Spilled(), "a closed store has given all its memory back")
+		})
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.check, "put": m.put, "delete": m.remove, "lookup": m.lookup, "end": m.end, "expire": m.expire,
 			"version": m.version, "thaw": m.thaw, "some": m.some, "forget": m.forget, "resume": m.resume,

@@ -19,6 +19,7 @@ type sortable struct {
 func (s *Store) sorted(slots []uint32) []uint32 {
 	all := make([]sortable, len(slots))
 	for i, slot := range slots {
+		s.pace(i)
 		row := s.rows.row(slot)
 		time, _ := s.expiry(row)
 		all[i] = sortable{time: time, prefix: s.prefix(row), slot: slot}

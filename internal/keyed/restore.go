@@ -50,10 +50,8 @@ func (s *Store) Fill(rec arrow.Record) error {
 		return fmt.Errorf("fill: %w", err)
 	}
 	defer s.close()
-	if s.unindexed == nil {
-		s.unindexed = new([1 << partBits][]uint64)
-	}
 	for r := range s.in.rows {
+		s.pace(r)
 		if err := s.fill(r); err != nil {
 			return fmt.Errorf("fill: %w", err)
 		}
@@ -62,9 +60,17 @@ func (s *Store) Fill(rec arrow.Record) error {
 }
 
 func (s *Store) fill(r int) error {
-	slot := s.rows.alloc()
-	if slot == noRow {
-		return ErrFull
+	if s.unindexed == nil {
+		s.unindexed, s.noted = new([1 << partBits][]uint64), 0
+	}
+	n := s.hashes[r] >> (64 - partBits)
+	part := &s.unindexed[n]
+	if err := s.table.reserve(&s.table.parts[n], len(*part)+1); err != nil {
+		return err
+	}
+	slot, err := s.rows.alloc()
+	if err != nil {
+		return err
 	}
 	row := s.rows.row(slot)
 	clear(row)
@@ -77,12 +83,17 @@ func (s *Store) fill(r int) error {
 		}
 		s.setRef(row, ref)
 	}
-	part := &s.unindexed[s.hashes[r]>>(64-partBits)]
 	*part = append(*part, cellOf(s.hashes[r], slot))
 	s.live++
 	s.link(slot)
+	if s.noted++; s.noted == unindexedMax {
+		s.index()
+	}
 	return nil
 }
+
+// unindexedMax is how many cells are noted before they come into the hash table: 8 bytes each that no limit counts.
+const unindexedMax = 4 << 20
 
 // unindexedBytes is the memory of cells that are not in the hash table yet.
 func (s *Store) unindexedBytes() int {
@@ -101,9 +112,6 @@ func (s *Store) index() {
 	if s.unindexed == nil {
 		return
 	}
-	for i, cells := range s.unindexed {
-		s.table.reserve(&s.table.parts[i], len(cells))
-	}
 	var working sync.WaitGroup
 	workers := min(runtime.GOMAXPROCS(0), len(s.unindexed))
 	for w := range workers {
@@ -119,10 +127,11 @@ func (s *Store) index() {
 }
 
 // reserve gives a part room for so many more rows.
-func (t *table) reserve(p *part, rows int) {
+func (t *table) reserve(p *part, rows int) error {
 	if need := ((p.used+rows)*16 + 12) / 13; need > len(p.cells) {
-		t.resize(p, max(partMin, 1<<bits.Len(uint(need-1))))
+		return t.resize(p, max(partMin, 1<<bits.Len(uint(need-1))))
 	}
+	return nil
 }
 
 // addAll adds rows whose keys are not there, where reserve has made room.

@@ -1,6 +1,10 @@
 package keyed
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/tidemill/tidemill/internal/spill"
+)
 
 const (
 	chunkBits  = 13
@@ -25,6 +29,8 @@ type rows struct {
 	chunks []chunk
 	room   int // chunks before this one are full
 	bytes  int
+	pool   *spill.Pool
+	kind   spill.Kind // Rows or Copies
 }
 
 type chunk struct {
@@ -39,9 +45,9 @@ func (t *rows) row(slot uint32) []byte {
 	return t.chunks[slot>>chunkBits].mem[at : at+t.width : at+t.width]
 }
 
-// alloc returns a row that is not in use, or noRow if there can not be more. Its bytes are as free left them,
+// alloc returns a row that is not in use, if there can be more. Its bytes are as free left them,
 // which undoAlloc needs.
-func (t *rows) alloc() uint32 {
+func (t *rows) alloc() (uint32, error) {
 	for ; t.room < len(t.chunks); t.room++ {
 		if c := &t.chunks[t.room]; c.used < chunkRows {
 			break
@@ -49,33 +55,56 @@ func (t *rows) alloc() uint32 {
 	}
 	if t.room == len(t.chunks) {
 		if t.room == chunksMax {
-			return noRow
+			return noRow, ErrFull
 		}
 		t.chunks = append(t.chunks, chunk{})
 	}
 	c := &t.chunks[t.room]
-	c.used++
 	if c.free != 0 {
+		c.used++
 		slot := uint32(t.room)<<chunkBits | (c.free - 1)
 		c.free = binary.LittleEndian.Uint32(t.row(slot)[flagsBytes:])
-		return slot
+		return slot, nil
 	}
 	if int(c.fresh)*t.width == len(c.mem) {
-		t.grow(c)
+		if err := t.grow(c); err != nil {
+			return noRow, err
+		}
 	}
+	c.used++
 	c.fresh++
-	return uint32(t.room)<<chunkBits | (c.fresh - 1)
+	return uint32(t.room)<<chunkBits | (c.fresh - 1), nil
 }
 
-func (t *rows) grow(c *chunk) {
+func (t *rows) grow(c *chunk) error {
 	n := chunkRows
 	if t.room == 0 {
 		n = min(max(chunkStart, 2*int(c.fresh)), chunkRows)
 	}
-	mem := make([]byte, n*t.width)
+	mem, err := t.pool.Alloc(n*t.width, t.kind)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
 	copy(mem, c.mem)
 	t.bytes += len(mem) - len(c.mem)
+	t.pool.Free(c.mem, t.kind)
 	c.mem = mem
+	return nil
+}
+
+// drop gives the memory of a chunk back.
+func (t *rows) drop(c *chunk) {
+	t.bytes -= len(c.mem)
+	t.pool.Free(c.mem, t.kind)
+	*c = chunk{}
+}
+
+// release gives all memory back.
+func (t *rows) release() {
+	for n := range t.chunks {
+		t.drop(&t.chunks[n])
+	}
+	*t = rows{width: t.width, pool: t.pool, kind: t.kind}
 }
 
 // free takes a row back.
@@ -106,11 +135,10 @@ func (t *rows) undoAlloc(slot uint32) {
 func (t *rows) freed(number uint32) {
 	t.room = min(t.room, int(number))
 	if c := &t.chunks[number]; c.used == 0 {
-		t.bytes -= len(c.mem)
-		*c = chunk{}
+		t.drop(c)
 	}
 	for n := len(t.chunks); n > 0 && t.chunks[n-1].used == 0; n-- {
-		t.bytes -= len(t.chunks[n-1].mem)
+		t.drop(&t.chunks[n-1])
 		t.chunks = t.chunks[:n-1]
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/invariant"
+	"github.com/tidemill/tidemill/internal/spill"
 )
 
 // Options describes the rows of a Store.
@@ -17,6 +18,7 @@ type Options struct {
 	Schema *arrow.Schema // of the rows: key columns first, then values
 	Keys   int           // how many columns are the key; 0 makes a store of at most one row
 	Time   string        // the BIGINT or TIMESTAMP column that rows expire by, of key or values; "" is none
+	Memory *spill.Pool   // where rows, texts and the index lie; nil for Go's heap
 }
 
 // A Store is a table of rows with a unique key, in memory. One goroutine uses it, and another one may read what Freeze
@@ -33,6 +35,7 @@ type Store struct {
 	seed  maphash.Seed
 	live  int
 
+	memory  *spill.Pool
 	open    bool // a batch is
 	undo    undo
 	tracked bool     // dirty has what changed since the last Freeze
@@ -43,6 +46,7 @@ type Store struct {
 	frozen  *Frozen  // what is being read; nil for nothing
 
 	unindexed *[1 << partBits][]uint64 // cells of rows that Fill has put, by part; nil for none
+	noted     int                      // how many
 
 	in     encoded
 	hashes []uint64
@@ -67,15 +71,24 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{l: l, seed: maphash.MakeSeed(), arena: newArena(pageBytes)}
+	s := &Store{l: l, seed: maphash.MakeSeed(), memory: o.Memory, rows: rows{width: l.rowBytes, pool: o.Memory},
+		table: table{pool: o.Memory}, arena: newArena(pageBytes, o.Memory, spill.Rows)}
 	s.reset()
 	return s, nil
 }
 
+// Close gives the store's memory back. Nobody may use it any more, and what it returned by Freeze must have been closed.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	invariant.Check(s.frozen == nil, "the keyed store is frozen")
+	s.reset()
+}
+
 func (s *Store) reset() {
-	s.rows = rows{width: s.l.rowBytes}
-	s.table = table{}
-	s.arena = newArena(s.arena.limit)
+	s.rows.release()
+	s.table.release()
+	s.arena.release()
 	s.times = times{first: map[int64]uint32{}}
 	s.live, s.undo, s.buried, s.unindexed = 0, undo{}, nil, nil
 	s.mark()
@@ -131,8 +144,17 @@ func (s *Store) Lookup(rec arrow.Record) ([]arrow.Record, error) {
 	return s.records(slots, s.l.schema), nil
 }
 
+// pace bounds what is mapped of the files that hold what was spilled. Loops over rows call it for each.
+func (s *Store) pace(i int) {
+	const trimRows = 64 // a row touches three places at most, and the kernel maps up to 64 KiB at each
+	if i%trimRows == 0 {
+		s.memory.Trim()
+	}
+}
+
 func (s *Store) unsee(slots []uint32) {
-	for _, slot := range slots {
+	for i, slot := range slots {
+		s.pace(i)
 		s.rows.row(slot)[0] &^= flagSeen
 	}
 }
@@ -166,8 +188,11 @@ func (s *Store) findOrAdd(r int) (slot uint32, fresh bool, err error) {
 	if slot, ok := s.find(r); ok {
 		return slot, false, nil
 	}
-	if slot = s.rows.alloc(); slot == noRow {
-		return noRow, false, ErrFull
+	if err := s.table.ready(s.hashes[r]); err != nil {
+		return noRow, false, err
+	}
+	if slot, err = s.rows.alloc(); err != nil {
+		return noRow, false, err
 	}
 	s.log(slot)
 	row := s.rows.row(slot)
@@ -264,7 +289,8 @@ func (s *Store) Expire(upTo int64) []arrow.Record {
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	slots := s.expired(upTo)
 	out := s.records(slots, s.l.schema)
-	for _, slot := range slots {
+	for i, slot := range slots {
+		s.pace(i)
 		s.remove(slot)
 	}
 	s.times.forget(upTo)
@@ -322,6 +348,7 @@ const aheadRows = 64
 // lookAhead reads what row r of the input and those after it will need, in short loops whose cache misses overlap: the loop
 // that uses it does too much with each row for that. It is called for each row in order.
 func (s *Store) lookAhead(r int) {
+	s.pace(r)
 	if r%aheadRows != 0 {
 		return
 	}

@@ -1,5 +1,11 @@
 package keyed
 
+import (
+	"unsafe"
+
+	"github.com/tidemill/tidemill/internal/spill"
+)
+
 const (
 	partBits = 8
 	partMin  = 8 // cells of the smallest part
@@ -16,18 +22,24 @@ type part struct {
 type table struct {
 	parts [1 << partBits]part
 	bytes int
+	pool  *spill.Pool
 }
 
 func (t *table) part(hash uint64) *part { return &t.parts[hash>>(64-partBits)] }
 
 func cellOf(hash uint64, slot uint32) uint64 { return uint64(uint32(hash))<<32 | uint64(slot+1) }
 
-// insert adds a row whose key is not there.
+// ready makes room for a row of that hash.
+func (t *table) ready(hash uint64) error {
+	if p := t.part(hash); (p.used+1)*16 > len(p.cells)*13 {
+		return t.resize(p, max(partMin, 2*len(p.cells)))
+	}
+	return nil
+}
+
+// insert adds a row whose key is not there, where ready has made room.
 func (t *table) insert(hash uint64, slot uint32) {
 	p := t.part(hash)
-	if (p.used+1)*16 > len(p.cells)*13 {
-		t.resize(p, max(partMin, 2*len(p.cells)))
-	}
 	p.add(cellOf(hash, slot))
 	p.used++
 }
@@ -41,15 +53,38 @@ func (p *part) add(cell uint64) {
 	p.cells[i] = cell
 }
 
-func (t *table) resize(p *part, cells int) {
+func (t *table) resize(p *part, cells int) error {
+	mem, err := t.pool.Alloc(8*cells, spill.Index)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it did
+	}
 	before := p.cells
-	p.cells = make([]uint64, cells)
+	p.cells = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(mem))), cells)
 	t.bytes += 8 * (len(p.cells) - len(before))
+	defer t.free(before)
+	if p.used == 0 {
+		return nil // what reserve made before, of which nobody has touched a page
+	}
 	for _, c := range before {
 		if c != 0 {
 			p.add(c)
 		}
 	}
+	return nil
+}
+
+func (t *table) free(cells []uint64) {
+	if len(cells) > 0 {
+		t.pool.Free(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(cells))), 8*len(cells)), spill.Index)
+	}
+}
+
+// release gives all memory back.
+func (t *table) release() {
+	for i := range t.parts {
+		t.free(t.parts[i].cells)
+	}
+	*t = table{pool: t.pool}
 }
 
 // remove takes out the row's cell and closes the gap, so that no mark of it remains.
@@ -71,6 +106,6 @@ func (t *table) remove(hash uint64, slot uint32) {
 	p.cells[gap] = 0
 	p.used--
 	if len(p.cells) > partMin && p.used*8 < len(p.cells) {
-		t.resize(p, len(p.cells)/2)
+		_ = t.resize(p, len(p.cells)/2) // without room for a smaller one the table stays as large as it is
 	}
 }

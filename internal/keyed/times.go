@@ -158,6 +158,7 @@ func (s *Store) expired(limit int64) []uint32 {
 	var slots []uint32
 	for _, time := range s.times.upTo(limit) {
 		for at := s.times.first[time]; at != 0; {
+			s.pace(len(slots))
 			slots = append(slots, at-1)
 			_, at = s.links(s.rows.row(at - 1))
 		}

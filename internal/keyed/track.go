@@ -45,6 +45,7 @@ func (s *Store) Forget() {
 func (s *Store) forget() {
 	for at, word := range s.dirty {
 		for ; word != 0; word &= word - 1 {
+			s.pace(at)
 			s.bury(uint32(at<<6 + bits.TrailingZeros64(word)))
 		}
 	}
@@ -66,6 +67,7 @@ const buriedLeast = 1 << 13 // rows that one batch releases at least, if there a
 // handed over, stay.
 func (s *Store) releaseBuried(n int) {
 	for ; n > 0 && len(s.buried) > 0; n-- {
+		s.pace(n)
 		slot := s.buried[len(s.buried)-1]
 		s.buried = s.buried[:len(s.buried)-1]
 		if !s.rows.inUse(slot) || s.dirty.has(slot) || s.frozen.wants(slot) {
