@@ -101,7 +101,15 @@ func TestServerRestartsBetweenSteps(t *testing.T) {
 		held := proxy.Hold(moment)
 		t.Cleanup(held.Release)
 		ended := make(chan error, 1)
-		go func() { ended <- final(t, s, f.batch(int64(i), upTo(1, stepped)...)) }()
+		d := f.batch(int64(i), upTo(1, stepped)...)
+		go func() {
+			err := s.Write(t.Context(), d)
+			for diag.Temporary(err) && t.Context().Err() == nil {
+				<-time.After(5 * time.Millisecond)
+				err = s.Write(t.Context(), d)
+			}
+			ended <- err
+		}()
 		<-held.Seen()
 		srv.Restart()
 		held.Release()
