@@ -25,6 +25,9 @@ type Lane struct {
 	Source float64 `json:"source_seconds"` // reading and decoding that the batches waited for
 	Engine float64 `json:"engine_seconds"` // the phase addBatch
 	Sink   float64 `json:"sink_seconds"`   // the phase sink
+
+	RawWrite   float64 `json:"raw_write_rows_per_second,omitempty"` // of the same messages, see rawWrite
+	OfRawWrite float64 `json:"ratio_to_raw_write,omitempty"`
 }
 
 // chosenLanes returns the lanes that were asked for, or all.
@@ -70,6 +73,10 @@ func (l *Lanes) markdown() string {
 	fmt.Fprintf(&b, "\n%d rows each; in %.2f to %.2f s.", l.Lanes[0].Rows, l.least(), l.most())
 	for i := range l.Lanes {
 		fmt.Fprintf(&b, " Verified %s: %d rows equal plain DuckDB.", l.Lanes[i].Name, l.Lanes[i].Out)
+		if l.Lanes[i].RawWrite > 0 {
+			fmt.Fprintf(&b, " A raw write of the same messages to the same broker did %.0f rows/s, of which %s is %.2f.",
+				l.Lanes[i].RawWrite, l.Lanes[i].Name, l.Lanes[i].OfRawWrite)
+		}
 	}
 	return b.String() + "\n\n"
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,10 +23,10 @@ import (
 // BrokerCommand is the hidden command of the binary that Broker serves.
 const BrokerCommand = "bench-broker"
 
-// Broker runs a NATS server in dir until in ends, and writes its URL to out first. It is what the broker's process
+// Broker runs a NATS server until in ends, and writes its URL to out first. It is what the broker's process
 // does: tying its life to a pipe means that it can not outlive the driver.
-func Broker(dir string, syncAlways bool, in io.Reader, out io.Writer) error {
-	server, err := natsd.Start(natsd.Options{Dir: dir, SyncAlways: syncAlways})
+func Broker(o natsd.Options, in io.Reader, out io.Writer) error {
+	server, err := natsd.Start(o)
 	if err != nil {
 		return fmt.Errorf("start the broker: %w", err)
 	}
@@ -47,7 +48,7 @@ type broker struct {
 }
 
 func startBroker(ctx context.Context, o Options, dir string) (*broker, error) {
-	args := []string{BrokerCommand, "--dir", dir}
+	args := []string{BrokerCommand, "--dir", dir, "--batch", strconv.Itoa(o.AtomicBatch)}
 	if o.SyncAlways {
 		args = append(args, "--sync-always")
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // sinksSQL lets rows through as they are; they come in as Arrow, which costs least.
@@ -76,9 +78,30 @@ func (r *run) sinks(ctx context.Context) error {
 		r.say("%s: %.0f rows/s, verified", lane.name, one.RowsPerSecond)
 		l := newLane(lane.name, one)
 		l.Goal = lane.goal
+		if lane.stream {
+			if err := r.besideRawWrite(ctx, &l, fmt.Sprintf("OUT%d", i+1)); err != nil {
+				return fmt.Errorf("sink %s: %w", lane.name, err)
+			}
+		}
 		result.Lanes = append(result.Lanes, l)
 	}
 	r.report.Result = result
+	return nil
+}
+
+// besideRawWrite measures the broker beside a lane: a write of the same messages, right after it.
+func (r *run) besideRawWrite(ctx context.Context, l *Lane, stream string) error {
+	messages := 0
+	if err := r.client.each(ctx, stream, func(jetstream.Msg) error { messages++; return nil }); err != nil {
+		return err
+	}
+	rate, err := r.client.rawWrite(ctx, stream, r.AtomicBatch)
+	if err != nil {
+		return fmt.Errorf("raw write: %w", err)
+	}
+	l.RawWrite = rate * float64(l.Rows) / float64(messages)
+	l.OfRawWrite = l.RowsPerSecond / l.RawWrite
+	r.say("%s: %.2f of a raw write of the same messages", l.Name, l.OfRawWrite)
 	return nil
 }
 

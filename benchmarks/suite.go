@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,34 +13,36 @@ import (
 	"time"
 
 	"github.com/tidemill/tidemill/engine"
+	"github.com/tidemill/tidemill/internal/natsd"
 )
 
 // Options say what is measured and how. Binary, Dir and Log are required; zero means the suite's own choice.
 type Options struct {
-	Binary     string            // this program: broker and worker are processes of it
-	Dir        string            // an empty folder for streams, logs and results; the caller removes it
-	Log        io.Writer         // hears what is going on
-	Seed       uint64            // of the rows
-	Rows       int64             // of a throughput suite and of hop; of a batch of state; events of nexmark
-	Runs       int               // of a throughput suite, each over the same rows
-	Rate       int64             // rows per second of latency and memory; of event time of hop, join and nexmark
-	Rates      []int64           // of latency, in the place of Rate
-	Duration   time.Duration     // of latency, memory and join; the most that a query of nexmark may take
-	Keys       []int64           // of each run of state; groups that leave with a batch of evict
-	BatchRows  int64             // rows of a batch of hop, events of one of nexmark
-	BatchCount int64             // batches of each run of evict, and of 100,000 rows of state
-	Groups     []int64           // that are open in the runs of evict
-	Queries    []string          // of nexmark; all if empty
-	Lanes      []string          // formats of ingest and sinks of sinks; all if empty
-	Sink       string            // of packed: jetstream, duckdb or parquet
-	Memory     int64             // limit of the process that runs the queries, in bytes; the report says whether it was kept
-	Input      string            // of yahoo and nexmark: one of Inputs; the first if empty
-	SyncAlways bool              // the broker syncs each write to disk before it acknowledges
-	Threads    int               // of DuckDB in the worker; 0 for all cores
-	CPUProfile string            // a file for the worker's CPU profile
-	MemProfile string            // a file for the worker's allocation profile
-	Versions   map[string]string // of the libraries, for the report
-	Command    string            // what the user typed, for the report
+	Binary      string            // this program: broker and worker are processes of it
+	Dir         string            // an empty folder for streams, logs and results; the caller removes it
+	Log         io.Writer         // hears what is going on
+	Seed        uint64            // of the rows
+	Rows        int64             // of a throughput suite and of hop; of a batch of state; events of nexmark
+	Runs        int               // of a throughput suite, each over the same rows
+	Rate        int64             // rows per second of latency and memory; of event time of hop, join and nexmark
+	Rates       []int64           // of latency, in the place of Rate
+	Duration    time.Duration     // of latency, memory and join; the most that a query of nexmark may take
+	Keys        []int64           // of each run of state; groups that leave with a batch of evict
+	BatchRows   int64             // rows of a batch of hop, events of one of nexmark
+	BatchCount  int64             // batches of each run of evict, and of 100,000 rows of state
+	Groups      []int64           // that are open in the runs of evict
+	Queries     []string          // of nexmark; all if empty
+	Lanes       []string          // formats of ingest and sinks of sinks; all if empty
+	Sink        string            // of packed: jetstream, duckdb or parquet
+	Memory      int64             // limit of the process that runs the queries, in bytes; the report says whether it was kept
+	Input       string            // of yahoo and nexmark: one of Inputs; the first if empty
+	SyncAlways  bool              // the broker syncs each write to disk before it acknowledges
+	AtomicBatch int               // most messages of the broker's atomic batches; 0 is natsd.LargeBatch
+	Threads     int               // of DuckDB in the worker; 0 for all cores
+	CPUProfile  string            // a file for the worker's CPU profile
+	MemProfile  string            // a file for the worker's allocation profile
+	Versions    map[string]string // of the libraries, for the report
+	Command     string            // what the user typed, for the report
 }
 
 // Suites lists all suites.
@@ -68,6 +71,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
 		"batch": (*run).batch,
 	}
+	r.AtomicBatch = cmp.Or(r.AtomicBatch, natsd.LargeBatch)
 	if suite == "sinks" { // what a durable sink costs is what it is about
 		r.SyncAlways = true
 	}
@@ -94,7 +98,7 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 
 // piped runs a suite that reads from a broker and writes to one.
 func (r *run) piped(ctx context.Context, measure func(*run, context.Context) error) (err error) {
-	r.report.Durability = durability(r.SyncAlways)
+	r.report.Durability = fmt.Sprintf("%s; it takes %d messages in an atomic batch", durability(r.SyncAlways), r.AtomicBatch)
 	if r.broker, err = startBroker(ctx, r.Options, filepath.Join(r.Dir, "nats")); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemill/tidemill/benchmarks"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/natsd"
 )
 
 // benchFlags are the flags of bench.
@@ -68,6 +69,8 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
 		"; of nexmark: "+strings.Join(benchmarks.Inputs("nexmark"), ", ")+" (default the first)")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
+	c.Flags().IntVar(&f.AtomicBatch, "atomic-batch", 0, "messages that the broker takes in an atomic batch (default 10,000, as "+
+		"--embedded-nats; a NATS server takes 1,000 unless configured otherwise)")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of the worker; 0 for all cores")
 	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
 	c.Flags().StringVar(&f.Dir, "dir", "", "where streams and checkpoints are put for the time of the run (default: a temporary folder)")
@@ -103,7 +106,8 @@ func (f benchFlags) check(suites []string) error {
 		flag  string
 		value int64
 	}{{"rows", f.Rows}, {"rate", f.Rate}, {"for", int64(f.Duration)}, {"keys", least(f.Keys)}, {"batch-rows", f.BatchRows},
-		{"batches", f.BatchCount}, {"runs", int64(f.Runs)}, {"threads", int64(f.Threads)}} {
+		{"batches", f.BatchCount}, {"runs", int64(f.Runs)}, {"threads", int64(f.Threads)},
+		{"atomic-batch", int64(f.AtomicBatch)}} {
 		if number.value < 0 {
 			return diag.New(diag.Usage, "--%s can not be less than nothing", number.flag)
 		}
@@ -223,11 +227,13 @@ func (e *env) brokerCommand() *cobra.Command {
 		Short: "run a NATS server until standard input ends"}
 	dir := c.Flags().String("dir", "", "where streams are kept")
 	syncAlways := c.Flags().Bool("sync-always", false, "sync each write")
+	batch := c.Flags().Int("batch", 0, "most messages of an atomic batch")
 	c.RunE = func(*cobra.Command, []string) error {
 		// Ctrl-C in a terminal reaches the broker too, but only the driver may end it.
 		_, _, done := interrupts(context.Background(), func() {})
 		defer done()
-		return benchmarks.Broker(*dir, *syncAlways, e.stdin, e.stdout) //nolint:wrapcheck // says what it did
+		o := natsd.Options{Dir: *dir, SyncAlways: *syncAlways, Batch: *batch}
+		return benchmarks.Broker(o, e.stdin, e.stdout) //nolint:wrapcheck // says what it did
 	}
 	return c
 }

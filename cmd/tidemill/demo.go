@@ -88,7 +88,7 @@ func (e *env) demo(ctx context.Context, f demoFlags) (err error) {
 		return err
 	}
 	defer remove()
-	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(dir, "nats")})
+	server, err := natsd.Start(natsd.Options{Dir: filepath.Join(dir, "nats"), Batch: natsd.LargeBatch})
 	if err != nil {
 		return diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server")
 	}

@@ -60,7 +60,7 @@ func (e *env) embedNATS(f brokerFlags, dataDir string) (stop func(), err error) 
 	if err != nil {
 		return nil, fmt.Errorf("lock the directory of the embedded NATS server: %w", err)
 	}
-	server, err := natsd.Start(natsd.Options{Dir: dir, Port: f.natsPort})
+	server, err := natsd.Start(natsd.Options{Dir: dir, Port: f.natsPort, Batch: natsd.LargeBatch})
 	if err != nil {
 		_ = lock.Close() // nothing was written
 		return nil, diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server").

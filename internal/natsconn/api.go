@@ -23,6 +23,7 @@ const (
 	ErrWrongLastSeq      = 10071
 	ErrWrongLastSeqAny   = 10164 // without the sequence that is there
 	ErrStreamNameInUse   = 10058
+	ErrBatchTooLarge     = 10199 // an atomic batch has more messages than the server takes
 	ErrBatchIncomplete   = 10176 // messages of an atomic batch are missing, or it was forgotten
 )
 
@@ -39,8 +40,8 @@ func (e *APIError) Error() string { return fmt.Sprintf("%s (%d)", e.Description,
 // Temporary reports whether the server may answer otherwise soon.
 func (e *APIError) Temporary() bool {
 	const notEnabled, notEnabledForAccount = 10076, 10039
-	if e.ErrCode == ErrBatchIncomplete {
-		return true
+	if e.ErrCode == ErrBatchIncomplete || e.ErrCode == ErrBatchTooLarge {
+		return true // sent again, as much as the server takes
 	}
 	return (e.Code == 503 || e.Code == 429) && e.ErrCode != notEnabled && e.ErrCode != notEnabledForAccount
 }

@@ -62,5 +62,5 @@ func TestAnswers(t *testing.T) {
 	_, err = a.Await()
 	require.ErrorIs(t, err, nats.ErrDisconnected)
 	require.True(t, diag.Temporary(err))
-	require.Zero(t, conn.NumSubscriptions()-0, "nothing is left")
+	require.Zero(t, conn.NumSubscriptions(), "nothing is left")
 }

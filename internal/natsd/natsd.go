@@ -14,12 +14,17 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+// LargeBatch is a good choice for Options.Batch: the server syncs a few files for each atomic batch, which is the less for a
+// message the more there are.
+const LargeBatch = 10_000
+
 // Options say how a server runs. Only Dir is required.
 type Options struct {
 	Dir        string      // where streams are kept
 	Port       int         // on 127.0.0.1; 0 lets the system choose
 	SyncAlways bool        // fsync before each acknowledgement, instead of every two minutes
 	MaxPayload int32       // largest message in bytes; 0 is NATS's default of 1 MiB
+	Batch      int         // most messages of an atomic batch; 0 is NATS's default of 1,000
 	User       string      // with Password, the only user that may connect; "" lets everybody in
 	Password   string      // of User
 	Token      string      // the only token that may connect; "" lets everybody in
@@ -51,19 +56,20 @@ func Start(o Options) (*Server, error) {
 		o.ReadyAfter = 10 * time.Second
 	}
 	options := &server.Options{
-		ServerName:    "tidemill",
-		Host:          "127.0.0.1",
-		Port:          o.Port,
-		JetStream:     true,
-		StoreDir:      o.Dir,
-		SyncAlways:    o.SyncAlways,
-		MaxPayload:    o.MaxPayload,
-		Username:      o.User,
-		Password:      o.Password,
-		Authorization: o.Token,
-		NoSigs:        true,
-		NoLog:         true,
-		TLSConfig:     o.TLS,
+		ServerName:      "tidemill",
+		Host:            "127.0.0.1",
+		Port:            o.Port,
+		JetStream:       true,
+		StoreDir:        o.Dir,
+		SyncAlways:      o.SyncAlways,
+		MaxPayload:      o.MaxPayload,
+		Username:        o.User,
+		Password:        o.Password,
+		Authorization:   o.Token,
+		NoSigs:          true,
+		JetStreamLimits: server.JSLimitOpts{MaxBatchSize: o.Batch},
+		NoLog:           true,
+		TLSConfig:       o.TLS,
 	}
 	for _, key := range o.NKeys {
 		options.Nkeys = append(options.Nkeys, &server.NkeyUser{Nkey: key})

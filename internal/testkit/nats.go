@@ -64,6 +64,14 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
+// RestartWith restarts the server with other options.
+func (s *Server) RestartWith(change func(*natsd.Options)) {
+	s.tb.Helper()
+	s.Stop()
+	change(&s.options)
+	s.Start()
+}
+
 // URL returns the address without user or password.
 func (s *Server) URL() string { return s.server.URL() }
 

@@ -54,7 +54,7 @@ func (m message) msg() *nats.Msg {
 // was sent ahead of a step that failed is forgotten.
 func (s *sink) writeSteps(ctx context.Context, m marker, messages []message, done int, open *step) error {
 	for done < len(messages) {
-		next := done + chunk(messages[done:])
+		next := done + s.chunk(messages[done:])
 		m.Done = next
 		ahead, err := s.storeStep(ctx, m, messages[done:next], messages[next:], open)
 		if err != nil {
@@ -155,6 +155,8 @@ func (s *sink) outcome(ctx context.Context, m marker, err error) (stored bool, _
 		return sameBatch(s.stored.Marker, m.Marker) && s.stored.Done == m.Done, nil
 	case natsconn.IsAPI(err, natsconn.ErrBatchIncomplete):
 		return false, nil
+	case natsconn.IsAPI(err, natsconn.ErrBatchTooLarge):
+		s.batch = 0 // the server has changed its mind
 	}
 	return false, err
 }

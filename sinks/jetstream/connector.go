@@ -34,8 +34,8 @@ func Connector() stream.SinkConnector {
 		Spec: stream.Spec{
 			Name:    "jetstream",
 			Summary: "Writes to a NATS JetStream stream.",
-			Guarantee: "Exactly once: a batch and its marker are one atomic batch of up to 999 messages, larger ones " +
-				"are staged and sent in such chunks. Without atomic batches (server before 2.12, or a stream without " +
+			Guarantee: "Exactly once: a batch and its marker are one atomic batch of up to 999 messages (9,999 if the server " +
+				"takes as many), larger ones are staged and sent in such steps. Without atomic batches (server before 2.12, or a stream without " +
 				"allow_atomic) readers may see half a batch and the stream must have no other writer.",
 			Fields:  append(fields, stream.NATSFields()...),
 			Example: "CREATE SINK big_orders WITH (connector = 'jetstream', stream = 'BIG', subject = 'big.{country}')",

@@ -5,10 +5,11 @@
 //
 // One message in the stream, on the subject <prefix>._c.<query>.<sink>, is the sink's marker: JSON with the
 // query's uuid, the epoch, the last batch, the CRC of its Intent, and how many of its messages are there. A
-// batch is one atomic batch of the server (2.12 or later, a stream with allow_atomic): the new marker first,
-// then up to 999 messages. The marker carries Nats-Expected-Last-Subject-Sequence, the sequence of the marker
-// before it; so the batch and its marker become visible together, and only if nobody has written a marker
-// since we looked.
+// batch is one step, an atomic batch of the server (2.12 or later, a stream with allow_atomic): up to 999 messages, or as
+// many as the server takes less one, then the new marker, whose arrival makes all of them visible. The marker carries
+// Nats-Expected-Last-Subject-Sequence, the sequence of the marker before it; so the batch and its marker become visible
+// together, and only if nobody has written a marker since we looked. Versions before this one wrote the marker first; it
+// says itself what follows it.
 //
 //	Open   read the marker at the leader (STREAM.MSG.GET last_by_subj), Owner.Accept, and write it again under the
 //	       new epoch and life with that compare-and-set. From then on another owner's next batch fails: SINK_FENCED.
@@ -19,7 +20,7 @@
 //
 // What a crash or a broken connection leaves, by where it happens:
 //
-//	before the commit message   the server forgets the batch after 10 s; nothing is visible
+//	before the step's marker    the server forgets its messages after 10 s; nothing is visible
 //	after it, no answer         unknown: the marker is read back. Ours: done. The one before: send again; if the
 //	                            first attempt lands after all, the second fails its compare-and-set, and the marker,
 //	                            read once more, is ours
@@ -29,10 +30,23 @@
 // directly behind what this sink wrote last; single.go has the protocol. It takes a tenth of a millisecond instead of
 // the ten that an atomic batch costs.
 //
-// A batch of more than 999 messages (or 32 MiB) can not be one step. Its messages are first staged durably
-// (stream.Stager), then sent in chunks, each an atomic batch whose marker says how many messages are done.
-// After a crash the staged bytes go on at exactly that message, whatever the query would compute now. Readers
-// see the batch grow chunk by chunk.
+// A batch of more messages than a step takes (or 32 MiB) is first staged durably (stream.Stager), then written in several
+// steps, whose markers say how many messages are done. After a crash the staged bytes go on at exactly that message, whatever
+// the query would compute now. Readers see the batch grow step by step.
+//
+// # What is sent ahead
+//
+// Messages of a step are sent before their time: those of the first one while the rest of the batch is encoded and staged,
+// those of each other one while the server commits the step before it. The server lays them aside. The marker, which commits
+// them, is sent only when all of the batch is encoded and, if it needs more than one step, durable, and when the server has
+// said at which sequence it stored the marker before it. So
+//
+//   - a marker never expects a sequence that was guessed: guessed ones could be those of another owner's marker. What it
+//     expects is where a marker of this very life lies;
+//   - no step is stored without those before it, whatever is lost, refused or late. If a step fails, what was sent ahead of it
+//     is forgotten, here at once and in the server after 10 s, and it is sent again as another batch of the server;
+//   - a crash at any moment leaves a whole number of steps, and the last marker says how many. It is the same as without
+//     sending ahead, because messages without their marker are nothing to the server.
 //
 // Without atomic batches (an older server, a stream without allow_atomic) every batch is staged, and each
 // message carries its place in the batch (header Tidemill-Pos), a message id, and

@@ -23,6 +23,7 @@ type sink struct {
 	owner   stream.Owner
 	subject string  // of the marker
 	atomic  bool    // the stream takes atomic batches
+	batch   int     // of so many messages; 0: the server is asked first
 	stored  *marker // as far as we know
 	seq     uint64  // of the newest marker message; 0: none
 	chain   chain
@@ -39,6 +40,11 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 	}
 	if s.holds(d) && s.stored.Done == s.stored.Messages {
 		return nil
+	}
+	if s.atomic && s.batch == 0 {
+		if err := s.askBatch(ctx); err != nil {
+			return s.fault(err)
+		}
 	}
 	m := marker{Marker: d.Marker}
 	m.Epoch, m.Life = s.owner.Epoch, s.owner.Life
@@ -95,7 +101,7 @@ func (s *sink) writeResult(ctx context.Context, m marker, result stream.Batch) e
 		return err
 	}
 	m = m.of(messages)
-	if n := chunk(messages); !s.atomic || n < len(messages) {
+	if n := s.chunk(messages); !s.atomic || n < len(messages) {
 		if err := s.stage(ctx, m, messages); err != nil {
 			return err
 		}

@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,20 +17,24 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Sizes of one step: the server takes 1000 messages in an atomic batch, one of them is the marker, and keeps at most 128 MiB
-// in flight per stream.
+// Sizes of one step. The server takes 1,000 messages in an atomic batch unless it is configured otherwise, one of them is the
+// marker, and keeps at most 128 MiB and 100,000 messages in flight per stream.
 const (
-	stepMessages = 999
-	stepBytes    = 32 << 20
+	batchMessages    = 1000
+	batchMessagesMax = 10_000
+	stepBytes        = 32 << 20
 )
 
-// room is what a step holds so far.
-type room struct{ messages, bytes int }
+// room is what a step holds so far, of most messages.
+type room struct{ most, messages, bytes int }
+
+// room returns that of an empty step.
+func (s *sink) room() room { return room{most: s.batch - 1} }
 
 // take makes room for m, and reports false if there is none. One message always fits.
 func (r *room) take(m message) bool {
 	size := len(m.subject) + len(m.body)
-	if r.messages == stepMessages || r.messages > 0 && r.bytes+size > stepBytes {
+	if r.messages == r.most || r.messages > 0 && r.bytes+size > stepBytes {
 		return false
 	}
 	r.messages++
@@ -36,14 +43,38 @@ func (r *room) take(m message) bool {
 }
 
 // chunk returns how many of messages one step takes, at least one.
-func chunk(messages []message) int {
-	var r room
+func (s *sink) chunk(messages []message) int {
+	r := s.room()
 	for _, m := range messages {
 		if !r.take(m) {
 			break
 		}
 	}
 	return r.messages
+}
+
+// askBatch asks the server how many messages it takes in an atomic batch. What it sends to that end can not be stored: it is the
+// far end of a batch that nobody began, and waits for a sequence that no stream has.
+func (s *sink) askBatch(ctx context.Context) error {
+	answer, err := s.client.Request(ctx, &nats.Msg{Subject: s.subject, Header: nats.Header{
+		headerBatch:    {stepID()},
+		headerBatchSeq: {strconv.Itoa(math.MaxInt32)},
+		headerLast:     {strconv.FormatInt(math.MaxInt64, 10)},
+	}})
+	if err != nil {
+		return err //nolint:wrapcheck // coded
+	}
+	_, err = decodeAck(answer.Data)
+	var refused *natsconn.APIError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("ask for the size of a batch: the server answers %q", answer.Data)
+	}
+	s.batch = batchMessages // what servers take unless told otherwise
+	_, number, _ := strings.Cut(refused.Description, ": ")
+	if most, err := strconv.Atoi(number); err == nil && most > 1 && refused.ErrCode == natsconn.ErrBatchTooLarge {
+		s.batch = min(most, batchMessagesMax)
+	}
+	return nil
 }
 
 // step is an atomic batch of the server on its way. The server keeps its messages aside as they come. The last one, the
@@ -61,7 +92,7 @@ type step struct {
 
 // begin begins a step whose first message must lie directly behind the message after; 0: anywhere.
 func (s *sink) begin(after uint64) *step {
-	t := &step{sink: s, id: []string{stepID()}, number: []string{""}, after: after}
+	t := &step{room: s.room(), sink: s, id: []string{stepID()}, number: []string{""}, after: after}
 	t.msg.Header = nats.Header{headerBatch: t.id, headerBatchSeq: t.number}
 	return t
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/natsd"
 	"github.com/tidemill/tidemill/internal/testkit"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -84,6 +85,35 @@ func TestConnectionBreaksBetweenSteps(t *testing.T) {
 		proxy.LoseAnswerTo(moment)
 		eventually(t, s, f.batch(int64(i), upTo(1, stepped)...))
 		require.Equal(t, i+1, proxy.Lost(), moment)
+		want = append(want, upTo(1, stepped)...)
+	}
+	require.Equal(t, want, rows(t, srv))
+}
+
+// The server restarts at such a moment, and forgets what it has of steps without their marker.
+func TestServerRestartsBetweenSteps(t *testing.T) {
+	srv := testkit.StartNATS(t)
+	proxy := testkit.StartProxy(t, srv.URL())
+	f := newFixture(t, proxy.URL, stream.Options{"payload": "json"})
+	s := f.open()
+	var want []int64
+	for i, moment := range []string{`{"id":500,`, `{"id":1000,`, `{"id":2500,`, `"done":999,`, `"done":1998,`, `"done":3000,`} {
+		held := proxy.Hold(moment)
+		t.Cleanup(held.Release)
+		ended := make(chan error, 1)
+		d := f.batch(int64(i), upTo(1, stepped)...)
+		go func() {
+			err := s.Write(t.Context(), d)
+			for diag.Temporary(err) && t.Context().Err() == nil {
+				<-time.After(5 * time.Millisecond)
+				err = s.Write(t.Context(), d)
+			}
+			ended <- err
+		}()
+		<-held.Seen()
+		srv.Restart()
+		held.Release()
+		require.NoError(t, <-ended, moment)
 		want = append(want, upTo(1, stepped)...)
 	}
 	require.Equal(t, want, rows(t, srv))
@@ -225,4 +255,49 @@ func TestMarkersComeLast(t *testing.T) {
 	}
 	require.Equal(t, []int{1000, 2000, 3000, 3004, 3007}, at)
 	require.Equal(t, []int{999, 1998, 2997, 3000, 2}, done)
+}
+
+// dones is what the markers of a batch's steps say.
+func dones(t *testing.T, srv *testkit.Server, batch int64) (done []int) {
+	t.Helper()
+	for _, m := range srv.Messages("OUT") {
+		var marker struct {
+			Batch int64
+			Done  int
+		}
+		if m.Header.Get("Tidemill-Marker") == "" {
+			continue
+		}
+		if require.NoError(t, json.Unmarshal(m.Data, &marker)); marker.Batch == batch && marker.Done > 0 {
+			done = append(done, marker.Done)
+		}
+	}
+	return done
+}
+
+// TestStepsAreAsLargeAsTheServerTakes asks servers that take more and less than they do unless told otherwise. The question
+// leaves nothing in the stream.
+func TestStepsAreAsLargeAsTheServerTakes(t *testing.T) {
+	for most, want := range map[int][]int{800: {799, 1598, 2397, stepped}, 0: {999, 1998, 2997, stepped}, 2000: {1999, stepped}, 5000: {stepped}} {
+		srv := testkit.StartNATS(t, func(o *natsd.Options) { o.Batch = most })
+		f := newFixture(t, srv.URL(), stream.Options{"payload": "json"})
+		s := f.open()
+		f.write(s, 0, upTo(1, stepped)...)
+		require.Equal(t, want, dones(t, srv, 0), "%d", most)
+		require.Equal(t, uint64(1+len(want)+stepped), lastSequence(t, srv))
+		require.Equal(t, upTo(1, stepped), rows(t, srv))
+	}
+}
+
+// TestServerTakesLessThanBefore restarts the server with another limit between two batches.
+func TestServerTakesLessThanBefore(t *testing.T) {
+	srv := testkit.StartNATS(t, func(o *natsd.Options) { o.Batch = 5000 })
+	f := newFixture(t, srv.URL(), stream.Options{"payload": "json"})
+	s := f.open()
+	f.write(s, 0, upTo(1, stepped)...)
+	srv.RestartWith(func(o *natsd.Options) { o.Batch = 2000 })
+	eventually(t, s, f.batch(1, upTo(stepped+1, 2*stepped)...))
+	require.Equal(t, []int{stepped}, dones(t, srv, 0))
+	require.Equal(t, []int{1999, stepped}, dones(t, srv, 1))
+	require.Equal(t, upTo(1, 2*stepped), rows(t, srv))
 }
