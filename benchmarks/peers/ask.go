@@ -3,6 +3,7 @@ package peers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,9 +99,13 @@ func (r *run) once(ctx context.Context, w *workload, c contender, e *Entry) (f *
 	if !w.cold {
 		j.Warm = w.warm
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, r.Limit, fmt.Errorf("it did not end within %s", r.Limit))
+	slow := fmt.Errorf("it did not end within %s", r.Limit)
+	limited, cancel := context.WithTimeoutCause(ctx, r.Limit, slow)
 	defer cancel()
 	f, err = r.watch(limited, w, c, j, e)
+	if err != nil && limited.Err() != nil && !errors.Is(err, slow) {
+		err = errors.Join(slow, err) // it was killed while it ended
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)

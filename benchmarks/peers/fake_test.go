@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// fake is a contender that behaves as its kind says: good, wrong, twice, refuses, dies, hangs or follows.
+// fake is a contender that behaves as its kind says: good, wrong, twice, refuses, dies, hangs, stays or follows.
 type fake struct{ kind, self string }
 
 func (f fake) name() string { return f.kind }
@@ -105,6 +105,9 @@ func runFake(kind string) error {
 		return err
 	}
 	fmt.Println(`{"event":"done"}`)
+	if kind == "stays" {
+		select {}
+	}
 	_, err = io.Copy(io.Discard, in)
 	return err
 }

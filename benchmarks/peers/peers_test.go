@@ -74,11 +74,13 @@ func TestVerdicts(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "peers-copy.md"))
 }
 
-// TestLimit asks that a contender that does not come to an end is killed and has failed.
+// TestLimit asks that a contender that does not come to an end is killed and has failed, even after all its work.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	_, got := measure(t, "start", Options{Rows: 10, Limit: 2 * time.Second}, "hangs")
 	require.Contains(t, got["hangs"].Failed, "it did not end within 2s")
+	_, got = measure(t, "start", Options{Rows: 10, Limit: 10 * time.Second}, "stays")
+	require.Equal(t, "it did not end within 10s", firstLine(got["stays"].Failed))
 }
 
 // TestFollow asks that files appear one by one, that the latency of rows is from then on, and that rows of the time of
@@ -127,4 +129,18 @@ func TestChanges(t *testing.T) {
 	n, err := p.Compare(t.Context(), got, "FROM (VALUES (1, 'x'), (2, 'z')) AS t(k, v)")
 	require.NoError(t, err)
 	require.Equal(t, int64(2), n)
+}
+
+// TestColdFigures asks that CPU time counts from the query on, and where the start is asked about from the process's start.
+func TestColdFigures(t *testing.T) {
+	t.Parallel()
+	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := seen{start: mark{zero.Add(4 * time.Second), 3}, done: mark{zero.Add(6 * time.Second), 5}}
+	p := &child{began: zero}
+	warm := s.figures(&workload{rows: 10}, p)
+	require.InDelta(t, 2, warm.CPU, 1e-9)
+	require.InDelta(t, 2, warm.Seconds, 1e-9)
+	cold := s.figures(&workload{rows: 10, cold: true}, p)
+	require.InDelta(t, 5, cold.CPU, 1e-9)
+	require.InDelta(t, 6, cold.Seconds, 1e-9)
 }

@@ -18,7 +18,7 @@ func (r *Report) plots() []chart.Chart {
 		return []chart.Chart{
 			r.plot("start", "From the start of the process to the first committed output", "seconds",
 				func(f *Figures) float64 { return f.First }),
-			r.plot("cpu", "CPU time until then", "CPU seconds", func(f *Figures) float64 { return f.CPU })}
+			r.plot("cpu", "CPU time from the start of the process to its output", "CPU seconds", func(f *Figures) float64 { return f.CPU })}
 	case "latency":
 		latency := func(name, title string, of func(*benchmarks.Quantiles) float64) chart.Chart {
 			return r.plot(name, "From when a row appeared to its commit: "+title, "ms", func(f *Figures) float64 {
