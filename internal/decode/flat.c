@@ -154,12 +154,17 @@ static inline int64_t row_scan(const text *t, int64_t p, const uint8_t *names, c
 	return row_end(t, p);
 }
 
+// ahead_bytes is how far before the scan bytes are asked of memory, so that it seldom waits.
+enum { ahead_bytes = 1024 };
+
 int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
 	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most) {
 	text t = {b, size, size, size - 16};
 	int64_t row = 0;
 	memset(odd, 0, (size_t)count);
 	for (; row < most; row++) {
+		if (size - p > 2 * ahead_bytes)
+			for (int64_t q = ahead_bytes; q < ahead_bytes + 256; q += 64) __builtin_prefetch(b + p + q);
 		if (ends) {
 			t.end = ends[row];
 			t.vector = t.end < size - 16 ? t.end : size - 16;
