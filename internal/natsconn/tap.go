@@ -75,7 +75,10 @@ const crlf = "\r\n"
 func (c *Client) Tap(conn *nats.Conn, taker Taker) (*Tap, error) {
 	t := &Tap{Inbox: conn.NewInbox(), taker: taker, wire: c.wireOf(conn)}
 	if t.wire == nil {
-		return t, t.subscribe(conn)
+		if err := t.subscribe(conn); err != nil {
+			return nil, c.Silent(conn, err)
+		}
+		return t, nil
 	}
 	// The library counts its subscriptions, so a letter is none of its own.
 	t.sid = strconv.AppendUint([]byte("t"), c.taps.Add(1), 10)
@@ -113,10 +116,7 @@ func (t *Tap) subscribe(conn *nats.Conn) error {
 	if err == nil {
 		err = t.sub.SetPendingLimits(-1, -1) // those who ask for messages bound what can wait
 	}
-	if err != nil {
-		return fmt.Errorf("subscribe: %w", err)
-	}
-	return nil
+	return err //nolint:wrapcheck // Tap codes it
 }
 
 // Close ends the subscription. A message that is on its way may still be handed over.

@@ -83,7 +83,7 @@ func TestWireSplitsWhatTheServerSays(t *testing.T) {
 			switch large := len(header)+len(payload) > smallBytes; {
 			case !message || sid[0] != 't':
 				forLibrary.WriteString(frame)
-			case sid == "t7" && !(large && refuse):
+			case sid == "t7" && (!large || !refuse):
 				forTap = append(forTap, fmt.Sprintf("s.a|%s|%s|%s", strings.TrimSpace(reply), header, payload))
 			}
 		}

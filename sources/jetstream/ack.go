@@ -43,7 +43,7 @@ func parseDigits(s []byte) (uint64, bool) {
 		return 0, false
 	}
 	var v uint64
-	for i := range len(s) {
+	for i := range s {
 		d := s[i] - '0'
 		if d > 9 {
 			return 0, false
