@@ -394,6 +394,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		}
 		for _, col := range c.hoisted[s.Name] {
 			items = append(items, col.sql+" AS "+col.name)
+			in.Computes = true
 		}
 		in.Select = strings.Join(append(items, PosColumn), ",\n  ")
 		if s.Watermark != nil {
