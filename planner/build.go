@@ -369,7 +369,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		p.Sources = append(p.Sources, s)
 		in := Input{Table: s.Name, Columns: map[string]string{}}
 		var items []string
-		unread := c.neverRead(p, s)
+		unread, passed := c.neverRead(p, s), c.hoistedOnly(p, s)
 		for _, col := range s.Columns {
 			in.Columns[col.Name] = col.Type
 			if unread[strings.ToLower(col.Name)] {
@@ -379,6 +379,9 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 			n := duck.QuoteIdent(col.Name)
 			if col.Expr == "" {
 				in.Declared = append(in.Declared, col.Column)
+				if passed[strings.ToLower(col.Name)] {
+					continue // it is named by what is computed of it
+				}
 				items = append(items, fmt.Sprintf("CAST(%s AS %s) AS %s", n, col.Type, n))
 				continue
 			}
@@ -388,6 +391,10 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 			}
 			in.Computes = true
 			items = append(items, fmt.Sprintf("CAST((%s) AS %s) AS %s", expr, col.Type, n))
+		}
+		for _, col := range c.hoisted[s.Name] {
+			items = append(items, col.sql+" AS "+col.name)
+			in.Computes = true
 		}
 		in.Select = strings.Join(append(items, PosColumn), ",\n  ")
 		if s.Watermark != nil {

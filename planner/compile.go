@@ -34,7 +34,8 @@ type compiler struct {
 	sources     map[string]bool
 	windows     []windowUse
 
-	mentioned map[string]bool // names that the query mentions, see mentions
+	mentioned map[string]bool      // names that the query mentions, see mentions
+	hoisted   map[string][]hoisted // by source
 
 	joined map[string]*names // what joins of streams show, by the names of their out tables
 	wanted map[string]bool   // names that the SELECT being compiled mentions; nil: it may mean any

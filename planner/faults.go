@@ -22,7 +22,7 @@ func newCompiler(ctx context.Context, app *App, q *Query, db Binder, m *mending)
 	return &compiler{ctx: ctx, app: app, q: q, db: db, mended: m, views: map[string]*definition{},
 		ownMacros: map[string]bool{}, usedMacros: map[string]bool{}, changes: map[string]bool{}, wantsOld: map[int]bool{},
 		columnNames: map[string]bool{}, tables: map[string]bool{}, sources: map[string]bool{},
-		joined: map[string]*names{}}
+		joined: map[string]*names{}, hoisted: map[string][]hoisted{}}
 }
 
 // attempt plans a query, or as much of it as is asked for, over a text that is mended as m says.

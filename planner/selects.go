@@ -192,7 +192,10 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	if err := c.hidePosition(node, s); err != nil {
 		return nil, nil, err
 	}
-	marks := c.outputMarks(node, s)
+	marks, filter := c.outputMarks(node, s), cloneAny(node["where_clause"])
+	if err := c.hoist(node, s); err != nil {
+		return nil, nil, err
+	}
 	if s.main.pos {
 		pos := columnRef(PosColumn, s.alias, PosColumn)
 		node["select_list"] = append(node.list("select_list"), pos)
@@ -216,8 +219,8 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		single: s.single && !unnests(node), ordered: s.ordered,
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
 	detail := []string{}
-	if node.sub("where_clause") != nil {
-		w, err := c.exprSQL(node.sub("where_clause"))
+	if where := asTree(filter); where != nil {
+		w, err := c.exprSQL(where)
 		if err != nil {
 			return nil, nil, err
 		}

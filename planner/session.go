@@ -33,7 +33,7 @@ const sessionBinding = "session(__src, __ts, __key, __gap) AS TABLE SELECT *, __
 type sessions struct {
 	n     int
 	rel   *relation
-	cols  []duck.Column // of rel
+	cols  []duck.Column // of rel, those that are kept
 	keys  []string      // names of the columns
 	types []string      // of keys
 	input string
@@ -72,7 +72,7 @@ func (c *compiler) session(fn tree, rel *relation, ts string) (*relation, error)
 	if err != nil {
 		return nil, err
 	}
-	o := &sessions{n: len(c.ops) + 1, rel: rel, cols: rel.cols, gap: gap, emits: c.emission(), twice: !rel.single}
+	o := &sessions{n: len(c.ops) + 1, rel: rel, gap: gap, emits: c.emission(), twice: !rel.single}
 	for _, name := range sessionKeys(args[2]) {
 		col, ok := rel.column(name)
 		if !ok {
@@ -90,14 +90,26 @@ func (c *compiler) session(fn tree, rel *relation, ts string) (*relation, error)
 	out := &relation{stream: true, sources: rel.sources, marks: map[string]mark{}, filtered: true,
 		node: &Node{Op: fmt.Sprintf("session on %s by %s, gap %s", ts, strings.Join(o.keys, ", "), gap),
 			Below: []*Node{rel.node}}}
-	out.cols = append(slices.Clone(rel.cols), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
+	o.cols = c.sessionRows(o)
+	out.cols = append(slices.Clone(o.cols), duck.Column{Name: windowStart, Type: "TIMESTAMP"},
 		duck.Column{Name: windowEnd, Type: "TIMESTAMP"})
 	if !rel.pos {
 		out.name = c.fresh("session")
-		c.define(out.name, "SELECT * EXCLUDE (__start, __end) FROM ("+o.islands("("+sql+")")+")")
+		c.define(out.name, "SELECT "+list(quoteAll(columnNames(out.cols)))+" FROM ("+o.islands("("+sql+")")+")")
 		return out, nil
 	}
 	return out, c.sessionOperator(o, out, sql, ts, args)
+}
+
+// sessionRows returns the columns of the rows that come out: those that the SELECT around session() mentions, and the
+// key. Where it may mean any, all do, and in complete mode, where a row may be meant as a whole.
+func (c *compiler) sessionRows(o *sessions) []duck.Column {
+	if c.wanted == nil || o.emits == allGroups {
+		return o.rel.cols
+	}
+	return slices.DeleteFunc(slices.Clone(o.rel.cols), func(col duck.Column) bool {
+		return !c.wanted[strings.ToLower(col.Name)] && !slices.Contains(o.keys, col.Name)
+	})
 }
 
 // sessionOperator registers the operator and says what its rows are.
@@ -254,7 +266,7 @@ func (o *sessions) islands(rows string) string {
 }
 
 // inputSQL selects the batch's rows with the spans that they keep open. __shut says that a row touches a session that
-// is closed already: the latest of its key to start by the row's end reaches the row.
+// is closed already.
 func (o *sessions) inputSQL(c *compiler, sql string) string {
 	if o.twice {
 		sql = "SELECT *, row_number() OVER (PARTITION BY " + PosColumn + " ORDER BY " + o.rel.order("") + ") AS __n\nFROM (" +
@@ -264,11 +276,10 @@ func (o *sessions) inputSQL(c *compiler, sql string) string {
 	if !o.timed() {
 		return c.chain("SELECT " + cols + "\nFROM (" + sql + ")")
 	}
-	return "WITH came AS MATERIALIZED (" + c.chain(sql) + ")\nSELECT " + cols +
-		", coalesce(__done >= __start, false) AS __shut\nFROM (SELECT * REPLACE (max(__done) OVER (PARTITION BY " +
-		o.keyList() + " ORDER BY __at) AS __done)\n  FROM (SELECT *, __end AS __at, CAST(NULL AS TIMESTAMP) AS __done " +
-		"FROM came\n    UNION ALL BY NAME SELECT " + o.keyList() + ", __start AS __at, __end AS __done FROM " + o.done() +
-		" d SEMI JOIN came c ON " + o.same("d", "c") + "))\nWHERE " + PosColumn + " IS NOT NULL"
+	touches := " JOIN " + o.done() + " d ON " + o.same("c", "d") + " AND d.__start <= c.__end AND d.__end >= c.__start"
+	return "WITH came AS MATERIALIZED (" + c.chain("SELECT "+cols+"\nFROM ("+sql+")") +
+		")\nSELECT c.*, false AS __shut FROM came c ANTI" + touches +
+		"\nUNION ALL SELECT c.*, true FROM came c SEMI" + touches
 }
 
 // live leaves late rows out.
@@ -279,14 +290,16 @@ func (o *sessions) live() string {
 	return " WHERE " + o.entry.Live()
 }
 
-// rows selects kept rows of the keys that a table has.
-func (o *sessions) rows(table string) string {
-	return "(SELECT r.* FROM " + o.kept() + " r SEMI JOIN " + table + " t ON " + o.same("r", "t") + ")"
+// within puts kept rows into given sessions of their keys. Sessions of a key do not touch, so a row that is in one of
+// them begins within that one alone.
+func (o *sessions) within(sessions string) string {
+	return "\nFROM (SELECT r.*, s.__start AS window_start, s.__end AS window_end FROM " + o.kept() + " r JOIN " + sessions +
+		" s ON " + o.same("r", "s") + " AND r.__start BETWEEN s.__start AND s.__end)"
 }
 
 // result is the select list of the rows that come out.
 func (o *sessions) result() string {
-	cols := append(quoteAll(o.rel.columnNames()), windowStart, windowEnd)
+	cols := append(quoteAll(columnNames(o.cols)), windowStart, windowEnd)
 	switch {
 	case o.emits == touchedGroups && o.twice:
 		cols = append(cols, "struct_pack(p := "+PosColumn+", n := __n) AS "+PosColumn)
@@ -298,7 +311,7 @@ func (o *sessions) result() string {
 
 func (o *sessions) rowsTable() StateTable {
 	t := StateTable{Name: o.kept(), Keys: []string{PosColumn}, Logical: o.emits == allGroups, Kind: "rows",
-		Shown: "SELECT " + strings.Join(quoteAll(o.rel.columnNames()), ", ") + " FROM " + o.kept()}
+		Shown: "SELECT " + strings.Join(quoteAll(columnNames(o.cols)), ", ") + " FROM " + o.kept()}
 	for _, col := range o.cols {
 		t.Columns = append(t.Columns, Column{Column: stream.Column{Name: col.Name, Type: col.Type}})
 	}
@@ -382,7 +395,7 @@ func (o *sessions) operator(old bool) *Operator {
 		SQL: "SELECT DISTINCT " + o.keyList() + " FROM " + inTable(o.n) + o.live()})
 	if old {
 		op.Steps = append(op.Steps, Step{Title: "their rows as they were", Table: oldTable(o.n), Rows: touched,
-			SQL: o.result() + "\nFROM (" + o.islands(o.rows(o.touched())) + ")"})
+			SQL: o.result() + o.within("(SELECT s.* FROM "+o.open()+" s SEMI JOIN "+o.touched()+" t ON "+o.same("s", "t")+")")})
 	}
 	op.Steps = append(op.Steps,
 		Step{Title: "their sessions, merged", Table: o.merged(), SQL: o.mergeSQL(), Rows: touched},
@@ -391,7 +404,7 @@ func (o *sessions) operator(old bool) *Operator {
 		Step{Effect: Insert, Table: o.open(), SQL: "FROM " + o.merged(), Rows: touched, Touch: o.merged()}, keep)
 	if o.emits == touchedGroups {
 		op.Steps = append(op.Steps, Step{Title: "their rows as they are", Table: outTable(o.n), Rows: touched,
-			SQL: o.result() + "\nFROM (" + o.islands(o.rows(o.touched())) + ")"})
+			SQL: o.result() + o.within(o.merged())})
 	}
 	o.free(op)
 	return op
@@ -421,7 +434,7 @@ func (o *sessions) free(op *Operator) {
 	op.Notes = []string{fmt.Sprintf("%s a session when %s, %s", verb, closed, o.mark.note()),
 		"remembers where it was until " + over, "drops a row as late when " + o.entry.Late}
 	shut := []string{o.closing()}
-	rows := "\nFROM (" + o.islands(o.rows(o.closing())) + ")\nWHERE " + o.mark.closed(windowEnd)
+	rows := o.within(o.closing())
 	op.Steps = append(op.Steps, Step{Title: "closed sessions", Table: o.closing(), Time: true,
 		SQL: "SELECT *, __end + to_microseconds(__gap) AS __until FROM " + o.open() + " WHERE " + closed})
 	gone := outTable(o.n)

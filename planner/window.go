@@ -94,9 +94,11 @@ func (c *compiler) windowArgs(name string, args []tree, at tree) error {
 	return nil
 }
 
-func (r *relation) columnNames() []string {
-	names := make([]string, len(r.cols))
-	for i, c := range r.cols {
+func (r *relation) columnNames() []string { return columnNames(r.cols) }
+
+func columnNames(cols []duck.Column) []string {
+	names := make([]string, len(cols))
+	for i, c := range cols {
 		names[i] = c.Name
 	}
 	return names
