@@ -39,7 +39,7 @@ func TestSpilledState(t *testing.T) {
 	require.NoError(t, q.Idle(t.Context()))
 	w.add(app, "src", []any{5, "a", 3, at(0)})
 	require.NoError(t, q.Idle(t.Context()))
-	require.Greater(t, last.StateOperators[0].Spilled, int64(0))
+	require.Positive(t, last.StateOperators[0].Spilled)
 	require.NoError(t, q.Close(t.Context()))
 	q = w.mustOpen(app)
 	w.add(app, "src", []any{6, "b", 1, at(0)})
