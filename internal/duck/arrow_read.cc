@@ -10,6 +10,11 @@
 // success.
 #define WEAK __attribute__((weak))
 extern "C" {
+extern uint64_t duckdb_extract_statements(void *connection, const char *query, void **out) WEAK;
+extern const char *duckdb_extract_statements_error(void *statements) WEAK;
+extern void duckdb_destroy_extracted(void **statements) WEAK;
+extern int duckdb_prepare_extracted_statement(void *connection, void *statements, uint64_t n, void **out) WEAK;
+extern int64_t duckdb_value_int64(tidemill_result *result, uint64_t column, uint64_t row) WEAK;
 extern int duckdb_prepare(void *connection, const char *query, void **out) WEAK;
 extern const char *duckdb_prepare_error(void *statement) WEAK;
 extern void duckdb_destroy_prepare(void **statement) WEAK;
@@ -84,16 +89,55 @@ static int finish(void *pending, tidemill_read *r) {
   }
 }
 
-int tidemill_read_open(void *statement, tidemill_read *r) {
+static void drop(tidemill_read *r) {
+  if (r->result.data) {
+    duckdb_destroy_result(&r->result);
+  }
+  memset(&r->result, 0, sizeof(r->result));
+}
+
+static int carry_out(void *statement, tidemill_read *r) {
   void *pending = nullptr;
-  int state = guarded(r, [&] {
-    return duckdb_pending_prepared(statement, &pending) == 0 ? finish(pending, r)
-                                                             : failed(r, pending ? duckdb_pending_error(pending) : nullptr);
-  });
+  drop(r);
+  int state = duckdb_pending_prepared(statement, &pending) == 0
+                  ? finish(pending, r)
+                  : failed(r, pending ? duckdb_pending_error(pending) : nullptr);
   if (pending) {
     duckdb_destroy_pending(&pending);
   }
   return state;
+}
+
+int tidemill_read_open(void *statement, tidemill_read *r) {
+  return guarded(r, [&] { return carry_out(statement, r); });
+}
+
+// run_one runs number i of the statements of a text.
+static int run_one(void *connection, void *statements, uint64_t i, tidemill_read *r) {
+  void *statement = nullptr;
+  int state = duckdb_prepare_extracted_statement(connection, statements, i, &statement) == 0
+                  ? carry_out(statement, r)
+                  : failed(r, statement ? duckdb_prepare_error(statement) : nullptr);
+  tidemill_unprepare(&statement);
+  return state;
+}
+
+int tidemill_run(uintptr_t connection, const char *sql, tidemill_read *r, int64_t *changed) {
+  if (!duckdb_extract_statements) {
+    return 2;
+  }
+  return guarded(r, [&] {
+    void *con = reinterpret_cast<void *>(connection), *statements = nullptr;
+    uint64_t n = duckdb_extract_statements(con, sql, &statements);
+    const char *why = n == 0 ? duckdb_extract_statements_error(statements) : nullptr;
+    int state = n == 0 ? failed(r, why ? why : "there is no statement") : 0;
+    for (uint64_t i = 0; state == 0 && i < n; i++) {
+      state = run_one(con, statements, i, r);
+    }
+    duckdb_destroy_extracted(&statements);
+    *changed = state == 0 ? duckdb_value_int64(&r->result, 0, 0) : 0;
+    return state;
+  });
 }
 
 void tidemill_unprepare(void **statement) {
@@ -127,13 +171,10 @@ int tidemill_read_next(tidemill_read *r, struct ArrowArray *out) {
 }
 
 void tidemill_read_close(tidemill_read *r) {
-  if (r->result.data) {
-    guarded(r, [&] {
-      duckdb_destroy_result(&r->result);
-      return 0;
-    });
-  }
-  memset(&r->result, 0, sizeof(r->result));
+  guarded(r, [&] {
+    drop(r);
+    return 0;
+  });
   free(r->error);
   r->error = nullptr;
 }

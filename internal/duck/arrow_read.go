@@ -26,6 +26,17 @@ func newReader() *recordReader {
 	return &recordReader{c: (*C.tidemill_read)(C.calloc(1, C.sizeof_tidemill_read))}
 }
 
+// runStatements runs one or more statements and returns how many rows the last one changed.
+func runStatements(connection uintptr, sql string) (int64, error) {
+	text := C.CString(sql)
+	defer C.free(unsafe.Pointer(text))
+	r := newReader()
+	defer r.close()
+	var changed C.int64_t
+	err := r.failed(C.tidemill_run(C.uintptr_t(connection), text, r.c, &changed))
+	return int64(changed), err
+}
+
 func (r *recordReader) failed(state C.int) error {
 	switch state {
 	case 0:

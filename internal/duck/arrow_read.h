@@ -23,6 +23,10 @@ typedef struct tidemill_read {
   char *error; // what the last call failed with; freed by tidemill_read_close
 } tidemill_read;
 
+// tidemill_run runs the statements of a text and says how many rows the last one changed. It returns as tidemill_prepare
+// does.
+int tidemill_run(uintptr_t connection, const char *sql, tidemill_read *r, int64_t *changed);
+
 // tidemill_prepare plans one statement for tidemill_read_open to run any number of times. It returns 0, 1 with the error in
 // r, or 2 when the linked DuckDB has no Arrow interface. tidemill_unprepare is called in every case.
 int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement);

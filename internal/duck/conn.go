@@ -64,6 +64,9 @@ func (c *Conn) execAfter(ctx context.Context, prefix, sql string, args []any) (i
 		return 0, err
 	}
 	c.db.trace(prefix + sql)
+	if len(named) == 0 {
+		return c.run(ctx, prefix+sql, len(prefix))
+	}
 	res, err := c.exec.ExecContext(ctx, prefix+sql, named)
 	if err != nil {
 		return 0, fault(ctx, err, prefix+sql, len(prefix))
@@ -71,6 +74,18 @@ func (c *Conn) execAfter(ctx context.Context, prefix, sql string, args []any) (i
 	n, err := res.RowsAffected()
 	if err != nil {
 		return 0, fault(ctx, err, prefix+sql, len(prefix))
+	}
+	return n, nil
+}
+
+// run does so for statements without arguments. The driver would ask DuckDB for a task over and over while its other threads
+// have all the work.
+func (c *Conn) run(ctx context.Context, sql string, prefix int) (int64, error) {
+	done := c.interruptible(ctx)
+	n, err := runStatements(c.raw, sql)
+	done()
+	if err != nil {
+		return 0, fault(ctx, err, sql, prefix)
 	}
 	return n, nil
 }
