@@ -28,7 +28,7 @@ func (r *run) engine(ctx context.Context, t *task) (*outcome, error) {
 	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the task's folder: %w", err)
 	}
-	t.Threads, t.Memory = r.Threads, cmp.Or(r.Memory/int64(len(t.Queries)), taskMemory)
+	t.Threads, t.Memory = r.Threads, cmp.Or(r.Memory/int64(max(1, len(t.Queries))), taskMemory)
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("encode the task: %w", err)
