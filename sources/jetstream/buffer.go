@@ -81,9 +81,16 @@ func (b *buffer) another(size int) *chunk {
 	return c
 }
 
-// reuse keeps a chunk that is done, to be filled again.
+// reuse keeps a chunk that is done, to be filled again. One that was closed after its last message had been taken is still
+// the first in line.
 func (b *buffer) reuse(c *chunk) {
-	if c.done() && len(b.spares) < sparesMax {
+	if !c.done() {
+		return
+	}
+	if len(b.chunks) > 0 && b.chunks[0] == c {
+		b.chunks = b.chunks[1:]
+	}
+	if len(b.spares) < sparesMax {
 		c.reset()
 		b.spares = append(b.spares, c)
 	}

@@ -75,6 +75,28 @@ func TestPartsStayAsTheyAre(t *testing.T) {
 	})
 }
 
+// A chunk that is closed when all of it has been taken already is given back before the next messages are taken.
+func TestAChunkIsGivenBackWhileItIsFirstInLine(t *testing.T) {
+	t.Parallel()
+	var b buffer
+	var held []part
+	add := func(seq uint64) {
+		b.add(ack{sequence: seq}, &natsconn.Delivery{Payload: make([]byte, chunkBytesMin*2/3)}, want{})
+	}
+	take := func(to uint64) (got []uint64) {
+		b.take(to, func(p part) { held, got = append(held, p), append(got, p.sequence()...) })
+		return got
+	}
+	add(1)
+	require.Equal(t, []uint64{1}, take(1))
+	add(2) // closes the chunk of the first
+	held[0].chunk.held--
+	b.reuse(held[0].chunk)
+	add(3)
+	require.Equal(t, []uint64{2, 3}, take(3))
+	require.False(t, b.holds(0))
+}
+
 // Batches are lent parts of chunks. Two are in use at a time, as in the engine, while the connection goes on filling; what
 // was given back is filled again, and what is in use stays as it is.
 func TestBatchesAreLent(t *testing.T) {
