@@ -28,7 +28,7 @@ demo: build ## three queries over a live stream, a kill in the middle, and the p
 # -count=1: internal/e2e and examples build the program themselves, which the test cache does not see.
 test: ## every test, with the race detector where it pays
 	$(GO) test -count=1 -timeout 14m ./...
-	$(GO) test -timeout 10m -race -short ./internal/clock ./internal/vfs/... ./wal ./checkpoint ./state ./trigger ./engine
+	$(GO) test -timeout 10m -race -short ./internal/clock ./internal/vfs/... ./internal/spill ./wal ./checkpoint ./state ./trigger ./engine
 
 short: ## the tests that take seconds
 	$(GO) test -short ./...

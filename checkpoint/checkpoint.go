@@ -361,8 +361,8 @@ func (c *Checkpoint) append(entries ...wal.Entry) (wal.Position, error) {
 	return at, nil
 }
 
-// sweep removes staged results that no Intent waits for, state that does not count, and what DuckDB spilled in an
-// earlier life.
+// sweep removes staged results that no Intent waits for, state that does not count, and what was spilled in an earlier
+// life.
 func (c *Checkpoint) sweep() error {
 	if err := c.sweepStates(); err != nil {
 		return err

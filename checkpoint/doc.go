@@ -10,7 +10,7 @@
 //	  state/      state versions; see package state
 //	  tables/     immutable copies of reference tables
 //	  staged/     <batch>-<sink>.bin: results of the running batch that a sink takes in several steps
-//	  spill/      DuckDB's temp_directory; emptied at Open
+//	  spill/      what DuckDB and keyed state have no memory for; emptied at Open
 //
 // Entries, one frame per line (wal gives each frame one CRC and the caller one sync):
 //

@@ -63,7 +63,8 @@ func (q *Query) checkpointWork() time.Duration {
 // is due for another reason. What DuckDB keeps is taken out while they wait; what is kept by key costs them nothing.
 const heldShare = 20
 
-// keepDue reports whether the interval has passed, enough has been read, or so much been worked that a recovery would be long.
+// keepDue reports whether the interval has passed, enough has been read, or so much been worked that a recovery would
+// be long.
 func (q *Query) keepDue() bool {
 	s := &q.snapshot
 	return q.opt.Clock.Now().Sub(s.last) >= q.checkpointInterval() || s.bytes >= q.checkpointBytes() ||
@@ -90,8 +91,9 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 	return q.keep(ctx)
 }
 
-// keep begins a state version of what changed since the last one and writes it in the background: what is kept by key is
-// read while batches go on, the rest is taken out of DuckDB first. Its manifest is published only after the Commit of its batch is durable.
+// keep begins a state version of what changed since the last one and writes it in the background: what is kept by key
+// is read while batches go on, the rest is taken out of DuckDB first. Its manifest is published only after the Commit of
+// its batch is durable.
 func (q *Query) keep(ctx context.Context) error {
 	s := &q.snapshot
 	began := q.opt.Clock.Now()

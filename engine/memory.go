@@ -19,6 +19,8 @@ const (
 	duckShared = 6  // where all state is
 	duckBoth   = 7  // where some is
 
+	duckLeast = 10 << 20 // with less, DuckDB fails over state of a few thousand rows instead of spilling it
+
 	keyedAlone = 6 // of keyed state, where all state is
 	keyedBoth  = 4 // where some is
 
@@ -43,7 +45,7 @@ func (o Options) memoryOf(def *planner.Query) int64 {
 	return o.MemoryLimit
 }
 
-// memory is DuckDB's share of the query's limit. Before the plan is made it is what DuckDB gets without keyed state.
+// memory is DuckDB's share of the query's limit, and what it needs at least where that is small. Before the plan is made it is what DuckDB gets without keyed state.
 func (q *Query) memory() int64 {
 	share := int64(duckAlone)
 	if keyed, other := q.stateKinds(); keyed && other {
@@ -51,7 +53,7 @@ func (q *Query) memory() int64 {
 	} else if keyed {
 		share = duckShared
 	}
-	return q.limit * share / shares
+	return max(q.limit*share/shares, duckLeast)
 }
 
 // keyedMemory is the share of the state that is kept outside DuckDB.

@@ -58,10 +58,10 @@ func (v Version) Tables() []Table {
 	return out
 }
 
-// Load gives the content of every table to fn, table by table: a Base change, then deltas in order, of which
-// a large file may become several. fn borrows the records, and the next ones are read meanwhile. Every checksum is compared before the first call,
-// so that damage (STATE_CORRUPT, with the file and the byte) is found before anything has been changed. A nil
-// mem is the default allocator.
+// Load gives the content of every table to fn, table by table: a Base change, then deltas in order, of which a large
+// file may become several. fn borrows the records, and the next ones are read meanwhile. Every checksum is compared
+// before the first call, so that damage (STATE_CORRUPT, with the file and the byte) is found before anything has been
+// changed. A nil mem is the default allocator.
 func (v Version) Load(ctx context.Context, mem memory.Allocator, fn func(Change) error) error {
 	if err := v.verify(ctx); err != nil {
 		return err

@@ -196,7 +196,8 @@ func (s *Session) Bytes() (memory, spilled int64) {
 	return max(0, memory-spilled), spilled
 }
 
-// Close gives the connection and the state's memory back. What Snapshot returned has been released before. It is idempotent.
+// Close gives the connection and the state's memory back. What Snapshot returned has been released before. It is
+// idempotent.
 func (s *Session) Close() error {
 	if s.conn == nil {
 		return nil

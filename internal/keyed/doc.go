@@ -1,8 +1,8 @@
 // Package keyed keeps rows with a unique key in memory, for operators that read and write a few keys of many
 // in every batch: the cost of a batch follows the rows of the batch, never those of the store. It knows
 // batches that roll back exactly, rows that expire by a time, and what changed since the last state version.
-// It writes nothing to disk but what memory has no room for, and knows nothing of SQL: the engine asks for the rows of its keys, computes, and
-// puts them back.
+// It writes nothing to disk but what memory has no room for, and knows nothing of SQL: the engine asks for the rows of
+// its keys, computes, and puts them back.
 //
 // Keys are equal as in DuckDB's IS NOT DISTINCT FROM: NULL equals NULL, NaN equals NaN, -0.0 equals 0.0, one
 // month equals 30 days equals 720 hours (DuckDB carries no further: 29 days are not 30 days less 24 hours),
@@ -37,10 +37,10 @@
 // is 32 bits of the hash and the row's number; a table doubles at 13/16 and halves below 1/8, so that growing
 // never stops the store: of 10 million keys one table moves 40,000 cells. Removing closes the gap, so there
 // are no marks of what was. Chunks, pages and tables come from Options.Memory, outside Go's heap and beyond a share in
-// files; loops over rows call pace, which bounds what is mapped of those. Before each 64 rows of a batch, short loops read
-// what these will need, so that cache misses of different rows overlap. Of rows of a base that are filled in after a
-// restart only the cell is noted, by table; before the next batch, or after four million rows, each table is made in one
-// go, while it is in the cache, some on each core.
+// files; loops over rows call pace, which bounds what is mapped of those. Before each 64 rows of a batch, short loops
+// read what these will need, so that cache misses of different rows overlap. Of rows of a base that are filled in after
+// a restart only the cell is noted, by table; before the next batch, or after four million rows, each table is made in
+// one go, while it is in the cache, some on each core.
 //
 // # Time
 //
@@ -54,15 +54,15 @@
 // in reverse, and gives up rows and blobs that the batch made; the store is then as it was, down to the order
 // of its free rows. From the first Freeze on, a bitmap has the rows that changed since the last one. Deleted rows
 // that were there at the last Freeze remain as their own memorial until the next has handed their keys over; rows that
-// came and went in between leave no trace. If there are far more changes than rows,
-// they are forgotten, and the next state version must be a base.
+// came and went in between leave no trace. If there are far more changes than rows, they are forgotten, and the next
+// state version must be a base.
 //
 // # State versions
 //
-// Freeze takes the bitmap (of a base, one of all rows) and begins an empty one, so that it costs batches next to nothing. Another
-// goroutine hands the rows over, 8,192 at a time under the lock that every call of a batch takes. A batch that is about to
-// change a row which has not been handed over copies it first. The reader gives way: while a batch is open, it rests three
-// times as long as it worked.
+// Freeze takes the bitmap (of a base, one of all rows) and begins an empty one, so that it costs batches next to
+// nothing. Another goroutine hands the rows over, 8,192 at a time under the lock that every call of a batch takes. A
+// batch that is about to change a row which has not been handed over copies it first. The reader gives way: while a
+// batch is open, it rests three times as long as it worked, but no longer than 20 ms at a time.
 //
 // No order that a caller sees depends on the hash.
 package keyed

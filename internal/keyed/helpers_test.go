@@ -278,7 +278,7 @@ func schemaOf(types ...arrow.DataType) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-// open makes a store that a test closes at its end. All of it is spilled from its first byte on; that of a benchmark lies
+// open makes a store that a test closes at its end, which gives back all memory. All of it is spilled from its first byte on; that of a benchmark lies
 // in memory.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
@@ -287,7 +287,10 @@ func open(t testing.TB, o Options) *Store {
 	}
 	s, err := New(o)
 	require.NoError(t, err)
-	t.Cleanup(func() { closeStore(s) })
+	t.Cleanup(func() {
+		closeStore(s)
+		require.Zero(t, o.Memory.Spilled()+o.Memory.Resident(), "blocks that nobody has freed")
+	})
 	return s
 }
 

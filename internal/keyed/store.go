@@ -22,9 +22,9 @@ type Options struct {
 }
 
 // A Store is a table of rows with a unique key, in memory. One goroutine uses it, and another one may read what Freeze
-// returned meanwhile. Rows change between Begin and Commit or Rollback only; Lookup and Expired see the changes of the open batch. Records that it is given
-// are borrowed; those that it returns are the caller's to release, have at most 65,536 rows, and do not
-// change.
+// returned meanwhile. Rows change between Begin and Commit or Rollback only; Lookup and Expired see the changes of the
+// open batch. Records that it is given are borrowed; those that it returns are the caller's to release, have at most
+// 65,536 rows, and do not change.
 type Store struct {
 	mu    sync.Mutex // held by every method that reads or changes rows, for Frozen
 	l     *layout
@@ -103,6 +103,8 @@ func (s *Store) Len() int { return s.live }
 
 // Bytes returns the memory that the store holds, including what it keeps free for reuse.
 func (s *Store) Bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return int64(s.rows.bytes + s.table.bytes + s.arena.bytes + s.times.bytes() +
 		8*(cap(s.dirty)+cap(s.born)) + cap(s.undo.rows) +
 		s.unindexedBytes() + 4*(cap(s.buried)+cap(s.undo.dirtied)+cap(s.undo.slots)+cap(s.undo.written)+cap(s.undo.replaced)) +

@@ -5,10 +5,10 @@
 // A Pool belongs to one query. It takes blocks from segments of 1 to 64 MiB, first fit:
 //
 //	up to Options.Resident   anonymous memory, outside of Go's heap: the collector neither scans it nor waits for it
-//	beyond                   a file in Options.Dir that has lost its name, mapped as a whole
+//	beyond                   a file in Options.Dir that has lost its name, mapped as a whole (MAP_SHARED)
 //
-// Blocks stay where they are, so what came first remains in memory alone. A third of Options.Resident is kept for indexes,
-// which every search touches. Blocks of less than Options.Least bytes are Go's.
+// Blocks stay where they are, so what came first remains in memory alone. A third of Options.Resident is kept for
+// indexes, which every search touches. Blocks of less than Options.Least bytes are Go's.
 //
 // A Window belongs to one process. It bounds what is mapped of the files at a time: Trim, which callers call after every
 // few hundred rows, looks at what the kernel counts as resident pages of files, and if that has grown by more than the
@@ -17,7 +17,10 @@
 // memory of the process.
 //
 // The blocks of a file are reserved on disk before it is mapped, so that a full disk is an error of Alloc (ENOSPC) and
-// never a signal. A disk that can not be read or written ends the process, as a broken swap would. A segment of which
-// nothing is in use is unmapped, which gives its file's blocks back; a process that ends in whatever way leaves no file.
+// never a signal, where the file system keeps what it has reserved: one that writes every block to a new place, or that
+// compresses zeros, may not. A disk that can not be read or written ends the process, as a broken swap would. A segment
+// of which nothing is in use is unmapped, which gives its file's blocks back. A process that ends in whatever way leaves
+// no data: only between making a file and taking its name away can it leave an empty one, which the owner of the
+// directory sweeps.
 // Where the kernel does not say what is resident (not Linux), Trim does nothing and paging is the kernel's affair alone.
 package spill

@@ -14,8 +14,18 @@ const dropsZero = true
 
 // reserve gives a file its blocks on disk.
 func reserve(f *os.File, size int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	return reserveBy(f, size, func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
+}
+
+// reserveBy writes zeros where there is no such call, or where signals, such as those of a profiler, do not let it end: a
+// tmpfs takes back what it has done and begins anew.
+func reserveBy(f *os.File, size int64, allocate func() error) error {
+	const tries = 3
+	err := allocate()
+	for n := 1; n < tries && errors.Is(err, unix.EINTR); n++ {
+		err = allocate()
+	}
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINTR) {
 		return writeZeros(f, size)
 	}
 	return err //nolint:wrapcheck // mapFile says what it did

@@ -30,7 +30,7 @@ type Options struct {
 	Dir      string  // a directory for files without a name; made when the first one is needed
 	Resident int64   // bytes in memory alone; 0 is none
 	Window   *Window // of the process, which bounds what is mapped of files; nil for one of its own
-	Room     int64   // of Window for this pool; 16 MiB is the least of all pools together, and less than 0 is none, for tests
+	Room     int64   // of Window for this pool; all pools together have 16 MiB at least, and less than 0 is none, for tests
 	Least    int     // blocks of fewer bytes are Go's; 0 means 64 KiB, less than 0 that none is
 
 	// Reserve gives a file its size and blocks on disk; nil asks the file system. Tests refuse here.
