@@ -127,6 +127,23 @@ func TestPartsOfANullAreNull(t *testing.T) {
 	}
 }
 
+// TestMoreThanFitsIsNotLent asks that no row is left out in silence.
+func TestMoreThanFitsIsNotLent(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true})
+	f, err := c.OpenFeed(t.Context(), "__many", []Column{{Name: "x", Type: "BOOLEAN"}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close(t.Context())) }()
+	half := nullRecord(t, f.schema, FeedRowsMax/2)
+	require.NoError(t, f.Lend([]arrow.Record{half, half}))
+	more := []arrow.Record{half, half, nullRecord(t, f.schema, 1)}
+	require.False(t, f.Fits(more))
+	requireKind(t, InternalFault, f.Lend(more))
+	rows, err := c.Rows(t.Context(), "SELECT count(*) FROM __many")
+	require.NoError(t, err)
+	require.Equal(t, [][]any{{int64(0)}}, rows)
+}
+
 // TestAFeedOutlivesItsClosedDatabase reads lent rows, and closes the feed, on a connection that is still open.
 func TestAFeedOutlivesItsClosedDatabase(t *testing.T) {
 	t.Parallel()
