@@ -129,7 +129,7 @@ func (h *hoisting) count(v any, at spot) error {
 		return nil
 	}
 	sql, err := h.sql(t)
-	if err != nil || t.class() == "SUBQUERY" {
+	if err != nil || hasOwnNames(t) {
 		return err
 	}
 	if sql != "" {
@@ -150,6 +150,9 @@ func (h *hoisting) count(v any, at spot) error {
 	}
 	return nil
 }
+
+// hasOwnNames reports whether names below an expression may be other things than columns of the source.
+func hasOwnNames(t tree) bool { return t.class() == "SUBQUERY" || t.class() == "LAMBDA" }
 
 // again is how many times DuckDB computes the first operand.
 func again(t tree, operands int) int {
@@ -207,7 +210,7 @@ func (h *hoisting) replace(node tree, columns map[string]string) error {
 	var first error
 	put := func(v any) any {
 		return rewrite(v, func(t tree) (any, bool) {
-			if t.class() == "SUBQUERY" {
+			if hasOwnNames(t) {
 				return t, true
 			}
 			sql, err := h.sql(t)

@@ -473,7 +473,7 @@ func (c *compiler) wholeRows(v any, n *names) error {
 func wanted(node tree) map[string]bool {
 	out, all := map[string]bool{}, false
 	walk(node, func(t tree) bool {
-		all = all || t.str("ref_type") == "NATURAL" || t.class() == "POSITIONAL_REFERENCE"
+		all = all || byPlace(t)
 		for _, list := range []string{"column_names", "using_columns"} {
 			for _, name := range t.names(list) {
 				out[strings.ToLower(name)] = true

@@ -5,7 +5,7 @@ import (
 )
 
 // mentions collects the names that a query mentions anywhere, and those of the views that it reads, lower case. It is
-// nil if any column may be meant: by a star, a natural join, a position or the name of a whole row.
+// nil if any column may be meant: by a star, a natural join, a position, a list of new names or the name of a whole row.
 func (c *compiler) mentions(node tree) map[string]bool {
 	out, seen := map[string]bool{}, map[string]bool{}
 	alone, rows := map[string]bool{}, map[string]bool{} // names that stand for a value, and those of relations
@@ -14,7 +14,7 @@ func (c *compiler) mentions(node tree) map[string]bool {
 		next := todo[0]
 		todo = todo[1:]
 		walk(next, func(t tree) bool {
-			all = all || t.class() == "STAR" || t.class() == "POSITIONAL_REFERENCE" || t.str("ref_type") == "NATURAL"
+			all = all || t.class() == "STAR" || byPlace(t)
 			if names := t.names("column_names"); len(names) == 1 {
 				alone[strings.ToLower(names[0])] = true
 			}
@@ -40,6 +40,13 @@ func (c *compiler) mentions(node tree) map[string]bool {
 		return nil
 	}
 	return out
+}
+
+// byPlace reports whether an expression, or what stands in FROM, means columns that it does not name. A subquery with new
+// names for its columns names them itself.
+func byPlace(t tree) bool {
+	renamed := len(t.list("column_name_alias")) > 0 && (t.str("type") == "BASE_TABLE" || isWindow(t.sub("function").function()))
+	return renamed || t.class() == "POSITIONAL_REFERENCE" || t.str("ref_type") == "NATURAL"
 }
 
 // rowNames are the names that a whole row of what stands in FROM has, lower case.

@@ -12,6 +12,7 @@ type flatObjects struct {
 	absent []*node // fields that the objects have no key for
 	rest   int     // objects that are left to the general decoder before the flat one is tried again
 	pause  int     // how many it was the last time
+	most   int     // how many objects are scanned at a time, see next
 }
 
 // flatPause bounds for how many objects the flat decoder is not tried after it has given up several times in a row.
@@ -28,9 +29,11 @@ func (d *Decoder) flatRead(b []byte, p int, ends []int) (rows, next int) {
 		f.rest--
 		return 0, p
 	}
-	if found := f.scan.run(b, p, ends); found > 0 {
+	most := f.most
+	if found := f.scan.run(b, p, ends, most); found > 0 {
 		d.room(found)
 		rows = d.flatColumns(b, found)
+		f.next(found, rows)
 	}
 	if rows == 0 {
 		f.pause = min(2*f.pause+1, flatPause)
@@ -38,10 +41,19 @@ func (d *Decoder) flatRead(b []byte, p int, ends []int) (rows, next int) {
 		return 0, p
 	}
 	f.pause = 0
-	if next = f.scan.row(rows - 1).end(); next < len(b) && rows < flatRows {
+	if next = f.scan.row(rows - 1).end(); next < len(b) && rows < most {
 		f.rest = 1 // what it stopped at
 	}
 	return rows, next
+}
+
+// next says how many objects are scanned the next time: not many more than were good before one was not, since what was
+// found behind that one is looked for again.
+func (f *flatObjects) next(found, rows int) {
+	if rows < found {
+		f.most = rows
+	}
+	f.most = min(2*max(f.most, 1), flatRows)
 }
 
 // flatColumns lets the columns take the values of rows, and returns how many rows have good ones.
@@ -152,6 +164,7 @@ func (d *Decoder) learnFlat(keys, place int) {
 		return
 	}
 	f.scan.expect(o.order[:keys])
+	f.most = flatRows
 	f.fields, f.absent = f.fields[:0], f.absent[:0]
 	for _, l := range o.order[:keys] {
 		var n *node

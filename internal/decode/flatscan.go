@@ -76,9 +76,10 @@ func flatKey(at int, before byte, raw []byte) C.flat_key {
 		at: C.uint32_t(at), size: C.uint32_t(1 + len(raw))}
 }
 
-// run scans objects from b[p] on and returns how many it found. With ends, each must end at its own.
-func (f *flatScan) run(b []byte, p int, ends []int) int {
-	most, end := flatRows, (*C.int64_t)(nil)
+// run scans at most so many objects, up to flatRows, from b[p] on, and returns how many it found. With ends, each must end at
+// its own.
+func (f *flatScan) run(b []byte, p int, ends []int, most int) int {
+	end := (*C.int64_t)(nil)
 	if len(ends) > 0 {
 		most, end = min(most, len(ends)), (*C.int64_t)(unsafe.Pointer(&ends[0])) // an int has 64 bits wherever DuckDB runs
 	}

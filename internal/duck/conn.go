@@ -44,6 +44,7 @@ func (c *Conn) Close() error {
 	}
 	c.closed = true
 	c.forget()
+	defer c.db.leave()
 	if err := c.con.Close(); err != nil {
 		return fmt.Errorf("close connection: %w", err)
 	}

@@ -117,6 +117,7 @@ type DB struct {
 	trace     func(sql string)
 	views     atomic.Uint64
 	lenders   lenders
+	users     atomic.Int64 // its connections, and itself until Close
 	closing   sync.Once
 	closeErr  error
 }
@@ -142,6 +143,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("open database %q: %w", o.Path, openFault(ctx, err))
 	}
 	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace}
+	db.users.Store(1)
 	if db.trace == nil {
 		db.trace = func(string) {}
 	}
@@ -208,6 +210,7 @@ func (db *DB) Conn(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect: %w", err), con.Close())
 	}
+	db.users.Add(1)
 	return c, nil
 }
 
@@ -215,9 +218,16 @@ func (db *DB) Conn(ctx context.Context) (*Conn, error) {
 func (db *DB) Close() error {
 	db.closing.Do(func() {
 		db.closeErr = db.connector.Close()
-		db.lenders.close()
+		db.leave()
 	})
 	return db.closeErr
+}
+
+// leave frees the lenders with the last who could read what they lend.
+func (db *DB) leave() {
+	if db.users.Add(-1) == 0 {
+		db.lenders.close()
+	}
 }
 
 // viewName returns a name for a passing view that no other connection uses: such views are not temporary.

@@ -89,8 +89,8 @@ func (f *Feed) Fits(recs []arrow.Record) bool {
 	return rows <= FeedRowsMax && size <= FeedBytesMax
 }
 
-// Lend gives the statements that name the feed its rows, in the place of those that were lent before. recs are
-// borrowed until Lend returns: it keeps what it needs until Return.
+// Lend gives the statements that name the feed its rows, in the place of those that were lent before. recs must fit. They
+// are borrowed until Lend returns: it keeps what it needs until Return.
 func (f *Feed) Lend(recs []arrow.Record) error {
 	f.Return()
 	if err := checkRecords(recs, f.schema); err != nil {
@@ -101,6 +101,9 @@ func (f *Feed) Lend(recs []arrow.Record) error {
 		return err
 	}
 	defer releaseRecords(one)
+	if len(one) > 1 { // only one can be lent
+		return internalFault("feed %q: more rows are lent than fit", f.name)
+	}
 	for _, rec := range one {
 		if err := f.lender.lend(rec); err != nil {
 			return fmt.Errorf("feed %q: %w", f.name, err)

@@ -262,7 +262,47 @@ static int64_t size_of(int32_t type) {
   }
 }
 
+// hide makes n values from the one of that number on NULL, and their parts: DuckDB asks a part alone whether it is.
+static void hide(handle vector, const tidemill_column *c, int64_t from, int64_t n) {
+  uint8_t *valid;
+  duckdb_vector_ensure_validity_writable(vector);
+  valid = (uint8_t *)duckdb_vector_get_validity(vector);
+  for (int64_t i = from; i < from + n; i++) {
+    valid[i >> 3] &= (uint8_t) ~(1U << (i & 7));
+  }
+  if (c->type == TYPE_ARRAY) {
+    hide(duckdb_array_vector_get_child(vector), &c->part[0], from * c->width, n * c->width);
+  }
+  for (int32_t i = 0; c->type == TYPE_STRUCT && i < c->parts; i++) {
+    hide(duckdb_struct_vector_get_child(vector, (idx_t)i), &c->part[i], from, n);
+  }
+}
+
+// hide_parts hides what Arrow has below a NULL of a STRUCT or an ARRAY; each value has so many values of the part.
+static void hide_parts(handle part, const tidemill_column *of, const tidemill_column *c, int64_t start, int64_t n,
+                       int64_t each) {
+  for (int64_t i = 0; of->valid && i < n; i++) {
+    if (!bit_at(of->valid, start + i)) {
+      hide(part, c, i * each, each);
+    }
+  }
+}
+
 static void fill(handle vector, const tidemill_column *c, int64_t start, int64_t n);
+
+static void fill_struct(handle vector, const tidemill_column *c, int64_t start, int64_t n) {
+  for (int32_t i = 0; i < c->parts; i++) {
+    handle part = duckdb_struct_vector_get_child(vector, (idx_t)i);
+    fill(part, &c->part[i], start, n);
+    hide_parts(part, c, &c->part[i], start, n, 1);
+  }
+}
+
+static void fill_array(handle vector, const tidemill_column *c, int64_t start, int64_t n) {
+  handle part = duckdb_array_vector_get_child(vector);
+  fill(part, &c->part[0], start * c->width, n * c->width);
+  hide_parts(part, c, &c->part[0], start, n, c->width);
+}
 
 static void fill_list(handle vector, const tidemill_column *c, int64_t start, int64_t n) {
   list_entry *to = duckdb_vector_get_data(vector);
@@ -303,12 +343,10 @@ static void fill(handle vector, const tidemill_column *c, int64_t start, int64_t
     fill_list(vector, c, start, n);
     return;
   case TYPE_ARRAY:
-    fill(duckdb_array_vector_get_child(vector), &c->part[0], start * c->width, n * c->width);
+    fill_array(vector, c, start, n);
     return;
   case TYPE_STRUCT:
-    for (int32_t i = 0; i < c->parts; i++) {
-      fill(duckdb_struct_vector_get_child(vector, (idx_t)i), &c->part[i], start, n);
-    }
+    fill_struct(vector, c, start, n);
     return;
   default:
     size = size_of(c->type);

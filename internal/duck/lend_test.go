@@ -88,6 +88,80 @@ func TestAFunctionOfAClosedFeedIsUsedAgain(t *testing.T) {
 	require.Len(t, db.lenders.free, 2)
 }
 
+// TestPartsOfANullAreNull lends a STRUCT and an ARRAY that are NULL above values, as Arrow may have them: they are sliced,
+// and nested in each other.
+func TestPartsOfANullAreNull(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true})
+	f, err := c.OpenFeed(t.Context(), "__nulls", []Column{{Name: "x", Type: "STRUCT(a STRUCT(b BIGINT)[2])"}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close(t.Context())) }()
+	numbers := array.NewInt64Builder(memory.DefaultAllocator)
+	defer numbers.Release()
+	numbers.AppendValues([]int64{1, 2, 3, 4, 5, 6, 7, 8}, nil)
+	b := numbers.NewArray()
+	defer b.Release()
+	top, ok := f.schema.Field(0).Type.(*arrow.StructType)
+	require.True(t, ok)
+	pairs, ok := top.Field(0).Type.(*arrow.FixedSizeListType)
+	require.True(t, ok)
+	above := func(typ arrow.DataType, n int, valid byte, part arrow.ArrayData) arrow.ArrayData {
+		return array.NewData(typ, n, []*memory.Buffer{memory.NewBufferBytes([]byte{valid})}, []arrow.ArrayData{part},
+			array.UnknownNullCount, 0)
+	}
+	inner := above(pairs.Elem(), 8, 0b1101_1111, b.Data()) // the sixth is NULL
+	list := above(pairs, 4, 0b0111, inner)                 // the last is NULL
+	x := array.MakeFromData(above(top, 4, 0b1101, list))   // the second is NULL
+	rec := array.NewRecord(f.schema, []arrow.Array{x}, 4)
+	defer rec.Release()
+	for from, want := range []string{
+		"[[1 2] [<nil> <nil>] [5 <nil>] [<nil> <nil>]]", "[[<nil> <nil>] [5 <nil>] [<nil> <nil>]]", "[[5 <nil>] [<nil> <nil>]]",
+	} {
+		tail := rec.NewSlice(int64(from), 4)
+		require.NoError(t, f.Lend([]arrow.Record{tail}))
+		rows, err := c.Rows(t.Context(), "SELECT x.a[1].b, x.a[2].b FROM __nulls")
+		require.NoError(t, err)
+		require.Equal(t, want, fmt.Sprint(rows))
+		f.Return()
+		tail.Release()
+	}
+}
+
+// TestMoreThanFitsIsNotLent asks that no row is left out in silence.
+func TestMoreThanFitsIsNotLent(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true})
+	f, err := c.OpenFeed(t.Context(), "__many", []Column{{Name: "x", Type: "BOOLEAN"}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close(t.Context())) }()
+	half := nullRecord(t, f.schema, FeedRowsMax/2)
+	require.NoError(t, f.Lend([]arrow.Record{half, half}))
+	more := []arrow.Record{half, half, nullRecord(t, f.schema, 1)}
+	require.False(t, f.Fits(more))
+	requireKind(t, InternalFault, f.Lend(more))
+	rows, err := c.Rows(t.Context(), "SELECT count(*) FROM __many")
+	require.NoError(t, err)
+	require.Equal(t, [][]any{{int64(0)}}, rows)
+}
+
+// TestAFeedOutlivesItsClosedDatabase reads lent rows, and closes the feed, on a connection that is still open.
+func TestAFeedOutlivesItsClosedDatabase(t *testing.T) {
+	t.Parallel()
+	db, c := openTest(t, Options{Sealed: true})
+	f := openFeed(t, c)
+	rec := feedRecord(t, memory.DefaultAllocator, 0, 10)
+	defer rec.Release()
+	require.NoError(t, f.Lend([]arrow.Record{rec}))
+	require.NoError(t, db.Close())
+	rows, err := c.Rows(t.Context(), "SELECT count(s || id) FROM __feed")
+	require.NoError(t, err)
+	require.Equal(t, [][]any{{int64(10)}}, rows)
+	require.NoError(t, f.Close(t.Context()))
+	require.Len(t, db.lenders.free, 1)
+	require.NoError(t, c.Close())
+	require.Empty(t, db.lenders.all)
+}
+
 func nullRecord(t *testing.T, schema *arrow.Schema, rows int) arrow.Record {
 	t.Helper()
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
