@@ -52,3 +52,13 @@ func TestLargeMessageOnASlowLine(t *testing.T) {
 	src := open(t, s, stream.Options{"url": slowLine(t, s.URL(), 2<<20), "connect_timeout": time.Second})
 	require.Len(t, read(t, src, 0, 1, "").Messages.Payload(0), size)
 }
+
+// What is asked for ahead on a slow line stays below what the server lets wait for a client, however large messages may be.
+func TestManyMessagesOnASlowLine(t *testing.T) {
+	s := testkit.StartNATS(t, func(o *natsd.Options) { o.MaxPayload = 64 << 20 })
+	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
+	const n, size = 13, 8 << 20
+	s.Publish(n, func(int) (string, []byte) { return "s.big", make([]byte, size) })
+	src := open(t, s, stream.Options{"url": slowLine(t, s.URL(), 25<<20)})
+	require.Len(t, read(t, src, 0, n, "").Messages.Data, n*size)
+}
