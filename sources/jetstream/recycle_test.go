@@ -1,11 +1,15 @@
 package jetstream
 
 import (
+	"log/slog"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/natsconn"
+	"github.com/tidemill/tidemill/internal/testkit"
+	"github.com/tidemill/tidemill/stream"
 )
 
 // A chunk of which everything was taken is left for another one, and only then given back: the messages behind it are there
@@ -32,4 +36,34 @@ func TestChunkIsGivenBackAfterTheNextBegan(t *testing.T) {
 	add(3)
 	require.Equal(t, []uint64{2, 3}, take(3))
 	require.False(t, b.holds(3))
+}
+
+// A batch is given back while what follows it comes in: a source that reads some subjects only, and so can not tell a gap from
+// what it does not read, gives every message all the same.
+func TestBatchIsGivenBackWhileMoreComes(t *testing.T) {
+	s := testkit.StartNATS(t)
+	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
+	opened, err := open(t.Context(), stream.SourceConfig{Name: "src", Log: slog.New(slog.DiscardHandler),
+		Options: stream.Options{"url": s.URL(), "stream": "S", "subject": []string{"s.a"}}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, opened.Close()) })
+	src := opened.(*source) //nolint:forcetypeassert // a test
+	const rounds, each, size = 30, 3, 100_000
+	var seen []uint64
+	var before *stream.Messages
+	for round := range uint64(rounds) {
+		from, to := round*each, (round+1)*each
+		s.Publish(each, func(i int) (string, []byte) { return "s.a", numberedPayload(from+uint64(i)+1, size) })
+		for round > 0 && !src.feed.arm(to-1) {
+			<-src.feed.notify
+		}
+		src.Recycle(before)
+		in, err := src.Read(t.Context(), stream.Range{From: offset(from), To: offset(to)})
+		require.NoError(t, err)
+		require.Equal(t, each, in.Messages.Len())
+		seen, before = append(seen, in.Messages.Sequence...), in.Messages
+	}
+	for i, seq := range seen {
+		require.Equal(t, uint64(i+1), seq)
+	}
 }
