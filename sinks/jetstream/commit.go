@@ -137,7 +137,7 @@ func (s *sink) settle(ctx context.Context, m marker, messages []message, err err
 			return final
 		}
 		if tried == again {
-			return err
+			return s.refused(ctx, messages, err)
 		}
 		if err = s.tryAgain(ctx, m, messages); err == nil {
 			return nil
@@ -174,6 +174,21 @@ func (s *sink) landed(m marker, n int, err error) (bool, error) {
 			s.cfg.Name, m.Batch, s.stored.Done))
 	}
 	return true, nil
+}
+
+// refused returns why the server does not take a step, which it says of a message in the middle only to somebody who asks for
+// its word on each; else err.
+func (s *sink) refused(ctx context.Context, messages []message, err error) error {
+	if !natsconn.IsAPI(err, natsconn.ErrBatchIncomplete) {
+		return err
+	}
+	t := s.begin(s.place())
+	for _, m := range messages {
+		if why := t.probe(ctx, m); why != nil {
+			return why
+		}
+	}
+	return err
 }
 
 // tryAgain asks for the server's word on the first message: if it refuses that, it refuses the rest too, but says why with
