@@ -64,6 +64,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: checksum(rows)}
 	if d.info != nil && s.cfg.FS != nil && !s.cfg.Beside && volatile(d.info.Config) {
 		if err := s.spool(from, to, in); err != nil {
+			s.Recycle(rows)
 			return nil, err
 		}
 	}

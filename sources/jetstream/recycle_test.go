@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"log/slog"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/internal/testkit"
+	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -66,4 +68,16 @@ func TestBatchIsGivenBackWhileMoreComes(t *testing.T) {
 	for i, seq := range seen {
 		require.Equal(t, uint64(i+1), seq)
 	}
+}
+
+// A batch that can not be spooled is nobody's, so its chunk can be filled again.
+func TestUnspooledBatchIsGivenBack(t *testing.T) {
+	s := testkit.StartNATS(t)
+	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, MaxMsgsPerSubject: 10})
+	s.Publish(2, func(int) (string, []byte) { return "s.a", []byte("x") })
+	src := openInside(t, s, t.TempDir())
+	src.cfg.FS = vfs.NewFault(vfs.OS{}, vfs.Rule{Op: vfs.OpWrite, Err: syscall.ENOSPC})
+	_, err := src.Read(t.Context(), stream.Range{From: "0", To: "2"})
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.Empty(t, src.lent.parts)
 }
