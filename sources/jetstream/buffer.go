@@ -113,7 +113,6 @@ func (b *buffer) take(to uint64, f func(part)) {
 		}
 		b.chunks[0] = nil
 		b.chunks = b.chunks[1:]
-		c.left = true
 		b.reuse(c)
 	}
 }

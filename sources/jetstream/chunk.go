@@ -16,7 +16,6 @@ type chunk struct {
 	head    int
 	held    int  // parts of it that somebody has
 	closed  bool // nothing is added any more
-	left    bool // the buffer, since everything has been taken
 }
 
 func newChunk(size int) *chunk {
@@ -28,14 +27,14 @@ func newChunk(size int) *chunk {
 // room returns how many bytes still fit.
 func (c *chunk) room() int { return cap(c.Data) - len(c.Data) }
 
-// done reports whether the chunk is in no buffer any more and nobody has a part.
-func (c *chunk) done() bool { return c.left && c.held == 0 }
+// done reports whether everything has been taken and nobody has a part.
+func (c *chunk) done() bool { return c.closed && c.head == len(c.Ends) && c.held == 0 }
 
 // reset empties a chunk that is done.
 func (c *chunk) reset() {
 	clear(c.Subject)
 	clear(c.Headers)
-	c.head, c.closed, c.left, c.markers = 0, false, false, c.markers[:0]
+	c.head, c.closed, c.markers = 0, false, c.markers[:0]
 	c.Data, c.Ends, c.Sequence = c.Data[:0], c.Ends[:0], c.Sequence[:0]
 	c.Subject, c.Published, c.Headers = c.Subject[:0], c.Published[:0], c.Headers[:0]
 }
