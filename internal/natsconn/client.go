@@ -289,6 +289,18 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return w, nil
 }
 
+// Received returns how many bytes have come over the connection that there is, those of messages that are not whole yet
+// included. It begins at 0 with each connection.
+func (c *Client) Received() uint64 {
+	c.mu.Lock()
+	d := c.dialer
+	c.mu.Unlock()
+	if d == nil {
+		return 0
+	}
+	return d.wire.Load().received.Load()
+}
+
 // Answering returns a context for somebody who waits for an answer: it ends after timeout, and as soon as the
 // connection breaks, because the answer is lost then.
 func (c *Client) Answering(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {

@@ -100,8 +100,8 @@ func (c *Client) wireOf(conn *nats.Conn) *wire {
 	if d == nil {
 		return nil
 	}
-	// The wire is looked at first: a connection that is up then is up over this wire or a later one.
-	if w := d.wire.Load(); w != nil && !w.opaque.Load() && conn.IsConnected() {
+	// In this order: a connection that is up then is up over this wire or a later one, and has said what it speaks.
+	if w := d.wire.Load(); w != nil && conn.IsConnected() && !w.opaque.Load() {
 		return w
 	}
 	return nil

@@ -19,7 +19,7 @@ const (
 // them but the messages of a Tap. What is not the plain NATS protocol (TLS, WebSocket) passes untouched, and
 // can not be tapped.
 type wire struct {
-	net.Conn
+	*meter
 	writing sync.Mutex // a frame at a time
 	tap     atomic.Pointer[Tap]
 	opaque  atomic.Bool
@@ -33,7 +33,20 @@ type wire struct {
 	at       Delivery
 }
 
-func newWire(c net.Conn) *wire { return &wire{Conn: c} }
+func newWire(c net.Conn) *wire { return &wire{meter: &meter{Conn: c}} }
+
+// meter counts what is read from a connection.
+type meter struct {
+	net.Conn
+	received atomic.Uint64
+}
+
+// Read counts what it reads.
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	m.received.Add(uint64(n)) //nolint:gosec // not negative
+	return n, err             //nolint:wrapcheck // nats.go looks at it
+}
 
 // Write writes whole frames, as the library does.
 func (w *wire) Write(p []byte) (int, error) {
@@ -53,7 +66,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		if !w.opaque.Load() {
 			p = p[:min(len(p), w.pass)]
 		}
-		n, err := w.Conn.Read(p)
+		n, err := w.meter.Read(p)
 		w.pass = max(0, w.pass-n)
 		return n, err //nolint:wrapcheck // nats.go looks at it
 	}
@@ -179,7 +192,7 @@ func (w *wire) need(n int) error {
 		if w.sip {
 			room = room[:min(len(room), max(sipBytes, n))]
 		}
-		read, err := w.Conn.Read(room)
+		read, err := w.meter.Read(room)
 		w.to += read
 		if err != nil {
 			return err //nolint:wrapcheck // nats.go looks at it
@@ -192,6 +205,6 @@ func (w *wire) need(n int) error {
 func (w *wire) full(p []byte) error {
 	n := copy(p, w.buf[w.from:w.to])
 	w.from += n
-	_, err := io.ReadFull(w.Conn, p[n:])
+	_, err := io.ReadFull(w.meter, p[n:])
 	return err //nolint:wrapcheck // nats.go looks at it
 }

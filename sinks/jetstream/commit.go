@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -131,12 +132,12 @@ func (s *sink) settled(m marker, answer func() (*nats.Msg, error)) error {
 func (s *sink) settle(ctx context.Context, m marker, messages []message, err error) error {
 	const again = 2
 	for tried := 0; ; tried++ {
-		stored, final := s.outcome(ctx, m, err)
+		stored, final := s.outcome(ctx, m, messages, err)
 		if stored || final != nil {
 			return final
 		}
 		if tried == again {
-			return err
+			return s.refused(ctx, messages, err)
 		}
 		if err = s.tryAgain(ctx, m, messages); err == nil {
 			return nil
@@ -145,20 +146,49 @@ func (s *sink) settle(ctx context.Context, m marker, messages []message, err err
 }
 
 // outcome reports whether an attempt that ended with err was stored after all. An error ends the attempts.
-func (s *sink) outcome(ctx context.Context, m marker, err error) (stored bool, _ error) {
+func (s *sink) outcome(ctx context.Context, m marker, messages []message, err error) (stored bool, _ error) {
 	switch {
 	case s.unknown, natsconn.IsAPI(err, natsconn.ErrWrongLastSeq, natsconn.ErrWrongLastSeqAny):
 		// Either somebody was faster, perhaps our own earlier attempt, or the answer was lost.
 		if again := s.lookAgain(ctx); again != nil {
 			return false, errors.Join(err, again)
 		}
-		return sameBatch(s.stored.Marker, m.Marker) && s.stored.Done == m.Done, nil
+		return s.landed(m, len(messages), err)
 	case natsconn.IsAPI(err, natsconn.ErrBatchIncomplete):
 		return false, nil
 	case natsconn.IsAPI(err, natsconn.ErrBatchTooLarge):
 		s.batch = 0 // the server has changed its mind
 	}
 	return false, err
+}
+
+// landed reports whether the marker in the stream is m, of a step of n messages. An earlier attempt may have cut the batch
+// otherwise, since the server took more then: what it has stored of this step must not be stored again, so the next Write goes
+// on behind it.
+func (s *sink) landed(m marker, n int, err error) (bool, error) {
+	switch {
+	case !sameBatch(s.stored.Marker, m.Marker) || s.stored.Done <= m.Done-n && s.stored.Done != m.Done:
+		return false, nil
+	case s.stored.Done != m.Done:
+		return false, diag.Retry(diag.Wrap(diag.SinkFailed, err, "sink %q: an earlier attempt at batch %d stored %d messages of it",
+			s.cfg.Name, m.Batch, s.stored.Done))
+	}
+	return true, nil
+}
+
+// refused returns why the server does not take a step, which it says of a message in the middle only to somebody who asks for
+// its word on each; else err.
+func (s *sink) refused(ctx context.Context, messages []message, err error) error {
+	if !natsconn.IsAPI(err, natsconn.ErrBatchIncomplete) {
+		return err
+	}
+	t := s.begin(s.place())
+	for _, m := range messages {
+		if why := t.probe(ctx, m); why != nil {
+			return why
+		}
+	}
+	return err
 }
 
 // tryAgain asks for the server's word on the first message: if it refuses that, it refuses the rest too, but says why with

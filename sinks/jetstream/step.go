@@ -140,7 +140,8 @@ func (t *step) send(ctx context.Context, messages []message) error {
 	return nil
 }
 
-// probe sends the first message and waits for the server's word on it: an empty answer, or why it takes no batch.
+// probe sends the next message, for which there is room, and waits for the server's word on it: an empty answer, or why it takes
+// no batch.
 func (t *step) probe(ctx context.Context, m message) error {
 	t.take(m)
 	if err := t.fill(ctx, m); err != nil {

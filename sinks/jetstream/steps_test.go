@@ -135,10 +135,13 @@ func TestRefusedStepLeavesNoHole(t *testing.T) {
 			}
 			return "de"
 		})}
-		requireCode(t, diag.SinkFailed, s.Write(t.Context(), d))
+		err := s.Write(t.Context(), d)
+		requireCode(t, diag.SinkFailed, err)
+		require.ErrorContains(t, err, "message size exceeds")
+		require.False(t, diag.Temporary(err))
 		require.Equal(t, upTo(1, 999), rows(t, srv))
 		limited.MaxMsgSize = -1
-		_, err := srv.JetStream().UpdateStream(t.Context(), limited)
+		_, err = srv.JetStream().UpdateStream(t.Context(), limited)
 		require.NoError(t, err)
 		if another {
 			f.next(-1, 0)

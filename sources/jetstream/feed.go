@@ -14,11 +14,12 @@ import (
 	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
-// Sizes of the reader. Requests and buffer together keep what is in flight below 32 MiB (unless one message
-// is larger), because a server cuts off clients that lag by 64 MiB.
+// Sizes of the reader. Requests and buffer together keep what is in flight below 32 MiB, or 48 where messages may be large
+// (unless a single one is larger), because a server cuts off clients that lag by 64 MiB.
 const (
 	requestMessages = 50_000
 	requestBytes    = 8 << 20
+	requestBytesMax = 32 << 20 // unless a message is larger
 	requestsMax     = 2        // the next waits at the server while one is served
 	bufferBytes     = 16 << 20 // no new request while more than this waits
 	messageOverhead = 128      // subject, reply and bookkeeping of one message, roughly
@@ -98,7 +99,7 @@ func (f *feed) start(ctx context.Context, after uint64, check func(*natsconn.Str
 	}
 	f.alive, f.conn, f.tap, f.consumer = true, conn, tap, consumer
 	f.base, f.last, f.drained, f.life = after, after, drained, info.Identity()
-	f.maxBytes, f.received = max(requestBytes, 2*int(conn.MaxPayload())), 0
+	f.maxBytes, f.received = max(requestBytes, min(2*int(conn.MaxPayload()), requestBytesMax)), 0
 	f.request()
 	return nil
 }

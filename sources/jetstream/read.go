@@ -20,6 +20,7 @@ const (
 	quietTimes   = 5                      // in a row, then it is made again
 	owedTime     = 3 * time.Second        // for one that knows of more
 	consumersMax = 3                      // for one gap
+	notQuiet     = 16 << 10               // bytes that have come meanwhile: more than heartbeats and answers
 )
 
 // reading is one Read on its way.
@@ -63,6 +64,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: checksum(rows)}
 	if d.info != nil && s.cfg.FS != nil && !s.cfg.Beside && volatile(d.info.Config) {
 		if err := s.spool(from, to, in); err != nil {
+			s.Recycle(rows)
 			return nil, err
 		}
 	}
@@ -362,9 +364,10 @@ func (d *reading) ask(ctx context.Context) error {
 
 // wait returns when the consumer has brought something. After some quiet the leader is asked whether there is
 // anything to wait for, and if there is, the consumer is given up: at once if it owes us messages, after a
-// few times if it thinks that it has sent all. The patience grows, because one large message may take long on
-// a slow line.
+// few times if it thinks that it has sent all. The patience grows, because a busy server may take long. As long as bytes
+// come, as those of a large message do on a slow line, it is not quiet; a question would only wait behind them.
 func (d *reading) wait(ctx context.Context, drained bool) error {
+	before := d.client.Received()
 	patience := owedTime << min(d.restarts, 5)
 	if drained {
 		patience = quietTime
@@ -377,6 +380,9 @@ func (d *reading) wait(ctx context.Context, drained bool) error {
 	case <-d.feed.notify:
 		return nil
 	case <-timer.C:
+	}
+	if now := d.client.Received(); now >= before+notQuiet {
+		return nil
 	}
 	d.quiet++
 	first, err := d.source.next(ctx, d.next)
