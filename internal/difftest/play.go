@@ -28,7 +28,7 @@ type Options struct {
 	Parse func(ctx context.Context, text *diag.Text, reg stream.Registry) (*planner.App, error)
 	// Dir names a folder that DuckDB may spill to; the log and the state live in memory. Required.
 	Dir string
-	// MemoryLimit bounds DuckDB of the query, in bytes. Default 256 MiB.
+	// MemoryLimit is the memory_limit of the query, in bytes. Default 256 MiB.
 	MemoryLimit int64
 }
 

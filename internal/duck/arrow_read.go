@@ -14,9 +14,9 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/cdata"
 )
 
-// recordReader reads the result of one statement, chunk by chunk. The driver's reader would do, but for two things: an
-// exception on the way, such as for strings of more than 2 GiB in a chunk, ends the process, and all chunks are held
-// before the first is seen.
+// recordReader reads the result of one statement, which DuckDB holds, chunk by chunk. The driver's reader would do, but for
+// three things: an exception on the way, such as for strings of more than 2 GiB in a chunk, ends the process; Arrow is made
+// of all chunks before the first is seen; and it takes a core to wait for DuckDB's other threads.
 type recordReader struct {
 	c      *C.tidemill_read
 	schema *arrow.Schema
