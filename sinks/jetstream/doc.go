@@ -1,5 +1,6 @@
 // Package jetstream writes results to a NATS JetStream stream, each batch exactly once relative to what the
-// server keeps.
+// server keeps. A server on its own that does not sync each write and loses power in the middle of a step may keep rows of it
+// without their marker, and gets them again.
 //
 // # Protocol
 //
