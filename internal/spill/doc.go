@@ -7,8 +7,9 @@
 //	up to Options.Resident   anonymous memory, outside of Go's heap: the collector neither scans it nor waits for it
 //	beyond                   a file in Options.Dir that has lost its name, mapped as a whole (MAP_SHARED)
 //
-// Blocks stay where they are, so what came first remains in memory alone. A third of Options.Resident is kept for
-// indexes, which every search touches. Blocks of less than Options.Least bytes are Go's.
+// Memory that the kernel refuses (ENOMEM) is taken from a file as well. Blocks stay where they are, so what came first
+// remains in memory alone. A third of Options.Resident is kept for indexes, which every search touches. Blocks of less than
+// Options.Least bytes are Go's.
 //
 // A Window belongs to one process. It bounds what is mapped of the files at a time: Trim, which callers call after every
 // few hundred rows, looks at what the kernel counts as resident pages of files, and if that has grown by more than the

@@ -1,10 +1,13 @@
 package spill
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -35,6 +38,8 @@ type Options struct {
 
 	// Reserve gives a file its size and blocks on disk; nil asks the file system. Tests refuse here.
 	Reserve func(f *os.File, size int64) error
+	// Map gives zero bytes of no file; nil asks the kernel. Tests refuse here.
+	Map func(n int) ([]byte, error)
 }
 
 // A Pool hands out blocks. Its methods may be called concurrently, and on nil, which takes all from Go.
@@ -58,6 +63,9 @@ func New(o Options) *Pool {
 	if o.Reserve == nil {
 		o.Reserve = reserve
 	}
+	if o.Map == nil {
+		o.Map = mapMemory
+	}
 	switch {
 	case o.Least == 0:
 		o.Least = leastDefault
@@ -68,7 +76,8 @@ func New(o Options) *Pool {
 	return &Pool{opt: o, anon: space{zero: dropsZero}}
 }
 
-// Alloc returns n zero bytes, which Free takes back. It fails where the disk has no room for what memory has none for.
+// Alloc returns n zero bytes, which Free takes back. What the kernel
+// refuses to give in memory is spilled. It fails where the disk has no room for what memory has none for.
 func (p *Pool) Alloc(n int, kind Kind) ([]byte, error) {
 	if p == nil || n < p.opt.Least {
 		return make([]byte, n), nil
@@ -77,13 +86,16 @@ func (p *Pool) Alloc(n int, kind Kind) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fits(int64(size), kind) {
-		mem, err := p.anon.take(size, mapMemory)
-		if err != nil {
+		mem, err := p.anon.take(size, p.opt.Map)
+		if err == nil {
+			p.inAnon[kind] += int64(size)
+			p.held.Add(int64(size))
+			return mem[:n:n], nil
+		}
+		// A kernel that promises no more memory than it has (vm.overcommit_memory = 2) refuses before the share is used up.
+		if !errors.Is(err, unix.ENOMEM) {
 			return nil, fmt.Errorf("allocate %d bytes of state: %w", n, err)
 		}
-		p.inAnon[kind] += int64(size)
-		p.held.Add(int64(size))
-		return mem[:n:n], nil
 	}
 	mem, err := p.file.take(size, p.mapFile)
 	if err != nil && kind == Copies {

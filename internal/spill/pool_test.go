@@ -2,6 +2,7 @@ package spill
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -149,4 +150,22 @@ func TestWindow(t *testing.T) {
 		p.Free(mem, Rows)
 	}
 	require.Empty(t, w.mapped)
+}
+
+// TestNoMemory is given no memory by the kernel, as one that does not overcommit may do: blocks go to files.
+func TestNoMemory(t *testing.T) {
+	t.Parallel()
+	refusal := fmt.Errorf("map memory: %w", syscall.ENOMEM)
+	p := New(Options{Dir: t.TempDir(), Resident: 64 << 20, Room: -1, Map: func(int) ([]byte, error) { return nil, refusal }})
+	mem, err := p.Alloc(1<<20, Rows)
+	require.NoError(t, err)
+	require.EqualValues(t, 1<<20, p.Spilled())
+	require.Zero(t, p.Resident())
+	p.Free(mem, Rows)
+	require.Zero(t, p.Spilled())
+
+	refusal = syscall.EINVAL // a fault of ours is not hidden
+	_, err = p.Alloc(1<<20, Rows)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	p.Close()
 }
