@@ -96,7 +96,7 @@ func (f *inflow) chunk(data []byte) int {
 func (f *inflow) whole(size int) {
 	end := f.from + size
 	sum := crc32.Checksum(f.batch.messages.Data[f.from:end], castagnoli())
-	f.crc = combine(f.crc, sum, size)
+	f.crc = stream.Combine(f.crc, sum, size)
 	f.batch.sums = append(f.batch.sums, sum)
 	f.put(end)
 	f.from, f.looked = end, 0

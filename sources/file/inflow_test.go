@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -14,21 +13,6 @@ import (
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/stream"
 )
-
-func TestCombine(t *testing.T) {
-	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 2))
-	data := make([]byte, 5000)
-	for i := range data {
-		data[i] = byte(rng.Uint32())
-	}
-	for range 500 {
-		i, j := rng.IntN(len(data)+1), rng.IntN(len(data)+1)
-		i, j = min(i, j), max(i, j)
-		got := combine(crc32.Checksum(data[:i], castagnoli()), crc32.Checksum(data[i:j], castagnoli()), j-i)
-		require.Equal(t, crc32.Checksum(data[:j], castagnoli()), got)
-	}
-}
 
 // cutLines is what chunks and lines of a file are by their definition.
 func cutLines(format, text string) (list []string) {

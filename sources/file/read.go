@@ -238,16 +238,14 @@ func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 
 // addSum adds messages to the checksum of a range, by their own checksums where these are known.
 func addSum(in *stream.Input, m *stream.Messages, sums []uint32) {
-	var sequence [8]byte
-	for i, n := range m.Sequence {
-		binary.LittleEndian.PutUint64(sequence[:], n)
-		in.CRC = crc32.Update(in.CRC, castagnoli(), sequence[:])
-		if payload := m.Payload(i); sums != nil {
-			in.CRC = combine(in.CRC, sums[i], len(payload))
-		} else {
-			in.CRC = crc32.Update(in.CRC, castagnoli(), payload)
-		}
+	sum := stream.Sum(in.CRC)
+	if sums == nil {
+		sum = sum.Messages(m)
 	}
+	for i, payload := range sums {
+		sum = sum.Summed(m.Sequence[i], payload, len(m.Payload(i)))
+	}
+	in.CRC = uint32(sum)
 }
 
 func (b *batch) release() { b.tables.release() }

@@ -12,7 +12,8 @@ import (
 // are there or are just being read.
 type chunk struct {
 	stream.Messages
-	markers []uint64 // sequences of messages that a sink wrote for itself: they have no bytes here and are no rows
+	markers []uint64     // sequences of messages that a sink wrote for itself: they have no bytes here and are no rows
+	sums    []stream.Sum // of all messages up to this one, without markers
 	head    int
 	held    int  // parts of it that somebody has
 	closed  bool // nothing is added any more
@@ -35,17 +36,21 @@ func (c *chunk) reset() {
 	clear(c.Subject)
 	clear(c.Headers)
 	c.head, c.closed, c.markers = 0, false, c.markers[:0]
-	c.Data, c.Ends, c.Sequence = c.Data[:0], c.Ends[:0], c.Sequence[:0]
+	c.Data, c.Ends, c.Sequence, c.sums = c.Data[:0], c.Ends[:0], c.Sequence[:0], c.sums[:0]
 	c.Subject, c.Published, c.Headers = c.Subject[:0], c.Published[:0], c.Headers[:0]
 }
 
-// add puts a message behind the others. There is room for its payload, or it is there already.
+// add puts a message behind the others. There is room for its payload, or it is there already. Its checksum is made here,
+// while the processor has the bytes at hand.
 func (c *chunk) add(a ack, d *natsconn.Delivery, w want) {
-	payload := d.Payload
+	payload, sum := d.Payload, c.sum(len(c.sums))
 	if d.HasHeader() && d.Marked() {
 		c.markers = append(c.markers, a.sequence)
 		payload = nil
+	} else {
+		sum = sum.Message(a.sequence, payload)
 	}
+	c.sums = append(c.sums, sum)
 	if d.Placed {
 		c.Data = c.Data[:len(c.Data)+len(payload)]
 	} else {
@@ -103,6 +108,14 @@ func (c *chunk) start(i int) int {
 	return c.Ends[i-1]
 }
 
+// sum returns the checksum of the messages before number i.
+func (c *chunk) sum(i int) stream.Sum {
+	if i == 0 {
+		return 0
+	}
+	return c.sums[i-1]
+}
+
 // search returns the index of the first message after a sequence that has not been taken.
 func (c *chunk) search(after uint64) int {
 	rest := c.Sequence[c.head:]
@@ -112,7 +125,7 @@ func (c *chunk) search(after uint64) int {
 // part gives messages [from, end) to somebody who hands them back with release.
 func (c *chunk) part(from, end int) part {
 	c.held++
-	p := part{chunk: c, from: from, end: end, start: c.start(from), all: c.Messages}
+	p := part{chunk: c, from: from, end: end, start: c.start(from), all: c.Messages, before: c.sum(from), sums: c.sums}
 	for _, m := range c.markers {
 		if m >= c.Sequence[from] && m <= c.Sequence[end-1] {
 			p.markers = append(p.markers, m)

@@ -13,6 +13,8 @@ type part struct {
 	start     int             // where the payload of the first message begins
 	all       stream.Messages // of the chunk, as it was when its last message was taken
 	markers   []uint64
+	before    stream.Sum   // of the chunk's messages before these
+	sums      []stream.Sum // as all
 }
 
 func (p *part) len() int           { return p.end - p.from }
@@ -24,6 +26,15 @@ func (p *part) stop() int {
 		return p.start
 	}
 	return p.all.Ends[p.end-1]
+}
+
+// sum adds the part's messages, without the markers, to those of parts before it.
+func (p *part) sum(s stream.Sum) stream.Sum {
+	if p.len() == 0 {
+		return s
+	}
+	rows, bytes := p.len()-len(p.markers), p.stop()-p.start
+	return s.Run(p.sums[p.end-1].Since(p.before, rows, bytes), rows, bytes)
 }
 
 // cut keeps the first n messages.
@@ -39,7 +50,7 @@ func (p *part) extend(next part) bool {
 	if p.chunk != next.chunk || p.end != next.from {
 		return false
 	}
-	p.end, p.all, p.markers = next.end, next.all, append(p.markers, next.markers...)
+	p.end, p.all, p.sums, p.markers = next.end, next.all, next.sums, append(p.markers, next.markers...)
 	return true
 }
 

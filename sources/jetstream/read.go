@@ -2,9 +2,7 @@ package jetstream
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"time"
 
@@ -60,8 +58,9 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 			return nil, err
 		}
 	}
+	crc := d.checksum()
 	rows := d.messages()
-	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: checksum(rows)}
+	in := &stream.Input{Messages: rows, Lost: d.lost, CRC: crc}
 	if d.info != nil && s.cfg.FS != nil && !s.cfg.Beside && volatile(d.info.Config) {
 		if err := s.spool(from, to, in); err != nil {
 			s.Recycle(rows)
@@ -205,6 +204,15 @@ func (d *reading) add(p part) {
 	if n := p.len(); n > 0 {
 		d.next = p.sequence()[n-1] + 1
 	}
+}
+
+// checksum is the CRC that stream.Input describes of what was read, without the sinks' markers.
+func (d *reading) checksum() uint32 {
+	var sum stream.Sum
+	for i := range d.out {
+		sum = d.out[i].sum(sum)
+	}
+	return uint32(sum)
 }
 
 // messages returns what was read, without the sinks' markers. What lies in one chunk is lent, not copied.
@@ -398,17 +406,4 @@ func (d *reading) wait(ctx context.Context, drained bool) error {
 		return d.again(ctx, first)
 	}
 	return nil
-}
-
-// checksum is the CRC that stream.Input describes.
-func checksum(m *stream.Messages) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli)
-	var crc uint32
-	var seq [8]byte
-	for i := range m.Len() {
-		binary.LittleEndian.PutUint64(seq[:], m.Sequence[i])
-		crc = crc32.Update(crc, table, seq[:])
-		crc = crc32.Update(crc, table, m.Payload(i))
-	}
-	return crc
 }
