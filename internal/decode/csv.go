@@ -55,7 +55,7 @@ func (d *Decoder) csvPayload(msg int, b []byte) {
 		p = d.csvRecord(b, p)
 		if d.reason == "" {
 			d.commit(msg, index)
-		} else if !d.badRow(m, Fault{msg, index, start, p, d.reason}) {
+		} else if !d.badRow(m, Fault{Message: msg, Index: index, Start: start, End: p, Reason: d.reason}) {
 			d.badPayload(m, msg, len(b), fmt.Sprintf("more than %d of its lines do not decode, the last because: %s",
 				faultsMax, d.reason))
 			return

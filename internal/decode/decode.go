@@ -39,6 +39,7 @@ type Fault struct {
 	Message    int    // which message
 	Index      int    // which row within the message, from 0; -1 for the payload as a whole
 	Start, End int    // the bytes within the payload that it concerns
+	Bytes      []byte // a copy of them where payloads are not kept, of the whole payload if they are not known
 	Reason     string // one line: the column, what was expected and the value, shortened
 }
 
@@ -82,6 +83,7 @@ type Decoder struct {
 	reason string // why the last value failed
 
 	row, rowCap  int // rows so far, and how many the top columns have room for
+	base, bytes  int // messages that were added before those at hand, and their bytes
 	message      []int32
 	index        []int32
 	bad          []Fault
@@ -183,27 +185,12 @@ func (d *Decoder) Schema() *arrow.Schema { return d.schema }
 // Decode decodes all messages. The caller releases the Result, which does not alias the messages. An error
 // means that the batch is too large to be held in Arrow columns; bad input is never an error.
 func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
-	if m.Len() > math.MaxInt32 || (m != nil && len(m.Data) > math.MaxInt32) {
-		return Result{}, tooBig()
+	if m == nil {
+		m = &stream.Messages{}
 	}
-	d.begin(m)
-	for i := 0; i < m.Len(); {
-		rows := 0
-		if d.single {
-			rows = d.flatMessages(m, i)
-		}
-		if rows == 0 {
-			d.payload(d, i, m.Payload(i))
-		}
-		i += max(1, rows)
-	}
-	d.b = nil
-	d.fillMeta(m)
-	if d.tooBig {
-		d.drop()
-		return Result{}, tooBig()
-	}
-	return d.finish(m), nil
+	d.begin(max(m.Len(), d.rowsIn(len(m.Data))), len(m.Data))
+	d.add(m)
+	return d.finish(m)
 }
 
 func tooBig() error {
@@ -211,13 +198,12 @@ func tooBig() error {
 		WithHint("lower max_bytes_per_batch or max_rows_per_batch of the source")
 }
 
-// begin sizes the columns for as many rows as messages of this kind gave before.
-func (d *Decoder) begin(m *stream.Messages) {
-	d.row, d.rowCap, d.tooBig = 0, 0, false
-	rows := m.Len()
-	if m != nil {
-		rows = max(rows, int(d.rowsPerBytes*float64(len(m.Data))*1.05))
-	}
+// rowsIn foretells how many rows so many bytes give, from those of the Result before.
+func (d *Decoder) rowsIn(bytes int) int { return int(d.rowsPerBytes * float64(bytes) * 1.05) }
+
+// begin sizes the columns for so many rows out of so many bytes.
+func (d *Decoder) begin(rows, bytes int) {
+	d.row, d.rowCap, d.base, d.bytes, d.tooBig = 0, 0, 0, 0, false
 	d.bad = nil
 	for _, n := range d.checked {
 		n.grow(d.alloc, 1)
@@ -232,10 +218,41 @@ func (d *Decoder) begin(m *stream.Messages) {
 		if n.unread {
 			continue
 		}
-		if want := min(int(n.rowBytes*float64(rows)*1.05), len(m.Data), offsetMax); want > len(n.data) && n.dataBuf != nil {
+		if want := min(int(n.rowBytes*float64(rows)*1.05), bytes, offsetMax); want > len(n.data) && n.dataBuf != nil {
 			n.data = resize(d.alloc, &n.dataBuf, want)
 		}
 	}
+}
+
+// add decodes messages behind those that were added before.
+func (d *Decoder) add(m *stream.Messages) {
+	if d.base+m.Len() > math.MaxInt32 || len(m.Data) > math.MaxInt32 {
+		d.tooBig = true
+	}
+	for i := 0; i < m.Len() && !d.tooBig; {
+		rows := 0
+		if d.single {
+			rows = d.flatMessages(m, i)
+		}
+		if rows == 0 {
+			d.payload(d, d.base+i, m.Payload(i))
+		}
+		i += max(1, rows)
+	}
+	d.b = nil
+	d.base, d.bytes = d.base+m.Len(), d.bytes+len(m.Data)
+}
+
+// finish returns what was decoded, with what the transport says of the messages.
+func (d *Decoder) finish(m *stream.Messages) (Result, error) {
+	if !d.tooBig {
+		d.fillMeta(m)
+	}
+	if d.tooBig {
+		d.drop()
+		return Result{}, tooBig()
+	}
+	return d.result(), nil
 }
 
 func (d *Decoder) growRows(rows int) {
@@ -287,7 +304,7 @@ func (d *Decoder) badRow(m mark, f Fault) bool {
 	return true
 }
 
-func (d *Decoder) finish(m *stream.Messages) Result {
+func (d *Decoder) result() Result {
 	arrays := make([]arrow.Array, len(d.columns))
 	for i, n := range d.columns {
 		n.grow(d.alloc, d.row)
@@ -299,8 +316,8 @@ func (d *Decoder) finish(m *stream.Messages) Result {
 	for _, a := range arrays {
 		a.Release()
 	}
-	if d.row > 0 && len(m.Data) > 0 {
-		d.rowsPerBytes = float64(d.row) / float64(len(m.Data))
+	if d.row > 0 && d.bytes > 0 {
+		d.rowsPerBytes = float64(d.row) / float64(d.bytes)
 	}
 	d.message, d.index, d.bad = nil, nil, nil
 	for _, n := range d.checked {

@@ -49,6 +49,7 @@ func checkSame(t *testing.T, r Result, o Options, pairs []string, m *stream.Mess
 	t.Helper()
 	general := decoder(t, o, pairs...)
 	general.flat.rest = math.MaxInt
+	pieces := decoder(t, o, pairs...)
 	for i := 0; i+2 < len(pairs); i += 4 {
 		o.Unread = append(o.Unread, pairs[i])
 	}
@@ -66,6 +67,40 @@ func checkSame(t *testing.T, r Result, o Options, pairs []string, m *stream.Mess
 			got.Release()
 		}
 	}
+	for range 2 {
+		checkPieces(t, r, pieces, m)
+	}
+}
+
+// checkPieces asks that messages one by one give what all of them do, and that what is cut leaves nothing behind.
+func checkPieces(t *testing.T, r Result, d *Decoder, m *stream.Messages) {
+	t.Helper()
+	d.Begin(int64(len(m.Data)))
+	for i := range m.Len() {
+		for _, kept := range []bool{false, true} { // first, this message and the one after it, to be cut again
+			for k := i; k < min(i+2, m.Len()) && (k == i || !kept); k++ {
+				piece := messages(string(m.Payload(k)))
+				d.Add(piece)
+				clear(piece.Data)
+			}
+			if !kept {
+				d.Cut(i)
+			}
+		}
+	}
+	got, err := d.Finish(&stream.Messages{Sequence: m.Sequence, Published: m.Published, Subject: m.Subject, Headers: m.Headers,
+		File: m.File})
+	require.NoError(t, err)
+	require.Len(t, got.Bad, len(r.Bad))
+	for i, f := range got.Bad {
+		require.Equal(t, r.Bad[i].Of(m.Payload(f.Message)), f.Of(nil))
+		f.Bytes = nil
+		require.Equal(t, r.Bad[i], f)
+	}
+	require.Equal(t, r.Index, got.Index)
+	require.Equal(t, r.Message, got.Message)
+	require.True(t, array.RecordEqual(r.Rows, got.Rows))
+	got.Release()
 }
 
 func checkAccounted(t *testing.T, r Result, messages, size int) {

@@ -151,7 +151,7 @@ func (d *Decoder) flatMessages(m *stream.Messages, i int) int {
 	}
 	rows, _ := d.flatRead(m.Data, start, m.Ends[i:])
 	for r := range rows {
-		d.commit(i+r, 0)
+		d.commit(d.base+i+r, 0)
 	}
 	return rows
 }

@@ -112,7 +112,7 @@ func (d *Decoder) ndjsonPayload(msg int, b []byte) {
 		}
 		if ok {
 			d.commit(msg, index)
-		} else if !d.badRow(m, Fault{msg, index, start, start + len(line), d.reason}) {
+		} else if !d.badRow(m, Fault{Message: msg, Index: index, Start: start, End: start + len(line), Reason: d.reason}) {
 			d.badPayload(m, msg, len(b), fmt.Sprintf("more than %d of its lines do not decode, the last because: %s",
 				faultsMax, d.reason))
 			return

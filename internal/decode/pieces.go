@@ -1,0 +1,71 @@
+package decode
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/tidemill/tidemill/stream"
+)
+
+// A Result can be made of messages that come in pieces: Begin, then Add for each piece, then Finish or Abandon. Nothing
+// of a piece is looked at again, but the copies of what does not decode. Messages are numbered through all pieces.
+
+// Begin begins a Result, of so many payload bytes as far as is known. What was begun before is given up.
+func (d *Decoder) Begin(bytes int64) {
+	d.Abandon()
+	d.begin(d.rowsIn(int(min(bytes, offsetMax))), offsetMax)
+}
+
+// Add decodes the next messages.
+func (d *Decoder) Add(m *stream.Messages) {
+	from, base := len(d.bad), d.base
+	d.add(m)
+	for i := from; i < len(d.bad); i++ {
+		f := &d.bad[i]
+		if i > from && f.same(d.bad[i-1]) {
+			f.Bytes = d.bad[i-1].Bytes
+			continue
+		}
+		payload := m.Payload(f.Message - base)
+		if f.part(len(payload)) {
+			payload = payload[f.Start:f.End]
+		}
+		f.Bytes = bytes.Clone(payload)
+	}
+}
+
+// part reports that a fault is of a part of a payload of so many bytes.
+func (f Fault) part(size int) bool { return f.Index >= 0 && f.Start < f.End && f.End <= size }
+
+// same reports that two faults are of the same bytes.
+func (f Fault) same(g Fault) bool {
+	return f.Message == g.Message && f.Start == g.Start && f.End == g.End
+}
+
+// Of returns the bytes of a fault: those of its row where it is one of several in the payload, which may be a whole file.
+func (f Fault) Of(payload []byte) []byte {
+	if f.Bytes != nil {
+		return f.Bytes
+	}
+	if f.part(len(payload)) {
+		return payload[f.Start:f.End]
+	}
+	return payload
+}
+
+// Cut takes back the messages from number n on.
+func (d *Decoder) Cut(n int) {
+	if n >= d.base {
+		return
+	}
+	row, _ := slices.BinarySearch(d.message, int32(n))
+	bad, _ := slices.BinarySearchFunc(d.bad, n, func(f Fault, n int) int { return f.Message - n })
+	d.rollback(mark{row, bad})
+	d.base = n
+}
+
+// Finish ends the Result as Decode does. m is what the transport says of the messages; their payloads are not looked at.
+func (d *Decoder) Finish(m *stream.Messages) (Result, error) { return d.finish(m) }
+
+// Abandon gives up what was begun, if anything was.
+func (d *Decoder) Abandon() { d.drop() }
