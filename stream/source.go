@@ -75,6 +75,25 @@ type Recycler interface {
 	Recycle(m *Messages)
 }
 
+// Pieces is a Source that can hand over messages while it reads them, so that they are decoded while the processor has
+// them at hand, and no batch lies in memory as a whole.
+type Pieces interface {
+	// ReadPieces does what Read does, but gives the messages to to instead of returning them. The same range has the
+	// same messages, numbers and checksum either way. Read, of another range or the same, may be called beside it.
+	ReadPieces(ctx context.Context, r Range, to PieceTaker) (*Input, error)
+}
+
+// PieceTaker takes the messages of one range, in order. Messages are numbered from 0. If the read fails after all, what
+// was taken is void.
+type PieceTaker interface {
+	// Expect says once, before anything is taken, how many payload bytes are to come, roughly.
+	Expect(bytes int64)
+	// Take is given the next messages, whose memory is filled again when it returns.
+	Take(m *Messages)
+	// Cut takes back all messages from number n on: they were not what the range holds.
+	Cut(n int)
+}
+
 // TimeBound is a Source that knows when its rows were stored, so that a stretch of its history can be read alone.
 type TimeBound interface {
 	// At returns the offset before the first row that was stored at or after t by the clock of the source, which is

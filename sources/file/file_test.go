@@ -308,6 +308,8 @@ func TestChangedAndLostFiles(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, int64(1), in.Lost)
 			require.Equal(t, []string{"{\"id\":1}\n"}, payloads(in))
+			p := sourcetest.SamePieces(t, s, r, in)
+			require.Equal(t, name != "gone", p.Cuts > 0, "a file that turned out to be another")
 			require.NoError(t, s.Close())
 		})
 	}

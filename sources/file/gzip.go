@@ -46,7 +46,7 @@ func (b *batch) unpack(c content) error {
 
 // byLine reports that a part of a file up to the end of a line means what it means in the whole file.
 func (s *source) byLine() bool {
-	return s.format == "ndjson" || s.format == "text" || s.format == "csv"
+	return s.format == formatLines || s.format == "text" || s.format == "csv"
 }
 
 // errUnpacked is about a limit and not about the file.

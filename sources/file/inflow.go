@@ -10,11 +10,14 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// readBytes is how much is read at a time: little enough to be in the processor's cache when its checksum is made.
+// readBytes is how much is read at a time.
 const readBytes = 256 << 10
 
+// restBytes is how much is read at a time where a chunk may end: what is read behind its end is moved before the next.
+const restBytes = 16 << 10
+
 // inflow makes messages of one file, in the arena of its batch, while it is read: lines of text, chunks of whole lines of
-// ndjson, else the file itself.
+// ndjson, else the file itself. What has become messages is handed over at once if somebody takes pieces.
 type inflow struct {
 	batch  *batch
 	entry  entry
@@ -32,12 +35,12 @@ func (b *batch) inflow(e entry) *inflow {
 func (f *inflow) pour(r io.Reader) (size int64, err error) {
 	m := f.batch.messages
 	for size < f.entry.Size && err == nil {
-		piece := int(min(readBytes, f.entry.Size-size))
+		piece := int(min(f.piece(), f.entry.Size-size))
 		m.Data = slices.Grow(m.Data, piece)
 		var n int
 		n, err = r.Read(m.Data[len(m.Data) : len(m.Data)+piece])
 		m.Data, size = m.Data[:len(m.Data)+n], size+int64(n)
-		if f.batch.source.format == "ndjson" {
+		if f.batch.source.format == formatLines {
 			f.chunks(false)
 		}
 	}
@@ -48,11 +51,19 @@ func (f *inflow) pour(r io.Reader) (size int64, err error) {
 	return size, nil
 }
 
+// piece returns how much to read.
+func (f *inflow) piece() int64 {
+	if b := f.batch; b.to != nil && b.source.format == formatLines {
+		return int64(min(readBytes, max(restBytes, chunkBytes-(len(b.messages.Data)-f.from))))
+	}
+	return readBytes
+}
+
 // end makes messages of what is left in the arena.
 func (f *inflow) end() {
 	size := len(f.batch.messages.Data) - f.from
 	switch f.batch.source.format {
-	case "ndjson":
+	case formatLines:
 		f.chunks(true)
 	case "text":
 		f.lines()
@@ -63,6 +74,7 @@ func (f *inflow) end() {
 	default:
 		f.whole(size)
 	}
+	f.hand()
 }
 
 // chunks makes messages of as much as is a chunk and has its last line whole; of all of it at the end of the file.
@@ -76,8 +88,15 @@ func (f *inflow) chunks(last bool) {
 		if size == 0 {
 			return
 		}
-		f.whole(size)
+		if f.whole(size); !last { // else all goes in one piece
+			f.hand()
+		}
 	}
+}
+
+// hand gives away the messages that are there, if somebody takes pieces. What is read of the next one stays.
+func (f *inflow) hand() {
+	f.from -= f.batch.hand()
 }
 
 // chunk returns the size of the first chunk, or 0 if its end is not there.
@@ -97,7 +116,7 @@ func (f *inflow) whole(size int) {
 	end := f.from + size
 	sum := crc32.Checksum(f.batch.messages.Data[f.from:end], castagnoli())
 	f.crc = stream.Combine(f.crc, sum, size)
-	f.batch.sums = append(f.batch.sums, sum)
+	f.batch.sum = f.batch.sum.Summed(f.sequence(), sum, size)
 	f.put(end)
 	f.from, f.looked = end, 0
 }
@@ -109,27 +128,62 @@ func (f *inflow) lines() {
 	f.crc = crc32.Checksum(data, castagnoli())
 	for len(data) > 0 {
 		text, rest, _ := bytes.Cut(data, []byte{'\n'})
+		start := end
 		end += copy(m.Data[end:], bytes.TrimSuffix(text, []byte{'\r'}))
+		f.batch.sum = f.batch.sum.Message(f.sequence(), m.Data[start:end])
 		f.put(end)
 		data = rest
 	}
 	m.Data = m.Data[:end]
 }
 
+// sequence is the number of the next message.
+func (f *inflow) sequence() uint64 { return uint64(f.entry.Ordinal)<<40 | f.part }
+
 func (f *inflow) put(end int) {
 	m, e := f.batch.messages, f.entry
-	m.Ends, m.Sequence = append(m.Ends, end), append(m.Sequence, uint64(e.Ordinal)<<40|f.part)
+	m.Ends, m.Sequence = append(m.Ends, end), append(m.Sequence, f.sequence())
 	m.Published, m.File = append(m.Published, e.MTime), append(m.File, e.Path)
 	f.part++
 }
 
-// mark is a point of a batch to which cut returns, when a file turned out to be another than it was.
-type mark struct{ bytes, messages int }
+// hand gives the messages that are there to whom takes pieces, and returns how many bytes they had. Their memory is filled
+// again, from its start.
+func (b *batch) hand() (bytes int) {
+	m := b.messages
+	n := m.Len()
+	if b.to == nil || n == 0 {
+		return 0
+	}
+	rest := m.Data[m.Ends[n-1]:]
+	bytes = len(m.Data) - len(rest)
+	m.Data = m.Data[:bytes]
+	b.to.Take(m)
+	b.handed += n
+	m.Data = m.Data[:copy(m.Data[:cap(m.Data)], rest)]
+	b.clip(0)
+	return bytes
+}
 
-func (b *batch) mark() mark { return mark{len(b.messages.Data), b.messages.Len()} }
+// mark is a point of a batch to which cut returns, when a file turned out to be another than it was.
+type mark struct {
+	bytes, messages int
+	sum             stream.Sum
+}
+
+func (b *batch) mark() mark { return mark{len(b.messages.Data), b.handed + b.messages.Len(), b.sum} }
 
 func (b *batch) cut(to mark) {
-	m, n := b.messages, to.messages
-	*m = stream.Messages{Data: m.Data[:to.bytes], Ends: m.Ends[:n], Sequence: m.Sequence[:n], Published: m.Published[:n], File: m.File[:n]}
-	b.sums = b.sums[:min(n, len(b.sums))]
+	if to.messages < b.handed {
+		b.to.Cut(to.messages)
+		b.handed = to.messages
+	}
+	b.messages.Data, b.sum = b.messages.Data[:to.bytes], to.sum
+	b.clip(to.messages - b.handed)
+}
+
+// clip leaves n messages in the arena, and its bytes as they are.
+func (b *batch) clip(n int) {
+	m := b.messages
+	m.Ends, m.Sequence, m.Published, m.File = m.Ends[:n], m.Sequence[:n], m.Published[:n], m.File[:n]
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/sources/sourcetest"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -65,9 +66,18 @@ func TestFilesBecomeMessages(t *testing.T) {
 				require.Equal(t, definedSum(in.Messages), in.CRC)
 				require.Len(t, in.Messages.File, len(want))
 				require.Len(t, in.Messages.Published, len(want))
+				var p sourcetest.Pieces
+				pieces, err := s.ReadPieces(t.Context(), r, &p)
+				require.NoError(t, err)
+				require.Nil(t, pieces.Messages)
+				require.Equal(t, in.CRC, pieces.CRC)
+				require.True(t, equal(want, payloads(&stream.Input{Messages: &p.Messages})))
+				require.Equal(t, in.Messages.Sequence, p.Sequence)
+				require.Equal(t, in.Messages.File, p.File)
+				require.Equal(t, in.Messages.Published, p.Published)
+				require.GreaterOrEqual(t, p.Takes, 6)
 				clear(in.Messages.Data)
 				s.Recycle(in.Messages)
-				var err error
 				in, err = s.Read(t.Context(), r)
 				require.NoError(t, err)
 			}

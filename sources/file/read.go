@@ -17,6 +17,7 @@ import (
 
 const (
 	formatParquet = "parquet"
+	formatLines   = "ndjson"
 	// chunkBytes is how much of an ndjson file becomes one message, so that one message is never the whole of
 	// a large file.
 	chunkBytes = 1 << 20
@@ -30,12 +31,21 @@ const (
 
 // Read reads the files of the range again and checks that they are what they were.
 func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error) {
+	return s.read(ctx, r, nil)
+}
+
+// ReadPieces implements stream.Pieces. A piece is a chunk of ndjson, or a file of another format.
+func (s *source) ReadPieces(ctx context.Context, r stream.Range, to stream.PieceTaker) (*stream.Input, error) {
+	return s.read(ctx, r, to)
+}
+
+func (s *source) read(ctx context.Context, r stream.Range, to stream.PieceTaker) (*stream.Input, error) {
 	files, err := s.files(r)
 	if err != nil {
 		return nil, err
 	}
 	in := &stream.Input{}
-	b := s.batch(files)
+	b := s.batch(files, to)
 	defer b.release()
 	crcs := map[int64]uint32{}
 	for _, e := range files {
@@ -116,23 +126,32 @@ type content struct {
 // batch gathers the files of one range.
 type batch struct {
 	source   *source
-	messages *stream.Messages
-	sums     []uint32 // the checksum of each message; none of format text
-	packed   []byte   // memory for files that are unpacked
+	to       stream.PieceTaker // nil to keep all messages
+	handed   int               // messages that to has
+	messages *stream.Messages  // the others
+	sum      stream.Sum        // of all messages
+	packed   []byte            // memory for files that are unpacked
 	broken   broken
 	tables   tables
 	fileSum  uint32 // over (ordinal, checksum) of the files
 }
 
-// batch begins one whose arena has room for all files.
-func (s *source) batch(files []entry) *batch {
-	b := &batch{source: s, messages: &stream.Messages{}}
+// batch begins one whose arena has room for all files, or for the largest piece.
+func (s *source) batch(files []entry, to stream.PieceTaker) *batch {
+	b := &batch{source: s, messages: &stream.Messages{}, to: to}
 	if s.format == formatParquet {
 		return b
 	}
-	var size int64
+	var size, largest int64
 	for _, e := range files {
 		size = min(size+e.Size, arenaMax)
+		largest = max(largest, e.Size)
+	}
+	if to != nil {
+		to.Expect(size)
+		if size = largest; s.format == formatLines {
+			size = min(size, chunkBytes+readBytes)
+		}
 	}
 	if *b.messages = s.arenas.Take(int(size)); b.messages.Data == nil {
 		b.messages.Data = make([]byte, 0, size)
@@ -216,7 +235,7 @@ func (x *broken) sum(in *stream.Input) {
 		return
 	}
 	in.Broken = &stream.Broken{Messages: &x.messages, Reasons: x.reasons}
-	addSum(in, &x.messages, nil)
+	in.CRC = uint32(stream.Sum(in.CRC).Messages(&x.messages))
 }
 
 func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
@@ -226,26 +245,14 @@ func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 		b.broken.sum(in)
 		return in, err
 	}
+	in.CRC = uint32(b.sum)
 	if b.messages.Len() > 0 {
 		in.Messages = b.messages
-		addSum(in, b.messages, b.sums)
 	} else {
 		b.source.arenas.Give(b.messages)
 	}
 	b.broken.sum(in)
 	return in, nil
-}
-
-// addSum adds messages to the checksum of a range, by their own checksums where these are known.
-func addSum(in *stream.Input, m *stream.Messages, sums []uint32) {
-	sum := stream.Sum(in.CRC)
-	if sums == nil {
-		sum = sum.Messages(m)
-	}
-	for i, payload := range sums {
-		sum = sum.Summed(m.Sequence[i], payload, len(m.Payload(i)))
-	}
-	in.CRC = uint32(sum)
 }
 
 func (b *batch) release() { b.tables.release() }

@@ -151,6 +151,7 @@ func TestSpoolPutBack(t *testing.T) {
 	again, err := s.Read(t.Context(), r)
 	require.NoError(t, err)
 	require.Equal(t, in.CRC, again.CRC)
+	require.Positive(t, sourcetest.SamePieces(t, s, r, again).Cuts, "what the linked file has now")
 }
 
 func TestSpoolIsFreedByAcknowledge(t *testing.T) {

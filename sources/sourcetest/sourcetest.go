@@ -78,6 +78,7 @@ func read(t *testing.T, s stream.Source, r stream.Range) ([]string, uint32) {
 	require.NoError(t, err)
 	defer in.Release()
 	require.Zero(t, in.Lost)
+	SamePieces(t, s, r, in)
 	require.False(t, in.Messages != nil && in.Rows != nil, "only one of Messages and Rows may be set")
 	var rows []string
 	for i := range in.Messages.Len() {
@@ -99,6 +100,55 @@ func read(t *testing.T, s stream.Source, r stream.Range) ([]string, uint32) {
 		}
 	}
 	return rows, in.CRC
+}
+
+// SamePieces asks that a source which can give pieces gives the messages of a range so, and returns what came.
+func SamePieces(t *testing.T, s stream.Source, r stream.Range, want *stream.Input) (p Pieces) {
+	t.Helper()
+	pieces, ok := s.(stream.Pieces)
+	if !ok {
+		return p
+	}
+	in, err := pieces.ReadPieces(t.Context(), r, &p)
+	require.NoError(t, err)
+	defer in.Release()
+	require.Nil(t, in.Messages)
+	require.Equal(t, want.CRC, in.CRC)
+	require.Equal(t, want.Lost, in.Lost)
+	require.Equal(t, want.Broken, in.Broken)
+	require.Equal(t, want.Messages.Len(), p.Len())
+	if p.Len() > 0 {
+		require.Equal(t, *want.Messages, p.Messages)
+	}
+	return p
+}
+
+// Pieces is a stream.PieceTaker that keeps a copy of what it is given.
+type Pieces struct {
+	stream.Messages
+	Cuts, Takes int
+}
+
+func (p *Pieces) Expect(int64) {}
+
+func (p *Pieces) Take(m *stream.Messages) {
+	p.Takes++
+	for i := range m.Len() {
+		p.Append(m.Sequence[i], m.Payload(i))
+	}
+	p.Published, p.Subject = append(p.Published, m.Published...), append(p.Subject, m.Subject...)
+	p.Headers, p.File = append(p.Headers, m.Headers...), append(p.File, m.File...)
+}
+
+func (p *Pieces) Cut(n int) {
+	p.Cuts++
+	size := 0
+	if n > 0 {
+		size = p.Ends[n-1]
+	}
+	p.Data, p.Ends, p.Sequence = p.Data[:size], p.Ends[:n], p.Sequence[:n]
+	p.Published, p.Subject = p.Published[:min(n, len(p.Published))], p.Subject[:min(n, len(p.Subject))]
+	p.Headers, p.File = p.Headers[:min(n, len(p.Headers))], p.File[:min(n, len(p.File))]
 }
 
 // ranges walks from from to the end in steps of limit.
