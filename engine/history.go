@@ -24,7 +24,7 @@ func historyLimit(until stream.Offset) stream.Limit {
 // that did not decode.
 func (in *input) history(ctx context.Context, r *rows, rng stream.Range, retry func(func() error) error) error {
 	for from := rng.From; from != rng.To; {
-		var raw *stream.Input
+		var got *loaded
 		part := stream.Range{From: from, Identity: rng.Identity}
 		err := retry(func() error {
 			avail, err := in.src.Available(ctx, from, rng.Identity, historyLimit(rng.To))
@@ -35,24 +35,35 @@ func (in *input) history(ctx context.Context, r *rows, rng stream.Range, retry f
 				return diag.New(diag.DataLoss, "source %q ends at %s, but the batch was to read up to %s", in.def.Name, from, rng.To)
 			}
 			part.To, part.Identity = avail.To, avail.Identity
-			if raw, err = in.src.Read(ctx, part); err != nil {
-				return fmt.Errorf("read source %q: %w", in.def.Name, err)
-			}
-			return nil
+			got, err = in.load(ctx, part)
+			return err
 		})
 		if err != nil {
 			return err
 		}
-		faults, chunks := len(r.faults), len(r.chunks)
-		if err := in.decode(r, raw); err != nil {
+		if err := in.add(ctx, r, got); err != nil {
 			return err
 		}
-		if n := len(r.chunks); n > chunks && len(r.faults) == faults {
-			r.chunks[n-1].messages.Data = nil
-		}
+		r.letGo(part)
 		from = part.To
 	}
 	return nil
+}
+
+// letGo drops the payloads of the range that was read last, unless a fault is to be cut from them. Those of a row that
+// becomes a letter are read again.
+func (r *rows) letGo(rng stream.Range) {
+	n := len(r.chunks)
+	if n == 0 || r.chunks[n-1].again != nil {
+		return
+	}
+	c := &r.chunks[n-1]
+	for _, f := range r.faults {
+		if f.messages == c.messages {
+			return
+		}
+	}
+	c.again, c.messages.Data, c.bytes = &rng, nil, 0
 }
 
 // BatchOptions say what a batch run reads.

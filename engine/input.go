@@ -22,6 +22,7 @@ type input struct {
 	decoder *decode.Decoder // nil for sources that give rows
 	whole   *decode.Decoder // of all columns, where decoder leaves out those that the plan does not read; else nil
 	dead    *output         // where dead letters are published as well; nil for nowhere
+	keeps   bool            // payloads are kept until the batch is done, since rows of it are likely to become letters
 	limit   stream.Limit
 	room    int64      // messages that the pace leaves a batch; zero before it is asked
 	ahead   chan ahead // what is being read ahead; nil when nothing is
@@ -50,15 +51,20 @@ type rows struct {
 	lost    int64
 	lines   lines     // of the message that dead letters were cut from last
 	whole   wholeRows // of the chunk that letters were written of last
+
+	recalled recalled
 }
 
 // chunk says where the rows of one Read come from.
 type chunk struct {
-	first    int64 // ordinal of its first row
-	messages *stream.Messages
-	message  []int32 // of each row
+	first    int64            // ordinal of its first row
+	messages *stream.Messages // without payloads where these were not kept
+	message  []int32          // of each row
 	index    []int32
+	bytes    int64           // of payload
 	owner    stream.Recycler // takes the messages back; nil if nobody does
+	again    *stream.Range   // where the payloads can be read again; nil where they are kept
+	crc      uint32          // of that range
 }
 
 // fault is a payload, or a row of one, that does not decode.
@@ -76,6 +82,7 @@ func (r *rows) release() {
 	}
 	r.records = nil
 	r.whole.release()
+	r.recalled.drop()
 	for i, c := range r.chunks {
 		if c.owner != nil {
 			c.owner.Recycle(c.messages)
@@ -93,23 +100,23 @@ func (r *rows) size() int64 {
 	return n
 }
 
-// bytes returns the payload bytes that are held.
+// bytes returns the payload bytes of the batch.
 func (r *rows) bytes() int64 {
 	var n int64
 	for _, c := range r.chunks {
-		n += int64(len(c.messages.Data))
+		n += c.bytes
 	}
 	return n
 }
 
-// origin returns the chunk that the row with this ordinal comes from, and its place there.
-func (r *rows) origin(ordinal int64) (chunk, int64) {
+// origin returns the chunk that the row with this ordinal comes from, nil if there is none, and its place there.
+func (r *rows) origin(ordinal int64) (*chunk, int64) {
 	for i := len(r.chunks) - 1; i >= 0; i-- {
-		if c := r.chunks[i]; ordinal >= c.first {
+		if c := &r.chunks[i]; ordinal >= c.first {
 			return c, ordinal - c.first
 		}
 	}
-	return chunk{}, ordinal
+	return nil, ordinal
 }
 
 // part returns the file that a row of a source that gives rows comes from, and the row's number there.
@@ -259,12 +266,12 @@ func (in *input) read(ctx context.Context, rng stream.Range) (*rows, error) {
 }
 
 func (in *input) readNow(ctx context.Context, rng stream.Range) (*rows, error) {
-	got, err := in.src.Read(ctx, rng)
+	got, err := in.load(ctx, rng)
 	if err != nil {
-		return nil, fmt.Errorf("read source %q: %w", in.def.Name, err)
+		return nil, err
 	}
 	r := &rows{}
-	if err := in.decode(r, got); err != nil {
+	if err := in.add(ctx, r, got); err != nil {
 		r.release()
 		return nil, err
 	}
@@ -318,39 +325,6 @@ func (in *input) dropAhead() {
 	a.rows.release()
 }
 
-// decode adds what the source gave for one Read to r. It takes over raw.
-func (in *input) decode(r *rows, raw *stream.Input) error {
-	defer raw.Release()
-	r.lost += raw.Lost
-	r.crc = raw.CRC
-	if raw.Rows != nil {
-		raw.Rows.Retain()
-		r.count += raw.Rows.NumRows()
-		r.records = append(r.records, raw.Rows)
-		r.parts = append(r.parts, raw.Parts...)
-	}
-	faults := len(r.faults)
-	if raw.Messages.Len() > 0 {
-		if err := in.decodeMessages(r, raw); err != nil {
-			return err
-		}
-	}
-	if raw.Broken != nil {
-		r.count += int64(raw.Broken.Messages.Len())
-		for i, reason := range raw.Broken.Reasons {
-			whole := decode.Fault{Message: i, Index: -1, End: len(raw.Broken.Messages.Payload(i)), Reason: reason}
-			r.faults = append(r.faults, fault{whole, raw.Broken.Messages})
-		}
-	}
-	if len(r.faults) > faults && in.def.Options.String("on_error") == "fail" {
-		f := r.faults[faults]
-		return diag.New(diag.DecodeFailed, "source %q: %s does not decode: %s", in.def.Name,
-			f.place(in.def.Options.String("format")), f.Reason).
-			WithHint("mend the producer, or set on_error = 'dead_letter' or 'skip' on the source")
-	}
-	return nil
-}
-
 // place names the payload in an error, and the line or row of it where it holds several.
 func (f fault) place(format string) string {
 	whole := fmt.Sprintf("message %d", f.messages.Sequence[f.Message])
@@ -377,21 +351,4 @@ func (f fault) line(format string) int {
 		}
 	}
 	return line + bytes.Count(m.Payload(f.Message)[:f.Start], []byte{'\n'})
-}
-
-func (in *input) decodeMessages(r *rows, raw *stream.Input) error {
-	res, err := in.decoder.Decode(raw.Messages)
-	if err != nil {
-		return fmt.Errorf("decode source %q: %w", in.def.Name, err)
-	}
-	owner, _ := in.src.(stream.Recycler)
-	r.chunks = append(r.chunks, chunk{r.size(), raw.Messages, res.Message, res.Index, owner})
-	r.count += int64(raw.Messages.Len())
-	if res.Rows != nil {
-		r.records = append(r.records, res.Rows)
-	}
-	for _, f := range res.Bad {
-		r.faults = append(r.faults, fault{f, raw.Messages})
-	}
-	return nil
 }

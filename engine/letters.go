@@ -35,12 +35,20 @@ func (q *Query) deliverLetters(ctx context.Context, w *work) error {
 		if in.def.Options.String("on_error") == "skip" {
 			continue
 		}
-		all = append(all, q.rowLetter(w, in, d.Ordinal, letters.Dead, d.Reason))
+		l, err := q.rowLetter(ctx, w, in, letters.Letter{Ordinal: d.Ordinal, Kind: letters.Dead, Reason: d.Reason})
+		if err != nil {
+			return err
+		}
+		all = append(all, l)
 	}
-	if q.def.Options.String("late") == "dead_letter" {
+	if q.lateLetters() {
 		for _, in := range q.inputs {
 			for _, ordinal := range w.out.Late[in.def.Name] {
-				all = append(all, q.rowLetter(w, in, ordinal, letters.Late, lateReason(w)))
+				l, err := q.rowLetter(ctx, w, in, letters.Letter{Ordinal: ordinal, Kind: letters.Late, Reason: lateReason(w)})
+				if err != nil {
+					return err
+				}
+				all = append(all, l)
 			}
 		}
 	}
@@ -87,15 +95,24 @@ func (q *Query) input(name string) *input {
 	return nil
 }
 
-// rowLetter is a letter for a decoded row: the payload it came from if the source gave payloads, and the row itself.
-func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, reason string) letters.Letter {
-	r := w.data[in.def.Name]
-	l := letters.Letter{Source: in.def.Name, Batch: w.intent.Batch, Ordinal: ordinal, Kind: kind, Reason: shortReason(reason)}
-	if c, i := r.origin(ordinal); c.messages != nil {
+// lateLetters reports that late rows become letters.
+func (q *Query) lateLetters() bool { return q.def.Options.String("late") == "dead_letter" }
+
+// rowLetter completes a letter for a decoded row: the payload it came from if the source gave payloads, and the row itself.
+func (q *Query) rowLetter(ctx context.Context, w *work, in *input, l letters.Letter) (letters.Letter, error) {
+	r, ordinal := w.data[in.def.Name], l.Ordinal
+	l.Source, l.Batch, l.Reason = in.def.Name, w.intent.Batch, shortReason(l.Reason)
+	if c, i := r.origin(ordinal); c != nil {
+		if err := q.retry(ctx, w.intent.Batch, func() error { return in.recall(ctx, r, c) }); err != nil {
+			return l, err
+		}
 		l.Index = int64(c.index[i])
 		l = transport(l, c.messages, int(c.message[i]))
 		if r.packed(c, i) {
 			l.Payload = r.lines.line(l, in.def.Options.String("format"))
+		}
+		if c.again != nil {
+			l.Payload = bytes.Clone(l.Payload)
 		}
 	} else if p, row := r.part(ordinal); p.File != "" {
 		l.File, l.Sequence, l.Index = p.File, p.Sequence+uint64(row), row //nolint:gosec // a row's number
@@ -103,12 +120,12 @@ func (q *Query) rowLetter(w *work, in *input, ordinal int64, kind letters.Kind, 
 		l.Sequence = uint64(ordinal)
 	}
 	l.Row = in.row(r, ordinal)
-	return l
+	return l, nil
 }
 
 // row is a decoded row as JSON, with all declared columns.
 func (in *input) row(r *rows, ordinal int64) []byte {
-	if c, i := r.origin(ordinal); c.messages != nil && in.whole != nil {
+	if c, i := r.origin(ordinal); c != nil && in.whole != nil {
 		rec := r.whole.of(in.whole, c)
 		if rec == nil {
 			return nil
@@ -132,7 +149,7 @@ type wholeRows struct {
 }
 
 // of returns the rows of a chunk, or nil if they do not fit one record with the columns that the plan does not read.
-func (w *wholeRows) of(d *decode.Decoder, c chunk) arrow.Record {
+func (w *wholeRows) of(d *decode.Decoder, c *chunk) arrow.Record {
 	if w.rec == nil || w.first != c.first {
 		w.release()
 		res, err := d.Decode(c.messages)
@@ -155,14 +172,12 @@ func (w *wholeRows) release() {
 // which may be a whole file.
 func (f fault) letter(l letters.Letter) letters.Letter {
 	l = transport(l, f.messages, f.Message)
-	if f.Index >= 0 && l.Payload != nil && f.Start < f.End && f.End <= len(l.Payload) {
-		l.Payload = l.Payload[f.Start:f.End]
-	}
+	l.Payload = f.Of(l.Payload)
 	return l
 }
 
 // packed reports whether row i of a chunk shares its message with other rows.
-func (r *rows) packed(c chunk, i int64) bool {
+func (r *rows) packed(c *chunk, i int64) bool {
 	message := c.message[i]
 	if c.index[i] > 0 || i > 0 && c.message[i-1] == message || int(i)+1 < len(c.message) && c.message[i+1] == message {
 		return true

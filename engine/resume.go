@@ -89,6 +89,7 @@ func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recove
 		}
 		q.inputs = append(q.inputs, in)
 		q.boundInput(in)
+		in.keeps = q.lateLetters()
 		if err := in.narrow(q.plan.Inputs[i].Unread); err != nil {
 			return err
 		}

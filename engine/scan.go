@@ -138,15 +138,11 @@ func (in *input) await(ctx context.Context, opt Options, from stream.Offset) err
 
 // piece reads and decodes one range and lends it to use.
 func (in *input) piece(ctx context.Context, rng stream.Range, use func(Piece) (bool, error)) (bool, error) {
-	raw, err := in.src.Read(ctx, rng)
+	r, err := in.readNow(ctx, rng)
 	if err != nil {
-		return false, fmt.Errorf("read source %q: %w", in.def.Name, err)
-	}
-	r := &rows{}
-	defer r.release()
-	if err := in.decode(r, raw); err != nil {
 		return false, err
 	}
+	defer r.release()
 	p := Piece{Records: r.records}
 	for _, f := range r.faults {
 		l := letters.Letter{Source: in.def.Name, Index: int64(f.Index), Ordinal: -1, Kind: letters.Dead,
