@@ -50,8 +50,9 @@ type source struct {
 	cfg     stream.SourceConfig
 	pattern string
 	format  string
-	skip    bool // on_data_loss = 'skip'
-	arenas  stream.Arenas
+	skip    bool          // on_data_loss = 'skip'
+	arenas  stream.Arenas // of whole batches
+	pieces  stream.Arenas // of those that are handed over in pieces
 
 	mu     sync.Mutex // guards what follows; Available and Read may run beside each other
 	log    *seenLog
@@ -167,6 +168,7 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	a := stream.Available{To: from, Identity: l.id}
 	if len(list) == 0 {
 		s.arenas.Drop() // memory of large files is not held while nothing comes
+		s.pieces.Drop()
 		return a, nil
 	}
 	if err := s.hold(ctx, list); err != nil {

@@ -126,6 +126,7 @@ type content struct {
 // batch gathers the files of one range.
 type batch struct {
 	source   *source
+	arenas   *stream.Arenas
 	to       stream.PieceTaker // nil to keep all messages
 	handed   int               // messages that to has
 	messages *stream.Messages  // the others
@@ -138,7 +139,7 @@ type batch struct {
 
 // batch begins one whose arena has room for all files, or for the largest piece.
 func (s *source) batch(files []entry, to stream.PieceTaker) *batch {
-	b := &batch{source: s, messages: &stream.Messages{}, to: to}
+	b := &batch{source: s, arenas: &s.arenas, messages: &stream.Messages{}, to: to}
 	if s.format == formatParquet {
 		return b
 	}
@@ -148,12 +149,13 @@ func (s *source) batch(files []entry, to stream.PieceTaker) *batch {
 		largest = max(largest, e.Size)
 	}
 	if to != nil {
+		b.arenas = &s.pieces
 		to.Expect(size)
 		if size = largest; s.format == formatLines {
 			size = min(size, chunkBytes+readBytes)
 		}
 	}
-	if *b.messages = s.arenas.Take(int(size)); b.messages.Data == nil {
+	if *b.messages = b.arenas.Take(int(size)); b.messages.Data == nil {
 		b.messages.Data = make([]byte, 0, size)
 	}
 	return b
@@ -249,7 +251,7 @@ func (b *batch) finish(in *stream.Input) (*stream.Input, error) {
 	if b.messages.Len() > 0 {
 		in.Messages = b.messages
 	} else {
-		b.source.arenas.Give(b.messages)
+		b.arenas.Give(b.messages)
 	}
 	b.broken.sum(in)
 	return in, nil
