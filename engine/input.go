@@ -59,6 +59,7 @@ type rows struct {
 type chunk struct {
 	first    int64            // ordinal of its first row
 	messages *stream.Messages // without payloads where these were not kept
+	decoder  *decode.Decoder  // takes back what follows
 	message  []int32          // of each row
 	index    []int32
 	bytes    int64           // of payload
@@ -86,8 +87,11 @@ func (r *rows) release() {
 	for i, c := range r.chunks {
 		if c.owner != nil {
 			c.owner.Recycle(c.messages)
-			r.chunks[i].owner = nil
 		}
+		if c.decoder != nil {
+			c.decoder.Recycle(c.message, c.index)
+		}
+		r.chunks[i].owner, r.chunks[i].decoder = nil, nil
 	}
 }
 
@@ -184,14 +188,14 @@ func openSource(ctx context.Context, opt Options, s *planner.Source, h home) (*i
 	if s.Typed || connector.Files && s.Options.String("format") == "parquet" {
 		return in, nil
 	}
-	if in.decoder, err = newDecoder(s, nil); err != nil {
+	if in.decoder, err = newDecoder(s, nil, false); err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
 	return in, nil
 }
 
-func newDecoder(s *planner.Source, unread []string) (*decode.Decoder, error) {
-	d, err := decode.New(decode.Options{Columns: declared(s), Unread: unread, Format: s.Options.String("format"),
+func newDecoder(s *planner.Source, unread []string, recycle bool) (*decode.Decoder, error) {
+	d, err := decode.New(decode.Options{Columns: declared(s), Unread: unread, Recycle: recycle, Format: s.Options.String("format"),
 		TimestampFormat: s.Options.String("timestamp_format"), CSVDelimiter: s.Options.String("csv_delimiter"),
 		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null")})
 	if err != nil {
@@ -201,16 +205,19 @@ func newDecoder(s *planner.Source, unread []string) (*decode.Decoder, error) {
 }
 
 // narrow leaves columns that the plan does not read out of the rows. They are checked all the same. It is called before
-// anything is read.
+// anything is read, and only for a query's own input: memory of its rows is filled again, batch after batch.
 func (in *input) narrow(unread []string) error {
-	if in.decoder == nil || len(unread) == 0 {
+	if in.decoder == nil {
 		return nil
 	}
-	narrow, err := newDecoder(in.def, unread)
+	narrow, err := newDecoder(in.def, unread, true)
 	if err != nil {
 		return err
 	}
-	in.decoder, in.whole = narrow, in.decoder
+	if len(unread) > 0 {
+		in.whole = in.decoder
+	}
+	in.decoder = narrow
 	return nil
 }
 
@@ -245,6 +252,9 @@ func (in *input) available(ctx context.Context, from stream.Offset, identity str
 	avail, err := in.src.Available(ctx, from, identity, limit)
 	if err != nil {
 		return avail, fmt.Errorf("ask source %q: %w", in.def.Name, err)
+	}
+	if avail.To == from && in.decoder != nil {
+		in.decoder.Idle()
 	}
 	return avail, nil
 }

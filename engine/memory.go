@@ -8,8 +8,8 @@ import (
 	"github.com/tidemill/tidemill/planner"
 )
 
-// A query's memory limit is shared out in twentieths. Six of them are for Go: batches in flight, what sinks encode, and
-// the query itself. What is left of them, and what the process may be over its limit, is for what nobody counts: results
+// A query's memory limit is shared out in twentieths. Six of them are for Go: batches in flight, the columns that are kept to
+// be filled again (of no more than the last few batches), what sinks encode, and the query itself. What is left of them, and what the process may be over its limit, is for what nobody counts: results
 // of DuckDB on their way, what it allocates outside its own accounts, and the program.
 const (
 	shares  = 20

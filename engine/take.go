@@ -118,7 +118,7 @@ func (in *input) add(ctx context.Context, r *rows, l *loaded) error {
 }
 
 func (in *input) addMessages(r *rows, l *loaded) {
-	c := chunk{first: r.size(), messages: l.Messages, message: l.Message, index: l.Index, crc: l.CRC,
+	c := chunk{first: r.size(), messages: l.Messages, decoder: in.decoder, message: l.Message, index: l.Index, crc: l.CRC,
 		bytes: int64(l.Messages.Ends[l.Messages.Len()-1])}
 	if l.pieces {
 		c.again = &l.rng

@@ -32,6 +32,7 @@ type Options struct {
 	CSVHeader       bool             // each payload begins with a line of column names
 	CSVNull         string           // the unquoted text that means NULL
 	Alloc           memory.Allocator // nil for Go's heap
+	Recycle         bool             // in place of Alloc: memory of Results that are done with is filled again
 }
 
 // Fault is a payload, or one row of it, that does not decode.
@@ -63,6 +64,7 @@ func (r *Result) Release() {
 // Decoder decodes messages of one source. It may be used again and again, by one goroutine at a time.
 type Decoder struct {
 	alloc   memory.Allocator
+	pool    *pool // is alloc; nil if memory is not filled again
 	schema  *arrow.Schema
 	columns []*node     // those of a Result, in declared order
 	checked []*node     // those that are unread: each value is decoded into the same place
@@ -95,6 +97,10 @@ type Decoder struct {
 // format.
 func New(o Options) (*Decoder, error) {
 	d := &Decoder{alloc: o.Alloc}
+	if o.Recycle {
+		d.pool = &pool{}
+		d.alloc = d.pool
+	}
 	if d.alloc == nil {
 		d.alloc = memory.DefaultAllocator
 	}
@@ -208,8 +214,11 @@ func (d *Decoder) begin(rows, bytes int) {
 	for _, n := range d.checked {
 		n.grow(d.alloc, 1)
 	}
-	d.message = make([]int32, 0, rows)
-	d.index = make([]int32, 0, rows)
+	if d.pool != nil {
+		d.pool.next()
+	}
+	d.message = d.places(rows)
+	d.index = d.places(rows)
 	if rows == 0 {
 		return
 	}
@@ -221,6 +230,29 @@ func (d *Decoder) begin(rows, bytes int) {
 		if want := min(int(n.rowBytes*float64(rows)*1.05), bytes, offsetMax); want > len(n.data) && n.dataBuf != nil {
 			n.data = resize(d.alloc, &n.dataBuf, want)
 		}
+	}
+}
+
+// places returns room for the message, or the index, of so many rows.
+func (d *Decoder) places(rows int) []int32 {
+	if d.pool == nil || rows == 0 {
+		return make([]int32, 0, rows)
+	}
+	return arrow.Int32Traits.CastFromBytes(d.pool.Allocate(4 * rows))[:0]
+}
+
+// Recycle takes back Message and Index of a Result that nobody looks at any more. It may be called beside other methods.
+func (d *Decoder) Recycle(message, index []int32) {
+	if d.pool != nil {
+		d.pool.Free(arrow.Int32Traits.CastToBytes(message[:cap(message)]))
+		d.pool.Free(arrow.Int32Traits.CastToBytes(index[:cap(index)]))
+	}
+}
+
+// Idle gives up memory that is kept to be filled again, until there is something to decode.
+func (d *Decoder) Idle() {
+	if d.pool != nil {
+		d.pool.drop()
 	}
 }
 

@@ -1,0 +1,102 @@
+package decode
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+)
+
+// pool is an Arrow allocator that fills the memory of columns again, once nobody holds the record that they were part of:
+// the system clears new memory, page by page, when it is first written to. It keeps what the last few Results had, and no
+// more. It may be used by several goroutines at once.
+type pool struct {
+	memory.GoAllocator // of what is not there
+
+	mu    sync.Mutex
+	turn  int     // guarded by mu, as all below
+	spare []spare // in the order in which they were given back
+}
+
+// spare is memory that nobody uses.
+type spare struct {
+	b    []byte
+	turn int // in which it was given back
+}
+
+const (
+	// poolTurns is for how many Results memory is kept that none of them needs: one may be small.
+	poolTurns = 4
+	// poolBytesMin is the least memory that is kept. Less costs Go little.
+	poolBytesMin = 4 << 10
+)
+
+// next begins the turn of a Result.
+func (p *pool) next() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn++
+	p.spare = slices.DeleteFunc(p.spare, func(s spare) bool { return p.turn-s.turn > poolTurns })
+}
+
+// drop gives up what is kept.
+func (p *pool) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spare = nil
+}
+
+// Allocate implements memory.Allocator. What it returns is not cleared.
+func (p *pool) Allocate(size int) []byte {
+	if size < poolBytesMin {
+		return p.GoAllocator.Allocate(size)
+	}
+	if b := p.take(size); b != nil {
+		return b
+	}
+	step := 1 << (bits.Len(uint(size)) - 4)
+	return p.GoAllocator.Allocate((size + step - 1) / step * step)[:size] // for a batch that is a little larger too
+}
+
+// take returns the least memory that fits and is not more than twice what is wanted, or nil.
+func (p *pool) take(size int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	best := -1
+	for i, s := range p.spare {
+		if n := cap(s.b); n >= size && n <= 2*size && (best < 0 || n < cap(p.spare[best].b)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	b := p.spare[best].b
+	p.spare = slices.Delete(p.spare, best, best+1)
+	return b[:size]
+}
+
+// Reallocate implements memory.Allocator.
+func (p *pool) Reallocate(size int, b []byte) []byte {
+	if cap(b) >= size {
+		return b[:size]
+	}
+	grown := p.Allocate(size)
+	copy(grown, b)
+	p.Free(b)
+	return grown
+}
+
+// Free implements memory.Allocator.
+func (p *pool) Free(b []byte) {
+	b = b[:cap(b)]
+	if len(b) < poolBytesMin || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%64 != 0 {
+		return
+	}
+	spoil(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spare = append(p.spare, spare{b[:0], p.turn})
+}
