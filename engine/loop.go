@@ -31,13 +31,13 @@ func (q *Query) Run(ctx context.Context) (err error) {
 }
 
 func (q *Query) loop(ctx context.Context) error {
+	q.driven = true
 	for {
-		select {
-		case <-q.stop:
-			return nil
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		default:
+		case q.stopping() && q.computed == nil: // else that is the batch in flight
+			return nil
 		}
 		ran, err := q.Step(ctx)
 		if errors.Is(err, ErrStopped) && q.failed == nil {
