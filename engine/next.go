@@ -34,9 +34,9 @@ func (q *Query) computeNext(ctx context.Context, w *work) (join func()) {
 	}
 }
 
-// goesOn reports whether the next batch will be due as soon as w is delivered, by a source that w left something in, be
-// an ordinary one, and find memory for its result. Of a source that w has emptied the next batch takes what comes while w is delivered, and a batch with a
-// latency target learns from the one before it how much to take.
+// goesOn reports whether the next batch will be due as soon as w is delivered, by a source that w may have left something
+// in, be an ordinary one, and find memory for its result. Of a source that w has emptied the next batch takes what comes
+// while w is delivered, and a batch with a latency target learns from the one before it how much to take.
 func (q *Query) goesOn(w *work) bool {
 	switch in, now := w.intent, q.opt.Clock.Now(); {
 	case !q.driven, q.stopping(), q.pace.goal > 0, q.pending != nil, q.evolution != nil, q.rewrite.due(w.to.next),
@@ -45,7 +45,7 @@ func (q *Query) goesOn(w *work) bool {
 		return false
 	}
 	for _, in := range q.inputs {
-		if in.behind > 0 {
+		if in.behind != 0 {
 			return true
 		}
 	}

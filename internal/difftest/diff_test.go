@@ -145,7 +145,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 	l := &tally{tried: map[string]int{}, ran: map[string]int{}, codes: map[string]map[diag.Code]int{}}
 	t.Cleanup(func() {
 		t.Log(l.String())
-		require.Positive(t, l.early)
+		require.True(t, l.early > 0 || testing.Short(), "batches are computed beside the delivery of the one before")
 	})
 	for name, list := range map[string][]shape{"stateless": stateless(), "aggregates": aggregates(),
 		"deduplications": deduplications(), "joins": joins(), "chains": chains(), "algebra": algebra()} {
