@@ -34,19 +34,20 @@ CREATE SINK mem WITH (connector = 'memory');
 `
 
 func plots() []plot {
+	few := behind(plotSource, 2) // what a batch leaves is computed beside its delivery
 	folder := "CREATE SINK folder WITH (connector = 'json', path = 'FOLDER');\n"
 	return []plot{
-		{"append", plotSource + folder + `CREATE QUERY q INTO mem, folder OUTPUT MODE APPEND WITH (late = 'dead_letter') AS
+		{"append", few + folder + `CREATE QUERY q INTO mem, folder OUTPUT MODE APPEND WITH (late = 'dead_letter') AS
 			SELECT window_start, k, count(*) AS n, sum(v) AS s, list(id) AS ids
 			FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY window_start, k;`, true, [2]string{}},
-		{"update", plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
+		{"update", few + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
 			SELECT k, count(*) AS n, sum(v) AS s, median(v) AS m FROM src GROUP BY k HAVING count(*) <> 3;`, false, [2]string{}},
-		{"stateless", plotSource + folder + `CREATE QUERY q INTO folder, mem OUTPUT MODE APPEND AS
+		{"stateless", few + folder + `CREATE QUERY q INTO folder, mem OUTPUT MODE APPEND AS
 			SELECT id, k, 100 / v AS share, v::TINYINT AS small FROM src WHERE k <> 'b';`, true, [2]string{}},
 		{"evolving append", plotSource + folder + `CREATE QUERY q INTO mem, folder OUTPUT MODE APPEND AS
 			SELECT window_start, k, count(*) AS n FROM tumble(src, ts, INTERVAL '10 seconds') GROUP BY window_start, k;`, true,
 			[2]string{"count(*) AS n", "count(*) AS n, list(id) AS ids"}},
-		{"evolving update", plotSource + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
+		{"evolving update", few + `CREATE QUERY q INTO mem OUTPUT MODE UPDATE AS
 			SELECT k, count(*) AS n FROM src WHERE v > 0 GROUP BY k;`, false,
 			[2]string{"AS n FROM src WHERE v > 0", "AS n, sum(v) AS s FROM src WHERE v < 9"}},
 	}
@@ -193,7 +194,9 @@ func sweep(
 			t.Parallel()
 			whole := newLife(t, p, pl)
 			total := count(whole)
+			early := whole.countEarly()
 			require.NoError(t, whole.run())
+			require.Equal(t, strings.Contains(pl.sql, "max_rows_per_batch"), early() > 0, "batches are computed early")
 			n := total()
 			require.Greater(t, n, int64(40), "the life is long enough to mean something")
 			want := whole.held()
@@ -202,6 +205,22 @@ func sweep(
 			}
 		})
 	}
+}
+
+// countEarly counts the batches that were computed beside the delivery of the one before.
+func (l *life) countEarly() func() int {
+	n, before := 0, l.opt
+	l.opt = func(o *engine.Options) {
+		if before != nil {
+			before(o)
+		}
+		o.Listener.BatchDone = func(p engine.Progress) {
+			if p.Early {
+				n++
+			}
+		}
+	}
+	return func() int { return n }
 }
 
 func countCalls(l *life) func() int64 {

@@ -154,7 +154,7 @@ func (q *Query) deliverDead(ctx context.Context, w *work, all []letters.Letter) 
 		if err != nil {
 			return fmt.Errorf("publish dead letters of batch %d of source %q: %w", w.intent.Batch, in.def.Name, err)
 		}
-		q.pos.delivered[in.dead.name] = d.Marker
+		q.ledger.delivered[in.dead.name] = d.Marker
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	if err := e.next.q.connectOutputs(ctx, "", nil); err != nil {
 		return err
 	}
-	if reasons := Inexact(e.next.q.plan, q.pos.totals); len(reasons) > 0 {
+	if reasons := Inexact(e.next.q.plan, q.ledger.totals); len(reasons) > 0 {
 		return q.refuseEvolution(inexactError(reasons[0]))
 	}
 	if e.next.q.plan.Mode == stream.Update && e.next.q.plan.Keys != nil {
@@ -108,7 +108,7 @@ func (q *Query) beginEvolution(ctx context.Context, app *planner.App, def *plann
 	if err := e.next.probe(ctx, q.pos.offsets); err != nil {
 		return q.refuseEvolution(err)
 	}
-	q.log.Info("the state of the changed text is being built from history", "rows", q.pos.totals.In)
+	q.log.Info("the state of the changed text is being built from history", "rows", q.ledger.totals.In)
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (q *Query) tellEvolving() {
 		return
 	}
 	e.told = now
-	tell(q.opt.Listener.Evolving, Evolving{Query: q.def.Name, Rows: e.next.q.pos.totals.In, Of: q.pos.totals.In})
+	tell(q.opt.Listener.Evolving, Evolving{Query: q.def.Name, Rows: e.next.q.ledger.totals.In, Of: q.ledger.totals.In})
 }
 
 // step takes one slice of history. done says that nothing is left up to where the query stands.
@@ -193,7 +193,7 @@ func (e *evolution) takeNew(ctx context.Context, b stream.Batch) error {
 // takeUp lets the changed text take effect: steps 2 and 3.
 func (q *Query) takeUp(ctx context.Context) error {
 	e := q.evolution
-	if err := e.check(&q.pos); err != nil {
+	if err := e.check(q.ledger.totals); err != nil {
 		return q.fail(q.refuseEvolution(err))
 	}
 	for _, in := range q.inputs {
@@ -203,7 +203,7 @@ func (q *Query) takeUp(ctx context.Context) error {
 	if err := q.keepEvolved(ctx); err != nil {
 		return q.fail(err)
 	}
-	app, opt, name, rows, took := e.app, q.opt, q.def.Name, q.pos.totals.In, q.opt.Clock.Now().Sub(e.began)
+	app, opt, name, rows, took := e.app, q.opt, q.def.Name, q.ledger.totals.In, q.opt.Clock.Now().Sub(e.began)
 	if err := q.release(true); err != nil {
 		return q.fail(err)
 	}
@@ -271,12 +271,12 @@ func (e *evolution) result(ctx context.Context) (stream.Batch, error) {
 }
 
 // check requires that history gave what the query had consumed, and no row that is late in one of them.
-func (e *evolution) check(at *position) error {
+func (e *evolution) check(at checkpoint.Totals) error {
 	for _, h := range []*history{e.next, e.old} {
 		if h == nil {
 			continue
 		}
-		got, want := h.q.pos.totals, at.totals
+		got, want := h.q.ledger.totals, at
 		switch {
 		case got.In != want.In:
 			return diag.New(diag.DataLoss, "history gives %d rows, and the query has consumed %d", got.In, want.In)

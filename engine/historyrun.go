@@ -54,7 +54,7 @@ func (h *history) open(ctx context.Context, owner *Query, what string) (err erro
 	if err := n.shareMemory(ctx, historyDir(dir, what)); err != nil {
 		return err
 	}
-	n.pos = newPosition(n.opt.Clock.Now())
+	n.pos, n.ledger = newPosition(), newLedger(n.opt.Clock.Now())
 	start := owner.ckpt.Meta().Start
 	for _, s := range n.plan.Sources {
 		in, err := openInput(ctx, n.opt, n.app, s, home{dir: filepath.Join(dir, "sources", s.Name), beside: true})
@@ -115,7 +115,7 @@ func (h *history) step(
 	if err != nil || in == nil {
 		return err == nil, err
 	}
-	w := h.q.newWork(*in)
+	w := h.q.newWork(*in, h.q.pos)
 	defer w.release()
 	if err := h.run(ctx, w); err != nil {
 		return false, err
@@ -204,7 +204,11 @@ func (h *history) run(ctx context.Context, w *work) error {
 	if len(out.Dead) > 0 {
 		h.note(out.Dead[0].Reason)
 	}
-	return h.q.conserve(w)
+	if err := h.q.conserve(w); err != nil {
+		return err
+	}
+	h.q.account(w)
+	return nil
 }
 
 func (h *history) note(fault string) {

@@ -19,6 +19,24 @@ type snapshots struct {
 	held    time.Duration // how long batches waited for the last one
 	done    chan kept     // of the one in flight; nil when there is none
 	offsets map[string]stream.Offset
+	frozen  *frozen // of batch, taken before its Commit; nil when there is none
+}
+
+// frozen is what a state version is to hold.
+type frozen struct {
+	began   time.Time
+	changes []state.Change
+}
+
+// drop lets go of what will not be written.
+func (s *snapshots) drop() {
+	if s.frozen == nil {
+		return
+	}
+	for _, c := range s.frozen.changes {
+		c.Release()
+	}
+	s.frozen = nil
 }
 
 type kept struct {
@@ -71,9 +89,14 @@ func (q *Query) keepDue() bool {
 		s.work >= max(q.checkpointWork(), heldShare*s.held)
 }
 
-// keepIfDue collects a finished state version and begins the next one when it is due. It does not wait for the disk.
+// keepIfDue collects a finished state version and begins the next one when it is due. It does not wait for the disk. Where
+// the next batch is computed already, computeEarly took what the version holds before that moved it.
 func (q *Query) keepIfDue(ctx context.Context) error {
 	s := &q.snapshot
+	if s.frozen != nil {
+		q.write(ctx)
+		return nil
+	}
 	if s.done != nil {
 		select {
 		case k := <-s.done:
@@ -85,43 +108,72 @@ func (q *Query) keepIfDue(ctx context.Context) error {
 			return nil
 		}
 	}
-	if q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil || !q.keepDue() {
+	if q.computed != nil || q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil || !q.keepDue() {
 		return nil
 	}
 	return q.keep(ctx)
 }
 
-// keep begins a state version of what changed since the last one and writes it in the background: what is kept by key
-// is read while batches go on, the rest is taken out of DuckDB first. Its manifest is published only after the Commit of
-// its batch is durable.
+// keepNow writes a state version of the last batch, if the next one is not computed already, and waits for it.
+func (q *Query) keepNow(ctx context.Context) error {
+	s := &q.snapshot
+	s.wait() // for the one in flight, which the process that ends here does not look at any more
+	s.done = nil
+	switch {
+	case s.frozen != nil:
+		q.write(ctx)
+	case q.computed == nil && q.failed == nil:
+		if err := q.keep(ctx); err != nil {
+			return err
+		}
+	}
+	s.wait()
+	return nil
+}
+
+// keep begins a state version of the last committed batch.
 func (q *Query) keep(ctx context.Context) error {
+	if err := q.freeze(ctx, q.pos); err != nil {
+		return q.fail(err)
+	}
+	q.write(ctx)
+	return nil
+}
+
+// freeze takes what changed since the last state version up to the batch that led to at, the last one executed: what is
+// kept by key is frozen, and read while batches go on, the rest is taken out of DuckDB.
+func (q *Query) freeze(ctx context.Context, at position) error {
 	s := &q.snapshot
 	began := q.opt.Clock.Now()
 	var changes []state.Change
 	if q.stateful() {
 		var err error
 		if changes, err = q.session.Snapshot(ctx, q.wantBase()); err != nil {
-			return q.fail(fmt.Errorf("take a state version of batch %d: %w", q.pos.next-1, err))
+			return fmt.Errorf("take a state version of batch %d: %w", at.next-1, err)
 		}
 		changes = q.rewrite.forget(changes)
 	}
-	s.batch, s.last, s.done = q.pos.next-1, q.opt.Clock.Now(), make(chan kept, 1)
+	s.batch, s.last, s.offsets = at.next-1, q.opt.Clock.Now(), at.offsets
 	s.bytes, s.work, s.held = 0, 0, s.last.Sub(began)
-	s.offsets = make(map[string]stream.Offset, len(q.inputs))
-	for name, o := range q.pos.offsets {
-		s.offsets[name] = o
-	}
+	s.frozen = &frozen{began, changes}
+	return nil
+}
+
+// write writes what is frozen in the background. The manifest is published only after the Commit of the batch is durable.
+func (q *Query) write(ctx context.Context) {
+	s := &q.snapshot
+	f, batch, held, ckpt, clock := s.frozen, s.batch, s.held, q.ckpt, q.opt.Clock
+	done := make(chan kept, 1)
+	s.frozen, s.done = nil, done
 	q.flushAt = time.Time{} // the snapshot flushes the Commit first
 	ctx = context.WithoutCancel(ctx)
-	batch, held, done, ckpt, clock := s.batch, s.held, s.done, q.ckpt, q.opt.Clock
 	go func() { // ends when the version is written; release waits for it
-		err := guarded("state version", func() error { return ckpt.Snapshot(ctx, batch, changes) })
-		for _, c := range changes {
+		err := guarded("state version", func() error { return ckpt.Snapshot(ctx, batch, f.changes) })
+		for _, c := range f.changes {
 			c.Release()
 		}
-		done <- kept{batch: batch, began: began, held: held, duration: clock.Now().Sub(began), err: err}
+		done <- kept{batch: batch, began: f.began, held: held, duration: clock.Now().Sub(f.began), err: err}
 	}()
-	return nil
 }
 
 // wantBase reports that the deltas of some table have outgrown its base.
@@ -168,7 +220,7 @@ func (q *Query) finalSnapshot(ctx context.Context) error {
 			return err
 		}
 	}
-	if q.session == nil || q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil {
+	if q.session == nil || q.computed != nil || q.pos.next == 0 || s.batch == q.pos.next-1 && s.offsets != nil {
 		return q.flushIfOpen()
 	}
 	if err := q.keep(ctx); err != nil {

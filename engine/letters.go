@@ -62,6 +62,19 @@ func (q *Query) deliverLetters(ctx context.Context, w *work) error {
 	return q.deliverDead(ctx, w, all)
 }
 
+// hasLetters reports whether deliverLetters may look at the batch's rows.
+func (q *Query) hasLetters(w *work) bool {
+	if len(w.out.Dead) > 0 {
+		return true
+	}
+	for name, r := range w.data {
+		if len(r.faults) > 0 || len(w.out.Late[name]) > 0 && q.def.Options.String("late") == "dead_letter" {
+			return true
+		}
+	}
+	return false
+}
+
 func letterLess(a, b letters.Letter) bool {
 	if a.Source != b.Source {
 		return a.Source < b.Source

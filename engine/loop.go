@@ -11,8 +11,8 @@ import (
 )
 
 // Run drives the query by its trigger until the trigger ends, Stop is called, ctx is cancelled, or a batch
-// fails. After Stop the batch in flight is finished, or left to the next start if it waits for a source to
-// come back, and the query is closed cleanly. When ctx is cancelled the batch in flight is given up: the next
+// fails. After Stop the batch in flight is finished, and the next one too if it is computed already, or left
+// to the next start if it waits for a source to come back, and the query is closed cleanly. When ctx is cancelled the batch in flight is given up: the next
 // start runs it again. Run closes the query in every case.
 func (q *Query) Run(ctx context.Context) (err error) {
 	defer func() {
@@ -31,13 +31,13 @@ func (q *Query) Run(ctx context.Context) (err error) {
 }
 
 func (q *Query) loop(ctx context.Context) error {
+	q.driven = true
 	for {
-		select {
-		case <-q.stop:
-			return nil
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		default:
+		case q.stopping() && q.computed == nil: // else that is the batch in flight
+			return nil
 		}
 		ran, err := q.Step(ctx)
 		if errors.Is(err, ErrStopped) && q.failed == nil {

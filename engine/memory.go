@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/apache/arrow/go/v17/arrow"
+
 	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 )
@@ -25,6 +27,8 @@ const (
 	keyedBoth  = 4 // where some is
 
 	windowShare = 1 // of what is mapped of spilled keyed state
+
+	resultShare = 1 // of the result of a batch that is delivered while the next one is computed, which has one of its own
 
 	batchShares = 32 // one part in so many of the limit is the payload of a batch, of all sources together
 	batchLeast  = 1 << 20
@@ -92,6 +96,30 @@ func (q *Query) shareMemory(ctx context.Context, dir string) error {
 			Room: q.limit * windowShare / shares})
 	}
 	return nil
+}
+
+// light reports whether the result of a batch is small enough to stay while the next batch has its own.
+func (q *Query) light(w *work) bool {
+	var n int64
+	for _, rec := range w.out.Result.Records {
+		for _, col := range rec.Columns() {
+			n += bytesOf(col.Data())
+		}
+	}
+	return n <= q.limit*resultShare/shares
+}
+
+func bytesOf(d arrow.ArrayData) int64 {
+	var n int64
+	for _, b := range d.Buffers() {
+		if b != nil {
+			n += int64(b.Len())
+		}
+	}
+	for _, child := range d.Children() {
+		n += bytesOf(child)
+	}
+	return n
 }
 
 // boundInput lets a source that does not say how much payload it reads at once read less where the limit is small.

@@ -145,10 +145,10 @@ func (q *Query) inTime(ctx context.Context, w *work, compute func(context.Contex
 // replaceSlot ends a slot that wrote nothing with a Commit that says so, durable before anything follows.
 func (q *Query) replaceSlot(w *work, cause error) error {
 	ended := q.opt.Clock.Now().UTC().Truncate(time.Microsecond)
-	c := checkpoint.Commit{Batch: w.intent.Batch, Sources: map[string]checkpoint.SourceCount{}, Totals: q.pos.totals,
-		Delivered: make(map[string]stream.Marker, len(q.pos.delivered)), Inexact: q.pos.inexact,
+	c := checkpoint.Commit{Batch: w.intent.Batch, Sources: map[string]checkpoint.SourceCount{}, Totals: q.ledger.totals,
+		Delivered: make(map[string]stream.Marker, len(q.ledger.delivered)), Inexact: q.ledger.inexact,
 		Millis: millis(ended.Sub(w.began)), Ended: &ended, Replaced: true}
-	for name, m := range q.pos.delivered {
+	for name, m := range q.ledger.delivered {
 		c.Delivered[name] = m
 	}
 	if err := q.ckpt.Commit(c); err != nil {

@@ -23,7 +23,8 @@ type Progress struct {
 	Sources         []SourceProgress   `json:"sources"`
 	Sink            SinkProgress       `json:"sink"`
 	Totals          checkpoint.Totals  `json:"totals"`
-	NoData          bool               `json:"noData"` // only the watermark moved
+	NoData          bool               `json:"noData"`          // only the watermark moved
+	Early           bool               `json:"early,omitempty"` // computed while the batch before was delivered
 	Inexact         bool               `json:"inexact,omitempty"`
 }
 

@@ -95,7 +95,7 @@ func (s shape) lateness() string {
 
 const propSources = `
 CREATE SOURCE src (id BIGINT, k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP, w BIGINT AS (v * 2),
-  WATERMARK FOR ts AS ts - INTERVAL '10 seconds') WITH (connector = 'memory');
+  WATERMARK FOR ts AS ts - INTERVAL '10 seconds') WITH (connector = 'memory'%s);
 CREATE SOURCE other (id BIGINT, k VARCHAR, v INTEGER, f DOUBLE, ts TIMESTAMP,
   WATERMARK FOR ts AS ts - INTERVAL '5 seconds') WITH (connector = 'memory');
 CREATE TABLE ref AS SELECT * FROM (VALUES ('a', 'anna'), ('b', 'bert'), ('b', 'bea'), ('d', NULL)) r(k, name);
@@ -112,6 +112,7 @@ type play struct {
 	front   int                // greatest event time so far
 	batches map[int64]engine.Progress
 	last    int64
+	early   int // batches that were computed beside the delivery of the one before
 }
 
 // TestStreamEqualsBatch slices random rows at random into batches, with stops, kills and crashes between and inside
@@ -128,6 +129,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
 	p := newParser(t)
 	dir := filepath.Join(t.TempDir(), "data")
+	early := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		list := shapes()
 		at := rapid.IntRange(0, len(list)-1).Draw(rt, "shape")
@@ -135,10 +137,13 @@ func TestStreamEqualsBatch(t *testing.T) {
 		mode := map[rune]string{'a': "APPEND", 'u': "UPDATE", 'c': "COMPLETE"}[letter]
 		pl := &play{world: newWorldIn(rt, p, dir), rt: rt, rows: map[string][][]any{}, front: 20,
 			batches: map[int64]engine.Progress{}}
-		pl.app = pl.world.app(fmt.Sprintf(propSources, mode, list[at].streamed()))
+		limit := rapid.SampledFrom([]string{"", "", ", max_rows_per_batch = 1", ", max_rows_per_batch = 5"}).Draw(rt, "limit")
+		pl.app = pl.world.app(fmt.Sprintf(propSources, limit, mode, list[at].streamed()))
 		pl.live()
+		early += pl.early
 		pl.compare(list[at], mode)
 	})
+	require.True(t, early > 0 || testing.Short(), "batches were computed beside the delivery of the one before")
 }
 
 func env(name, otherwise string) string {
@@ -218,6 +223,9 @@ func (p *play) heard(b engine.Progress) {
 		}
 		require.Equal(p.rt, old.Sources, b.Sources)
 		require.Equal(p.rt, old.EventTime, b.EventTime)
+	}
+	if b.Early {
+		p.early++
 	}
 	p.batches[b.BatchID] = b
 	p.last = max(p.last, b.BatchID)

@@ -28,6 +28,7 @@ import (
 type Query struct {
 	life
 	evolution *evolution // a changed text whose state is being built; nil when there is none
+	driven    bool       // by Run or Idle: a batch follows another as long as there is something to do
 
 	stop   chan struct{} // closed by Stop
 	stopOn atomic.Bool
@@ -57,7 +58,9 @@ type life struct {
 	letters *letters.Box
 	tables  *tables
 
-	pos      position
+	pos      position           // behind the last committed batch
+	ledger   ledger             // of the committed batches
+	computed *work              // the next batch, where it was computed before its Intent: the session is ahead of the log by it; nil for none
 	pending  *checkpoint.Replay // a batch that has an Intent but no Commit
 	schedule schedule
 	snapshot snapshots
@@ -67,25 +70,6 @@ type life struct {
 	failed   error                // what broke a batch or a state version off: memory may be ahead of the log, so nothing more runs
 	shift    int64                // added to batch numbers where rows are put in order
 	rewrite  *rewrite             // what the sinks are to be told of a changed text; nil when the state has nothing of it
-}
-
-// position is where the log stands: everything the next Intent is made from.
-type position struct {
-	next       int64
-	offsets    map[string]stream.Offset
-	identities map[string]string
-	watermark  *int64 // wm(next)
-	evicted    *int64 // wm(next-1): what the last executed batch evicted with
-	watermarks map[string]int64
-	delivered  map[string]stream.Marker
-	totals     checkpoint.Totals
-	inexact    bool
-	began      time.Time // when the last batch began, for the input rate
-}
-
-func newPosition(now time.Time) position {
-	return position{offsets: map[string]stream.Offset{}, identities: map[string]string{},
-		watermarks: map[string]int64{}, delivered: map[string]stream.Marker{}, began: now}
 }
 
 // output is one sink of the query.
@@ -317,7 +301,7 @@ func (q *Query) Plan() *planner.Plan { return q.plan }
 func (q *Query) Watermark() *int64 { return q.pos.watermark }
 
 // Batches returns how many batches have been committed in the life of the query.
-func (q *Query) Batches() int64 { return q.pos.totals.Batches }
+func (q *Query) Batches() int64 { return q.ledger.totals.Batches }
 
 // Status returns an immutable picture of the query. It may be called concurrently.
 func (q *Query) Status() Status { return *q.status.Load() }
@@ -365,6 +349,11 @@ func (q *Query) Abandon() error { return q.release(false) }
 
 func (q *Query) release(clean bool) error {
 	q.snapshot.wait()
+	q.snapshot.drop()
+	if q.computed != nil { // its Intent was never written, so it never was
+		q.computed.release()
+		q.computed = nil
+	}
 	errs := []error{q.evolution.close()}
 	q.evolution = nil
 	q.rewrite.release()

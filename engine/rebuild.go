@@ -52,7 +52,7 @@ func (q *Query) replay(ctx context.Context, r, next *checkpoint.Replay) error {
 	if err := q.useTables(ctx, r.Intent.Tables); err != nil {
 		return err
 	}
-	w := q.newWork(r.Intent)
+	w := q.newWork(r.Intent, q.pos)
 	w.replay = r.Commit
 	if r.Exclude != nil {
 		w.excluded = r.Exclude.Rows

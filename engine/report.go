@@ -8,14 +8,13 @@ import (
 
 // progress describes a committed batch. It is called before the position moves.
 func (q *Query) progress(w *work, c checkpoint.Commit) Progress {
-	now := q.opt.Clock.Now()
-	w.phases["triggerExecution"] = millis(now.Sub(w.began))
+	w.phases["triggerExecution"] = millis(w.ended.Sub(w.began))
 	for name, d := range w.out.Phases {
 		w.phases[name] = millis(d)
 	}
 	p := Progress{
 		ID: q.uuid, Name: q.def.Name, Epoch: q.epoch, BatchID: c.Batch, Timestamp: w.began, BatchDuration: c.Millis,
-		DurationMs: w.phases, Totals: c.Totals, Inexact: c.Inexact, NoData: true,
+		DurationMs: w.phases, Totals: c.Totals, Inexact: c.Inexact, NoData: true, Early: w.early,
 		EventTime: EventTime{Watermark: microsTime(w.intent.Watermark), Next: microsTime(c.Watermark)},
 		StateOperators: []StateProgress{{NumRowsTotal: c.State.Rows, NumRowsUpdated: c.State.Updated,
 			NumRowsRemoved: c.State.Removed, NumRowsDropped: c.State.Dropped, MemoryUsed: c.State.Memory, Spilled: c.State.Spilled}},
@@ -29,17 +28,11 @@ func (q *Query) progress(w *work, c checkpoint.Commit) Progress {
 			p.EventTime.Max = microsTime(n.MaxTime)
 		}
 		p.Sources = append(p.Sources, SourceProgress{Name: in.def.Name, Description: in.def.Connector + " " + in.def.Name,
-			StartOffset: string(rng.From), EndOffset: string(rng.To), Behind: in.behind, In: n.In, Used: n.Used,
+			StartOffset: string(rng.From), EndOffset: string(rng.To), Behind: w.behind[in.def.Name], In: n.In, Used: n.Used,
 			Filtered: n.Filtered, Late: n.Late, NullTime: n.NullTime, Dead: n.Dead, Lost: n.Lost})
-		if r := w.data[in.def.Name]; r != nil {
-			q.snapshot.bytes += r.bytes()
-		}
 	}
-	if q.stateful() {
-		q.snapshot.work += time.Duration((w.phases["getBatch"] + w.phases["addBatch"]) * float64(time.Millisecond))
-	}
-	p.InputPerSecond = perSecond(p.NumInputRows, w.began.Sub(q.pos.began))
-	p.ProcessedPerSec = perSecond(p.NumInputRows, now.Sub(w.began))
+	p.InputPerSecond = perSecond(p.NumInputRows, w.began.Sub(q.ledger.began))
+	p.ProcessedPerSec = perSecond(p.NumInputRows, w.ended.Sub(w.began))
 	return p
 }
 

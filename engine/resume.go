@@ -81,7 +81,7 @@ func sourceLayout(reg stream.Registry, s *planner.Source) []string {
 }
 
 func (q *Query) openInputs(ctx context.Context, dir string, r *checkpoint.Recovery) error {
-	q.pos = newPosition(q.opt.Clock.Now())
+	q.pos, q.ledger = newPosition(), newLedger(q.opt.Clock.Now())
 	for i, s := range q.plan.Sources {
 		in, err := openInput(ctx, q.opt, q.app, s, home{dir: filepath.Join(dir, "sources", s.Name), query: q.uuid})
 		if err != nil {

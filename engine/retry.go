@@ -35,6 +35,15 @@ func (q *Query) retry(ctx context.Context, batch int64, step func() error) error
 	}
 }
 
+// insist is retry, but for a batch that is computed early: nobody waits for it yet, and its fault, met again when it is its
+// turn, is dealt with then.
+func (q *Query) insist(ctx context.Context, early bool, batch int64, step func() error) error {
+	if early {
+		return step()
+	}
+	return q.retry(ctx, batch, step)
+}
+
 // ErrStopped is what RunSlot returns when Stop was called while the slot waited to be tried again. Nothing of
 // it had been written, and Close is clean.
 var ErrStopped = errors.New("the query was stopped") //nolint:gochecknoglobals // a sentinel

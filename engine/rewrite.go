@@ -91,7 +91,7 @@ func (q *Query) runRewrite(ctx context.Context) error {
 		tick := q.schedule.last // a restart counts missed ticks from it
 		in.Tick = &tick
 	}
-	return q.finishBatch(ctx, q.newWork(in), false)
+	return q.finishBatch(ctx, q.newWork(in, q.pos), false)
 }
 
 // rewritten is what that batch gives.

@@ -80,6 +80,8 @@ func (q *Query) Step(ctx context.Context) (ran bool, err error) {
 // Idle runs batches until nothing is left to do, no-data batches included, whatever the wall-clock schedule says.
 func (q *Query) Idle(ctx context.Context) (err error) {
 	defer q.guard(&err)
+	q.driven = true
+	defer func() { q.driven = false }()
 	for {
 		ran, err := q.turn(ctx, true)
 		if err != nil || !ran {
@@ -120,7 +122,7 @@ func (q *Query) turn(ctx context.Context, force bool) (bool, error) {
 		return true, q.runRewrite(ctx)
 	}
 	now := q.opt.Clock.Now()
-	if !force && s.due(now) > 0 && !q.overruled() {
+	if !force && q.computed == nil && s.due(now) > 0 && !q.overruled() {
 		return evolving, nil
 	}
 	s.turns++
@@ -163,26 +165,22 @@ func (q *Query) untilEnd(ctx context.Context, done func()) (bool, error) {
 	return ran, err
 }
 
-// attempt admits a batch and runs it.
+// attempt plans a batch, unless the next one is computed already, and runs it.
 func (q *Query) attempt(ctx context.Context, unlimited bool, until map[string]stream.Offset) (bool, error) {
-	start := q.opt.Clock.Now()
-	if err := q.refreshTables(ctx); err != nil {
-		return false, err
+	w := q.computed
+	q.computed = nil
+	if w == nil {
+		var err error
+		if w, err = q.nextWork(ctx, planning{from: q.pos, unlimited: unlimited, until: until}); err != nil || w == nil {
+			return false, err
+		}
 	}
-	in, err := q.admit(ctx, unlimited, until)
-	if err != nil || in == nil {
-		return false, err
-	}
-	in.Tick = q.schedule.tick
-	w := q.newWork(*in)
-	w.began = start
-	w.phases["latestOffset"] = millis(q.opt.Clock.Now().Sub(start))
 	return true, q.finishBatch(ctx, w, false)
 }
 
 // runPending runs the batch that has an Intent but no Commit again, from its Intent.
 func (q *Query) runPending(ctx context.Context) error {
-	w := q.newWork(q.pending.Intent)
+	w := q.newWork(q.pending.Intent, q.pos)
 	if q.pending.Exclude != nil {
 		w.excluded = q.pending.Exclude.Rows
 	}
@@ -210,14 +208,13 @@ func (q *Query) finishBatch(ctx context.Context, w *work, logged bool) error {
 		return err
 	case err != nil:
 		return q.fail(err)
+	case q.failed != nil: // by the next batch, computed beside this one
+		return q.failed
 	}
 	if err := q.hook(AfterState); err != nil {
-		q.snapshot.wait() // for the one in flight, which the process that ends here does not look at any more
-		q.snapshot.done = nil
-		if kerr := q.keep(ctx); kerr != nil {
+		if kerr := q.keepNow(ctx); kerr != nil {
 			return kerr
 		}
-		q.snapshot.wait()
 		return err
 	}
 	return q.keepIfDue(ctx)
@@ -232,7 +229,7 @@ func (q *Query) Finish(ctx context.Context) (err error) {
 	}
 	in := q.standingIntent()
 	in.Final = true
-	return q.finishBatch(ctx, q.newWork(in), false)
+	return q.finishBatch(ctx, q.newWork(in, q.pos), false)
 }
 
 // standingIntent is a batch that reads nothing.

@@ -66,7 +66,7 @@ func (q *Query) RunSlot(ctx context.Context, slot trigger.Slot) (err error) {
 	if err != nil {
 		return err
 	}
-	w := q.newWork(in)
+	w := q.newWork(in, q.pos)
 	w.overdue = q.schedule.overdue()
 	if err := q.noteSlot(w, SlotRunning, nil); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (q *Query) slotIntent(ctx context.Context, slot trigger.Slot) (checkpoint.I
 	for _, s := range q.inputs {
 		name := s.def.Name
 		s.dropAhead()
-		rng, err := q.admitSource(ctx, s, true, nil)
+		rng, err := q.admitSource(ctx, s, planning{from: q.pos, unlimited: true})
 		if err != nil {
 			return in, err
 		}

@@ -133,14 +133,17 @@ func (q *Query) useTables(ctx context.Context, versions map[string]string) error
 
 // refreshTables loads those again whose REFRESH EVERY has passed.
 func (q *Query) refreshTables(ctx context.Context) error {
-	now := q.opt.Clock.Now()
+	return q.loadTables(ctx, q.dueTables(q.opt.Clock.Now()))
+}
+
+func (q *Query) dueTables(now time.Time) []string {
 	var due []string
 	for _, t := range q.plan.Tables {
 		if t.Refresh > 0 && now.Sub(q.tables.loaded[t.Name]) >= t.Refresh {
 			due = append(due, t.Name)
 		}
 	}
-	return q.loadTables(ctx, due)
+	return due
 }
 
 // loadTables runs the bodies of the named tables on a loader, keeps durable copies and puts them into the session.

@@ -171,7 +171,7 @@ func (q *Query) plainSource(
 	}()
 	schema := plainSchema(declared(src))
 	for _, b := range s.Batches {
-		w := q.newWork(b.Intent)
+		w := q.newWork(b.Intent, q.pos)
 		w.data[src.Name] = &rows{}
 		rng := b.Intent.Sources[src.Name]
 		if b.Commit == nil || rng.From == rng.To {

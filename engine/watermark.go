@@ -35,10 +35,10 @@ func (q *Query) advance(old *int64, seen map[string]int64, idle []string) *int64
 	return chosen
 }
 
-// observe folds a batch's largest event times into the per-source watermarks and returns a new map.
-func (q *Query) observe(counts map[string]checkpoint.SourceCount) map[string]int64 {
+// observe folds a batch's largest event times into the per-source watermarks before it and returns a new map.
+func (q *Query) observe(before map[string]int64, counts map[string]checkpoint.SourceCount) map[string]int64 {
 	seen := make(map[string]int64, len(q.inputs))
-	for name, wm := range q.pos.watermarks {
+	for name, wm := range before {
 		seen[name] = wm
 	}
 	for _, in := range q.inputs {

@@ -15,6 +15,9 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
+// ErrMoved says that a batch failed when the state had moved already, or may have: the session must not be used on.
+var ErrMoved = errors.New("the state may have moved") //nolint:gochecknoglobals // a sentinel
+
 // The phases of a batch in Output.Phases.
 const (
 	PhaseImport = "import"
@@ -35,9 +38,8 @@ type run struct {
 	delayed bool             // rows may be late, or come more than once by way of a reference table
 }
 
-// Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can
-// be
-// used on; a *duck.Error that is a RowFault says that a row is to blame.
+// Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can be used on,
+// unless the error is one of ErrMoved; a *duck.Error that is a RowFault says that a row is to blame.
 func (s *Session) Run(ctx context.Context, c Call) (*Output, error) {
 	r := s.newRun(c)
 	if err := r.inTransaction(ctx, true); err != nil {
@@ -45,7 +47,7 @@ func (s *Session) Run(ctx context.Context, c Call) (*Output, error) {
 	}
 	if err := s.compact(ctx); err != nil {
 		r.out.Result.Release()
-		return nil, fmt.Errorf("compact state after batch %d: %w", c.Batch, err)
+		return nil, fmt.Errorf("compact state after batch %d, and %w: %w", c.Batch, ErrMoved, err)
 	}
 	return r.out, nil
 }
@@ -119,7 +121,9 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 		var rollbackErr error
 		if transaction {
 			// It must end even if the caller's context has.
-			_, rollbackErr = r.s.conn.Exec(context.WithoutCancel(ctx), planner.RollbackSQL)
+			if _, rollbackErr = r.s.conn.Exec(context.WithoutCancel(ctx), planner.RollbackSQL); rollbackErr != nil {
+				rollbackErr = errors.Join(ErrMoved, rollbackErr)
+			}
 		}
 		for i, t := range r.s.tables {
 			*t = r.saved[i]

@@ -31,6 +31,7 @@ type ChaosOptions struct {
 type ChaosRun struct {
 	Run      int
 	Batches  int
+	Early    int // of them, computed while the one before was delivered
 	Restarts int
 	Crashes  int
 	In       int64  // rows that the sources gave
@@ -62,15 +63,15 @@ func Comparable(q *planner.Query, plan *planner.Plan) error {
 // Chaos slices rows at random, stops and kills the engine between and inside the batches, and compares what
 // the sink holds in the end with the answer of the batch plan. It fails only where a run could not be made.
 func Chaos(ctx context.Context, o ChaosOptions) ([]ChaosRun, error) {
-	sql := MemorySQL(o.App, o.Query)
 	var runs []ChaosRun
 	for i := range o.Runs {
 		if err := context.Cause(ctx); err != nil {
 			return runs, err
 		}
-		script := Script{Name: fmt.Sprintf("chaos-%s-%d-%d", o.Query.Name, o.Seed, i+1), SQL: sql,
+		script := Script{Name: fmt.Sprintf("chaos-%s-%d-%d", o.Query.Name, o.Seed, i+1),
+			SQL:  MemorySQL(o.App, o.Query, o.batchRows(i)),
 			Note: fmt.Sprintf("run %d of seed %d", i+1, o.Seed), Steps: o.slice(i)}
-		run, err := o.one(ctx, script)
+		run, err := o.one(ctx, script, i)
 		if err != nil {
 			return runs, fmt.Errorf("run %d of seed %d: %w", i+1, o.Seed, err)
 		}
@@ -86,15 +87,30 @@ func Chaos(ctx context.Context, o ChaosOptions) ([]ChaosRun, error) {
 // mostPieces bounds the batches of one run.
 const mostPieces = 100
 
+// sizes returns the rows of the longest source, and the fewest that a piece has.
+func (o ChaosOptions) sizes() (total, least int) {
+	for _, rows := range o.Rows {
+		total = max(total, len(rows))
+	}
+	return total, total/mostPieces + 1
+}
+
+// batchRows cuts the pieces of every other run once more, into batches that follow one another: there the next one is
+// computed while one is delivered.
+func (o ChaosOptions) batchRows(run int) int {
+	if run < 2 || run%2 == 1 {
+		return 0
+	}
+	_, least := o.sizes()
+	return least
+}
+
 // slice cuts the rows into pieces with accidents between them. The first run is all rows at once, the
 // second the smallest pieces, the others what chance gives.
 func (o ChaosOptions) slice(run int) []Step {
 	rnd := rand.New(rand.NewPCG(o.Seed, uint64(run))) //nolint:gosec // chance, not secrecy
-	total, at := 0, map[string]int{}
-	for _, rows := range o.Rows {
-		total = max(total, len(rows))
-	}
-	least := total/mostPieces + 1
+	total, least := o.sizes()
+	at := map[string]int{}
 	mean := total
 	if run > 0 {
 		mean = max(least, []int{1, 2, 5, 20, total / 10, total / 3}[rnd.IntN(6)])
@@ -148,7 +164,7 @@ func (o ChaosOptions) accident(run int, rnd *rand.Rand) []Step {
 }
 
 // one makes a run and compares.
-func (o ChaosOptions) one(ctx context.Context, script Script) (ChaosRun, error) {
+func (o ChaosOptions) one(ctx context.Context, script Script, i int) (ChaosRun, error) {
 	out, err := Play(ctx, script, o.Options)
 	var broke *Break
 	if errors.As(err, &broke) {
@@ -162,6 +178,11 @@ func (o ChaosOptions) one(ctx context.Context, script Script) (ChaosRun, error) 
 	}
 	run := ChaosRun{Batches: len(out.Batches), Restarts: out.Starts, Crashes: out.Crashes, In: out.In(),
 		Out: int64(len(out.Table)), Late: out.Late(), Open: out.Open}
+	for _, b := range out.Batches {
+		if b.Early {
+			run.Early++
+		}
+	}
 	for _, rows := range out.Rows {
 		for _, r := range rows {
 			if r.Dead {
@@ -182,7 +203,7 @@ func (o ChaosOptions) one(ctx context.Context, script Script) (ChaosRun, error) 
 		run.Skipped = "floating-point sums depend on the order of rows between sources, which a batch run does not " +
 			"know; they are the same to 1e-9"
 	case hops.MatchString(script.SQL) && behind(out):
-		return o.patient(ctx, script, run)
+		return o.patient(ctx, script, run, i)
 	default:
 		run.Diff, run.Case = diff, script.Without(out.Missed).YAML(want)
 	}
@@ -191,7 +212,7 @@ func (o ChaosOptions) one(ctx context.Context, script Script) (ChaosRun, error) 
 
 // patient makes a run again with watermarks so far behind that no row can be late, not even for one of its
 // windows. If that gives the answer of the batch plan, the difference was such a row's.
-func (o ChaosOptions) patient(ctx context.Context, script Script, run ChaosRun) (ChaosRun, error) {
+func (o ChaosOptions) patient(ctx context.Context, script Script, run ChaosRun, i int) (ChaosRun, error) {
 	const century = 100 * 365 * 24 * time.Hour
 	app := *o.App
 	app.Sources = nil
@@ -204,7 +225,7 @@ func (o ChaosOptions) patient(ctx context.Context, script Script, run ChaosRun) 
 		}
 		app.Sources = append(app.Sources, &s)
 	}
-	script.SQL = MemorySQL(&app, o.Query)
+	script.SQL = MemorySQL(&app, o.Query, o.batchRows(i))
 	out, err := Play(ctx, script, o.Options)
 	if err != nil {
 		return run, err

@@ -41,9 +41,9 @@ func chaosOf(t *testing.T, l *lab, body string) difftest.ChaosOptions {
 func TestChaosRewritesAnApplication(t *testing.T) {
 	l := newLab(t, nil, nil)
 	o := chaosOf(t, l, "SELECT window_start, k, sum(w1) AS s FROM tumble(va, ts, INTERVAL '5 seconds') GROUP BY ALL")
-	sql := difftest.MemorySQL(o.App, o.Query)
+	sql := difftest.MemorySQL(o.App, o.Query, 7)
 	for _, part := range []string{`"the id" BIGINT`, `"subject" VARCHAR,`, `"w" BIGINT AS ("the id" * 2)`, "INTERVAL '1500000 microseconds'",
-		"INTO out_ OUTPUT MODE APPEND", "watermark_policy = 'max'", "idle_timeout = '1m0s'"} {
+		"max_rows_per_batch = 7", "INTO out_ OUTPUT MODE APPEND", "watermark_policy = 'max'", "idle_timeout = '1m0s'"} {
 		require.Contains(t, sql, part)
 	}
 	require.NotContains(t, sql, "TRIGGER")
@@ -60,6 +60,7 @@ func TestChaosRunsAreTheSameForTheSameSeed(t *testing.T) {
 	require.Zero(t, runs[0].Late, "all rows at once: none is late")
 	require.Positive(t, runs[1].Late)
 	require.EqualValues(t, 16, runs[1].In)
+	require.Positive(t, runs[2].Early, "batches that leave something are delivered beside the next one")
 	crashes := 0
 	for _, r := range runs {
 		crashes += r.Crashes

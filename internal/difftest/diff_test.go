@@ -56,6 +56,7 @@ type tally struct {
 	rows  int64
 	late  int64
 	kills int
+	early int // batches that were computed while the one before was delivered
 }
 
 func (l *tally) String() string {
@@ -69,7 +70,7 @@ func (l *tally) String() string {
 	}
 	sort.Strings(names)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d cases ran, %d rows, %d of them late, %d crashes; refused by shape:\n", ran, tried, l.rows, l.late, l.kills)
+	fmt.Fprintf(&b, "%d of %d cases ran, %d rows, %d of them late, %d crashes, %d batches computed early; refused by shape:\n", ran, tried, l.rows, l.late, l.kills, l.early)
 	for _, name := range names {
 		if l.tried[name] == l.ran[name] {
 			continue
@@ -142,7 +143,10 @@ func TestStreamEqualsBatch(t *testing.T) {
 		weights[name] = n
 	}
 	l := &tally{tried: map[string]int{}, ran: map[string]int{}, codes: map[string]map[diag.Code]int{}}
-	t.Cleanup(func() { t.Log(l.String()) })
+	t.Cleanup(func() {
+		t.Log(l.String())
+		require.True(t, l.early > 0 || testing.Short(), "batches are computed beside the delivery of the one before")
+	})
 	for name, list := range map[string][]shape{"stateless": stateless(), "aggregates": aggregates(),
 		"deduplications": deduplications(), "joins": joins(), "chains": chains(), "algebra": algebra()} {
 		var some []shape
@@ -263,6 +267,11 @@ func (l *lab) count(shape string, out *difftest.Outcome, code diag.Code) {
 		l.tally.rows += out.In()
 		l.tally.late += out.Late()
 		l.tally.kills += out.Crashes
+		for _, b := range out.Batches {
+			if b.Early {
+				l.tally.early++
+			}
+		}
 		return
 	}
 	if l.tally.codes[shape] == nil {

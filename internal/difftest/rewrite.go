@@ -17,12 +17,17 @@ type statement struct {
 }
 
 // MemorySQL writes an application anew with one of its queries, every source a memory source of the same
-// columns (those from the transport are given like the others), and one memory sink. Late rows are kept.
-func MemorySQL(app *planner.App, q *planner.Query) string {
+// columns (those from the transport are given like the others), and one memory sink. Late rows are kept. batchRows is how
+// many rows of a source a batch takes at most, so that it may leave some for the next one; zero: all there are.
+func MemorySQL(app *planner.App, q *planner.Query, batchRows int) string {
+	options := "connector = 'memory'"
+	if batchRows > 0 {
+		options += fmt.Sprintf(", max_rows_per_batch = %d", batchRows)
+	}
 	var list []statement
 	names := map[string]bool{}
 	for _, s := range app.Sources {
-		list = append(list, statement{s.Span.Start, DeclareSource(s, "connector = 'memory'")})
+		list = append(list, statement{s.Span.Start, DeclareSource(s, options)})
 		names[strings.ToLower(s.Name)] = true
 	}
 	for _, t := range app.Tables {
@@ -48,10 +53,10 @@ func MemorySQL(app *planner.App, q *planner.Query) string {
 	for names[sink] {
 		sink += "_"
 	}
-	options := []string{"late = 'dead_letter'",
+	with := []string{"late = 'dead_letter'",
 		fmt.Sprintf("watermark_policy = '%s'", q.Options.String("watermark_policy"))}
 	if q.Options.Has("idle_timeout") {
-		options = append(options, fmt.Sprintf("idle_timeout = '%s'", q.Options.Duration("idle_timeout")))
+		with = append(with, fmt.Sprintf("idle_timeout = '%s'", q.Options.Duration("idle_timeout")))
 	}
 	var b strings.Builder
 	for _, s := range list {
@@ -59,7 +64,7 @@ func MemorySQL(app *planner.App, q *planner.Query) string {
 	}
 	fmt.Fprintf(&b, "CREATE SINK %s WITH (connector = 'memory');\n"+
 		"CREATE QUERY %s INTO %s OUTPUT MODE %s WITH (%s) AS\n%s;\n",
-		sink, q.Name, sink, strings.ToUpper(q.Mode.String()), strings.Join(options, ", "),
+		sink, q.Name, sink, strings.ToUpper(q.Mode.String()), strings.Join(with, ", "),
 		strings.TrimRight(q.Body, "; \n"))
 	return b.String()
 }

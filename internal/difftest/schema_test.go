@@ -16,6 +16,7 @@ type column struct{ name, typ, expr string }
 type source struct {
 	name     string
 	cols     []column
+	limit    int  // rows of a batch; 0 for all there are
 	delay    int  // of the watermark, in seconds; -1 for none
 	computed bool // the event time is computed from microseconds since 1970
 	front    int64
@@ -64,6 +65,7 @@ func (w *world) newSource(name string) *source {
 	if rapid.Bool().Draw(w.t, "columns in another order") {
 		s.cols = rapid.Permutation(s.cols).Draw(w.t, "order")
 	}
+	s.limit = rapid.SampledFrom([]int{0, 0, 1, 4}).Draw(w.t, "rows of a batch")
 	s.delay = rapid.IntRange(disorder+1, 30).Draw(w.t, "delay")
 	if w.late {
 		s.delay = rapid.SampledFrom([]int{0, 0, 2, 5}).Draw(w.t, "delay")
@@ -88,7 +90,11 @@ func (s *source) declare() string {
 		}
 		parts = append(parts, "WATERMARK FOR ts AS ts"+delay)
 	}
-	return fmt.Sprintf("CREATE SOURCE %s (%s) WITH (connector = 'memory');", s.name, strings.Join(parts, ", "))
+	limit := ""
+	if s.limit > 0 {
+		limit = fmt.Sprintf(", max_rows_per_batch = %d", s.limit)
+	}
+	return fmt.Sprintf("CREATE SOURCE %s (%s) WITH (connector = 'memory'%s);", s.name, strings.Join(parts, ", "), limit)
 }
 
 // rows draws n more rows of a source: hot keys, NULLs, times in disorder, twins.

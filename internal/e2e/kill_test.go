@@ -41,6 +41,7 @@ func TestKill(t *testing.T) {
 	stop()
 	r.drain()
 	r.verify()
+	require.Positive(t, r.early, "it is killed while a batch is computed and the one before delivered")
 }
 
 // TestServerRestart restarts the NATS server under the running program, which is killed in between.

@@ -57,7 +57,7 @@ func run(m *testing.M) int {
 
 const app = `
 CREATE SOURCE orders (id BIGINT, k VARCHAR, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
-  WITH (connector = 'jetstream', url = '%[1]s', stream = 'ORDERS', subject = 'orders.>', max_rows_per_batch = 700);
+  WITH (connector = 'jetstream', url = '%[1]s', stream = 'ORDERS', subject = 'orders.>', max_rows_per_batch = 50);
 CREATE SINK totals WITH (connector = 'jetstream', url = '%[1]s', stream = 'TOTALS', subject = 'totals.{k}');
 CREATE SINK files WITH (connector = 'parquet', path = '%[2]s');
 CREATE QUERY to_stream INTO totals OUTPUT MODE APPEND WITH (checkpoint_interval = '300 ms', late = 'dead_letter') AS
@@ -75,6 +75,7 @@ type rig struct {
 	dir    string
 	bin    string
 	rnd    *rand.Rand
+	early  int // batches that were computed while the one before was delivered
 }
 
 func newRig(t *testing.T) *rig {
@@ -107,7 +108,7 @@ func (r *rig) start(args ...string) *child {
 	r.t.Helper()
 	c := &child{ended: make(chan error, 1)}
 	c.cmd = exec.Command(r.bin, append([]string{"run", r.path("app.sql"), "--data-dir", r.path("data"),
-		"--listen", "off", "--progress", "off", "--memory-limit", "1 GiB", "--threads", "1"}, args...)...)
+		"--listen", "off", "--progress", "off", "--memory-limit", "1 GiB", "--threads", "1", "--log-level", "debug"}, args...)...)
 	c.cmd.Stderr = &c.stderr
 	require.NoError(r.t, c.cmd.Start())
 	go func() { c.ended <- c.cmd.Wait() }() // ends with the process, which every test waits for
@@ -134,7 +135,11 @@ func (r *rig) kill(c *child, after time.Duration) {
 	}
 	require.NoError(r.t, c.cmd.Process.Kill())
 	<-c.ended
+	r.early += c.early()
 }
+
+// early counts the batches that a program which has ended computed while the one before was delivered.
+func (c *child) early() int { return strings.Count(c.stderr.String(), "batch computed early") }
 
 // between is a random while.
 func (r *rig) between(least, most time.Duration) time.Duration {
@@ -146,6 +151,7 @@ func (r *rig) drain() {
 	r.t.Helper()
 	c := r.start("--available-now")
 	require.NoError(r.t, c.wait(), "%s", c.stderr.String())
+	r.early += c.early()
 }
 
 // produce publishes rows until the returned function is called: times up to 2 seconds in disorder, and one row in a
