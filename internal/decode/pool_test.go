@@ -18,16 +18,16 @@ func TestPoolFillsMemoryAgain(t *testing.T) {
 	p.Free(b)
 	same := p.Allocate(90_000)
 	require.Len(t, same, 90_000)
-	require.Equal(t, unsafe.SliceData(b), unsafe.SliceData(same))
+	require.Same(t, unsafe.SliceData(b), unsafe.SliceData(same))
 	other := p.Allocate(90_000)
-	require.NotEqual(t, unsafe.SliceData(same), unsafe.SliceData(other))
+	require.NotSame(t, unsafe.SliceData(same), unsafe.SliceData(other))
 	same[0], same[89_999] = 1, 2
 	grown := p.Reallocate(300_000, same)
 	require.Len(t, grown, 300_000)
 	require.Equal(t, []byte{1, 2}, []byte{grown[0], grown[89_999]})
-	require.Equal(t, unsafe.SliceData(same), unsafe.SliceData(p.Allocate(90_000)), "what was grown out of is free")
+	require.Same(t, unsafe.SliceData(same), unsafe.SliceData(p.Allocate(90_000)), "what was grown out of is free")
 	p.Free(grown)
-	require.NotEqual(t, unsafe.SliceData(grown), unsafe.SliceData(p.Allocate(100_000)), "far too large")
+	require.NotSame(t, unsafe.SliceData(grown), unsafe.SliceData(p.Allocate(100_000)), "far too large")
 	for range poolTurns {
 		p.next()
 	}
