@@ -71,11 +71,10 @@ func (g *grouping) bounds(v any) bool {
 }
 
 // paneSQL is the relation with each row in its latest window alone, whose start is that of the pane.
-func (c *compiler) paneSQL(rel *relation, ts, slide, size string) string {
-	col := duck.QuoteIdent(ts)
+func paneSQL(rel *relation, g grid, size string, micros int64) string {
 	exclude, last := posColumns(rel)
-	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) AS window_start, window_start + %s AS window_end%s\nFROM %s WHERE %s IS NOT NULL",
-		exclude, slide, col, epoch, size, last, duck.QuoteIdent(rel.name), col)
+	return fmt.Sprintf("SELECT *%s, %s%s\nFROM %s WHERE %s IS NOT NULL",
+		exclude, g.bounds(size, micros, ""), last, duck.QuoteIdent(rel.name), g.col)
 }
 
 func (a *aggregate) panesTable() string { return fmt.Sprintf("__panes%d", a.n) }

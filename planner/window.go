@@ -134,7 +134,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 		}
 		sql, err = c.hopSQL(rel, ts, slide, size, micros)
 	} else {
-		sql, err = c.tumbleSQL(rel, ts, sizeSQL, offset)
+		sql, err = c.tumbleSQL(rel, ts, sizeSQL, micros, offset)
 	}
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 			return nil, err
 		}
 		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
-		c.define(out.hop.panes, c.paneSQL(rel, ts, slideSQL, sizeSQL))
+		c.define(out.hop.panes, paneSQL(rel, rel.grid(ts, slideSQL, step), sizeSQL, micros))
 	}
 	event := rel.marks[strings.ToLower(ts)].event()
 	out.bound(rel, event, mark{kind: markStart, lag: event.windowLag(), size: micros, step: step, text: sizeSQL, window: out.name,
@@ -211,23 +211,21 @@ func (r *relation) bound(rel *relation, event, start mark) {
 	r.marks[windowEnd] = start
 }
 
-const epoch = "TIMESTAMP '1970-01-01 00:00:00'"
-
-func (c *compiler) tumbleSQL(rel *relation, ts, size string, offset tree) (string, error) {
-	origin := epoch
+func (c *compiler) tumbleSQL(rel *relation, ts, size string, micros int64, offset tree) (string, error) {
+	g := rel.grid(ts, size, micros)
 	if offset != nil {
 		sql, err := c.exprSQL(offset)
 		if err != nil {
 			return "", err
 		}
-		origin += " + " + sql
+		g.origin += " + " + sql
+		if g.offset, err = c.originMicros(offset, g.origin); err != nil {
+			return "", err
+		}
 	}
-	col := duck.QuoteIdent(ts)
 	exclude, last := posColumns(rel)
-	return fmt.Sprintf("SELECT *%s, time_bucket(%s, %s, %s) AS window_start, "+
-		"window_start + %s AS window_end%s\n"+
-		"FROM %s WHERE %s IS NOT NULL",
-		exclude, size, col, origin, size, last, duck.QuoteIdent(rel.name), col), nil
+	return fmt.Sprintf("SELECT *%s, %s%s\nFROM %s WHERE %s IS NOT NULL",
+		exclude, g.bounds(size, micros, ""), last, duck.QuoteIdent(rel.name), g.col), nil
 }
 
 // hopSQL multiplies each row by the windows it is in: a cross join with their numbers is several times faster
@@ -252,17 +250,15 @@ func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int
 			"hop() would put each row in %d windows; at most 10000 are allowed", micros/step).
 			WithHint("use a larger slide")
 	}
-	col := duck.QuoteIdent(ts)
+	g := rel.grid(ts, slideSQL, step)
 	exclude, last := posColumns(rel)
 	exclude = strings.Replace(exclude, "(", "(\"__w\", ", 1)
 	if exclude == "" {
 		exclude = ` EXCLUDE ("__w")`
 	}
-	return fmt.Sprintf("SELECT *%s, "+
-		"time_bucket(%s, %s, %s) - to_microseconds(\"__w\" * %d) AS window_start,\n"+
-		"  window_start + %s AS window_end%s\n"+
+	return fmt.Sprintf("SELECT *%s, %s%s\n"+
 		"FROM %s CROSS JOIN (SELECT unnest(range(%d)) AS \"__w\") WHERE %s IS NOT NULL",
-		exclude, slideSQL, col, epoch, step, sizeSQL, last, duck.QuoteIdent(rel.name), micros/step, col), nil
+		exclude, g.bounds(sizeSQL, micros, `"__w"`), last, duck.QuoteIdent(rel.name), micros/step, g.col), nil
 }
 
 func posColumns(rel *relation) (exclude, last string) {
@@ -321,17 +317,25 @@ func (c *compiler) wholeSeconds(offset tree) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	rows, err := c.db.Rows(c.ctx, "SELECT epoch_us("+epoch+" + "+sql+") % 1000000 = 0")
+	micros, err := c.originMicros(offset, epoch+" + "+sql)
+	return micros != nil && *micros%1_000_000 == 0, err
+}
+
+// originMicros evaluates what an offset moves windows to: microseconds since 1970, or nil if it is NULL or infinite.
+func (c *compiler) originMicros(offset tree, origin string) (*int64, error) {
+	rows, err := c.db.Rows(c.ctx, "SELECT epoch_us("+origin+")")
 	if err != nil {
 		fault := asDuckError(err)
 		if fault == nil {
-			return false, fmt.Errorf("evaluate offset: %w", err)
+			return nil, fmt.Errorf("evaluate offset: %w", err)
 		}
-		return false, c.errAt(diag.WindowInvalid, offset, "the offset of tumble() is not a constant interval: %s",
+		return nil, c.errAt(diag.WindowInvalid, offset, "the offset of tumble() is not a constant interval: %s",
 			firstLine(fault.Message)).WithHint("write a constant such as INTERVAL '1 minute'")
 	}
-	whole, ok := rows[0][0].(bool)
-	return ok && whole, nil
+	if micros, ok := rows[0][0].(int64); ok {
+		return &micros, nil
+	}
+	return nil, nil //nolint:nilnil // as the contract says
 }
 
 // intervalText is an interval that every argument spelling of the same length shares.

@@ -1,7 +1,5 @@
 #include "flat.h"
 
-#include <string.h>
-
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__aarch64__)
@@ -95,12 +93,6 @@ static int64_t odd_end(const text *t, int64_t start, int64_t p) {
 	return p > start ? p : 0;
 }
 
-static inline uint64_t load8(const uint8_t *p) {
-	uint64_t v;
-	memcpy(&v, p, 8);
-	return v;
-}
-
 // spaced_key_end is key_end for a key that has a space before its first quote, is long, or stands near the end.
 static int64_t spaced_key_end(const text *t, int64_t p, const flat_key *k, const uint8_t *name) {
 	if (p >= t->end || t->b[p++] != *name) return 0;
@@ -112,7 +104,7 @@ static int64_t spaced_key_end(const text *t, int64_t p, const flat_key *k, const
 // key_end returns what is behind the key at p, which may be behind t->end, or 0.
 static inline int64_t key_end(const text *t, int64_t p, const flat_key *k, const uint8_t *names) {
 	if (likely(p <= t->vector && k->size <= 16)) {
-		uint64_t differ = ((load8(t->b + p) ^ k->low) & k->low_mask) | ((load8(t->b + p + 8) ^ k->high) & k->high_mask);
+		uint64_t differ = ((flat_load8(t->b + p) ^ k->low) & k->low_mask) | ((flat_load8(t->b + p + 8) ^ k->high) & k->high_mask);
 		if (likely(differ == 0)) return p + k->size;
 	}
 	return spaced_key_end(t, p, k, names + k->at);

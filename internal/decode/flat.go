@@ -13,6 +13,7 @@ type flatObjects struct {
 	rest   int     // objects that are left to the general decoder before the flat one is tried again
 	pause  int     // how many it was the last time
 	most   int     // how many objects are scanned at a time, see next
+	day    flatDay // the date that was read last
 }
 
 // flatPause bounds for how many objects the flat decoder is not tried after it has given up several times in a row.
@@ -102,20 +103,38 @@ func (d *Decoder) flatTexts(n *node, spans []span) int {
 	return len(spans)
 }
 
+// flatTimes takes the values of a column of times. Those of other than the common forms are read one by one: several at a
+// time where they are many, since a call that reads few costs more than it saves.
 func (d *Decoder) flatTimes(n *node, spans []span) int {
-	for r, s := range spans {
-		i := n.at(d.row + r)
-		if s.plain() {
-			micros, ok := d.day.timestamp(s.text(d.b))
-			if !ok {
+	const few = 4
+	for r := 0; r < len(spans); {
+		read := 0
+		if !n.unread {
+			read = n.times(d.b, spans[r:], d.row+r, &d.flat.day)
+		}
+		r += read
+		one := 1
+		if read < few {
+			one = 4 * few
+		}
+		for ; one > 0 && r < len(spans); one, r = one-1, r+1 {
+			if !d.flatTime(n, n.at(d.row+r), spans[r]) {
 				return r
 			}
-			n.setInt(i, uint64(micros))
-		} else if !d.flatValue(n, i, s) {
-			return r
 		}
 	}
 	return len(spans)
+}
+
+func (d *Decoder) flatTime(n *node, i int, s span) bool {
+	if !s.plain() {
+		return d.flatValue(n, i, s)
+	}
+	micros, ok := d.day.timestamp(s.text(d.b))
+	if ok {
+		n.setInt(i, uint64(micros))
+	}
+	return ok
 }
 
 func (d *Decoder) flatValues(n *node, spans []span) int {

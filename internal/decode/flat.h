@@ -4,6 +4,7 @@
 #define TIDEMILL_DECODE_FLAT_H
 
 #include <stdint.h>
+#include <string.h>
 
 // A value, from its first byte to behind its last. The highest bit of end says that it is a plain string: between its
 // quotes is neither an escape nor a control character nor anything above ASCII.
@@ -37,5 +38,24 @@ int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends
 // the end of text i in ends[i + 1]. It stops at a text that does not fit in so much room, and returns how many did.
 int64_t flat_texts(const uint8_t *b, int64_t size, const flat_span *spans, int64_t count, uint8_t *data, int64_t room,
 	uint32_t *ends);
+
+// A date that was read, by its text: the first eight bytes and the last two, as little endian numbers.
+typedef struct {
+	uint64_t head;
+	int64_t days; // since 1970
+	uint16_t tail;
+	uint16_t known; // 0 if none was read
+} flat_day;
+
+// flat_times reads plain strings YYYY-MM-DD HH:MM:SS, with T for the space, a fraction of one to nine digits or a Z at will,
+// into the microseconds since 1970. It stops at the first text that is otherwise, though it may be a time, or that ends the
+// bytes of b, and returns how many came before it. The date of last is read by comparing; it becomes the one of the last text.
+int64_t flat_times(const uint8_t *b, int64_t size, const flat_span *spans, int64_t count, flat_day *last, int64_t *micros);
+
+static inline uint64_t flat_load8(const uint8_t *p) {
+	uint64_t v;
+	memcpy(&v, p, 8);
+	return v;
+}
 
 #endif

@@ -4,6 +4,8 @@ package decode
 // #cgo nocallback flat_scan
 // #cgo noescape flat_texts
 // #cgo nocallback flat_texts
+// #cgo noescape flat_times
+// #cgo nocallback flat_times
 // #include "flat.h"
 import "C"
 
@@ -94,6 +96,18 @@ func (n *node) texts(b []byte, spans []span, i int) int {
 	count := int(C.flat_texts((*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), (*C.flat_span)(unsafe.Pointer(&spans[0])),
 		C.int64_t(len(spans)), (*C.uint8_t)(unsafe.SliceData(n.data)), C.int64_t(len(n.data)),
 		(*C.uint32_t)(unsafe.Pointer(&n.fixed[4*i]))))
+	bitutil.SetBitsTo(n.valid, int64(i), int64(count), true)
+	return count
+}
+
+// flatDay is a date that was read, see flat.h.
+type flatDay = C.flat_day
+
+// times stores plain strings of b that are times of a common form as values of a column that is read, from value i on, up to
+// the first that is not, and returns how many.
+func (n *node) times(b []byte, spans []span, i int, day *flatDay) int {
+	count := int(C.flat_times((*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), (*C.flat_span)(unsafe.Pointer(&spans[0])),
+		C.int64_t(len(spans)), day, (*C.int64_t)(unsafe.Pointer(&n.fixed[8*i]))))
 	bitutil.SetBitsTo(n.valid, int64(i), int64(count), true)
 	return count
 }

@@ -174,7 +174,7 @@ func (db *DB) setUp(ctx context.Context, o Options) (err error) {
 	if err := selfTest(ctx, c); err != nil {
 		return fmt.Errorf("test the Arrow path: %w", err)
 	}
-	return nil
+	return registerWindow(c.raw)
 }
 
 // Settle sets the memory limit of an unsettled database to so many bytes, and locks its settings.

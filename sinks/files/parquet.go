@@ -17,6 +17,8 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 	"github.com/apache/arrow/go/v17/parquet/schema"
+
+	"github.com/tidemill/tidemill/internal/zstdpages"
 )
 
 // rowGroupRows is DuckDB's own unit: a reader can hand one to each thread.
@@ -27,6 +29,7 @@ type parquetCodec struct{ compression compress.Compression }
 func (parquetCodec) extension() string { return ".parquet" }
 
 func (c parquetCodec) create(w io.Writer, s *arrow.Schema) (encoder, error) {
+	zstdpages.KeepEncoder()
 	props, err := c.properties(s)
 	if err != nil {
 		return nil, err
@@ -168,6 +171,7 @@ func (c parquetCodec) merge(ctx context.Context, w io.Writer, next func() ([]byt
 }
 
 func (c parquetCodec) mergeOne(ctx context.Context, w io.Writer, enc encoder, data []byte) (encoder, error) {
+	zstdpages.KeepEncoder()
 	pf, err := file.NewParquetReader(bytes.NewReader(data))
 	if err != nil {
 		return enc, fmt.Errorf("open parquet file: %w", err)

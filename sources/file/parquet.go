@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/zstdpages"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -53,6 +54,7 @@ func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error
 
 func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, err error) {
 	defer recovered(&err)
+	zstdpages.KeepEncoder()
 	pr, err := file.NewParquetReader(bytes.NewReader(c.data))
 	if err != nil {
 		return 0, err //nolint:wrapcheck // add wraps it
