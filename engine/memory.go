@@ -25,6 +25,7 @@ const (
 	keyedBoth  = 4 // where some is
 
 	windowShare = 1 // of what is mapped of spilled keyed state
+	slackShare  = 1 // of what DuckDB has freed and keeps
 	resultShare = 1 // of the result of a batch; more of it is spilled
 
 	batchShares = 32 // one part in so many of the limit is the payload of a batch, of all sources together

@@ -85,7 +85,7 @@ func (q *Query) openDuck(ctx context.Context, dir string) error {
 	}
 	q.results = &overflow{pool: spill.New(files)}
 	db, err := duck.Open(ctx, duck.Options{Sealed: true, Unsettled: true, MemoryLimit: q.memory(), Threads: q.opt.Threads,
-		TempDir: dir, Overflow: duck.Overflow{After: after, Memory: q.results}})
+		TempDir: dir, Overflow: duck.Overflow{After: after, Memory: q.results}, Slack: q.limit * slackShare / shares})
 	if err != nil {
 		return fmt.Errorf("open DuckDB: %w", err)
 	}

@@ -188,8 +188,8 @@ func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) 
 
 // gather does so for a statement that has been prepared.
 func (c *Conn) gather(ctx context.Context, sql string, p *prepared) (*Table, error) {
-	done := c.interruptible(ctx)
-	defer done()
+	defer c.db.slack.during()()
+	defer c.interruptible(ctx)()
 	reader, err := p.read()
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)
