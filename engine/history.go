@@ -108,13 +108,11 @@ func Batch(ctx context.Context, opt Options, app *planner.App, name string, bo B
 
 func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error) {
 	spilled := filepath.Join(q.opt.DataDir, "spill-batch")
-	db, err := duck.Open(ctx, duck.Options{Sealed: true, Unsettled: true, MemoryLimit: q.memory(), Threads: q.opt.Threads,
-		TempDir: spilled})
+	err := q.openDuck(ctx, spilled)
 	if err != nil {
-		return nil, fmt.Errorf("open DuckDB: %w", err)
+		return nil, err
 	}
-	q.db = db
-	if q.plan, err = buildPlan(ctx, db, q.app, q.def); err != nil {
+	if q.plan, err = buildPlan(ctx, q.db, q.app, q.def); err != nil {
 		return nil, err
 	}
 	if err := q.shareMemory(ctx, spilled); err != nil {
@@ -130,7 +128,7 @@ func (q *Query) batch(ctx context.Context, bo BatchOptions) (*BatchResult, error
 	if res, err := q.native(ctx, bo); !errors.Is(err, errNotNative) {
 		return res, err
 	}
-	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: db, Batch: true, Memory: q.pool}); err != nil {
+	if q.session, err = exec.Open(ctx, exec.Options{Plan: q.plan, DB: q.db, Batch: true, Memory: q.pool}); err != nil {
 		return nil, fmt.Errorf("prepare the plan: %w", err)
 	}
 	if err := q.loadTablesOnce(ctx); err != nil {

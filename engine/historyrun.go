@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/internal/diag"
-	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -43,10 +42,8 @@ func (h *history) open(ctx context.Context, owner *Query, what string) (err erro
 	n := h.q
 	dir := owner.ckpt.Dir()
 	n.limit /= 2 // the query goes on beside it
-	n.db, err = duck.Open(ctx, duck.Options{Sealed: true, Unsettled: true, MemoryLimit: n.memory(), Threads: n.opt.Threads,
-		TempDir: historyDir(dir, what)})
-	if err != nil {
-		return fmt.Errorf("open DuckDB: %w", err)
+	if err := n.openDuck(ctx, historyDir(dir, what)); err != nil {
+		return err
 	}
 	if n.plan, err = buildPlan(ctx, n.db, n.app, n.def); err != nil {
 		return err

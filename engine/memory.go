@@ -27,6 +27,8 @@ const (
 	keyedBoth  = 4 // where some is
 
 	windowShare = 1 // of what is mapped of spilled keyed state
+	slackShare  = 1 // of what DuckDB has freed and keeps
+	resultShare = 1 // of the result of a batch; more of it is spilled
 
 	resultShare = 1 // of the result of a batch that is delivered while the next one is computed, which has one of its own
 

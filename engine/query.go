@@ -48,6 +48,7 @@ type life struct {
 	db      *duck.DB
 	limit   int64       // of its memory, in bytes
 	pool    *spill.Pool // where keyed state lies
+	results *overflow   // where results lie that Go has no room for
 	session *exec.Session
 	ckpt    *checkpoint.Checkpoint
 	uuid    string
@@ -261,19 +262,16 @@ func (q *Query) openTrigger() error {
 
 // openPlan opens the query's sealed DuckDB and plans the body on it.
 func (q *Query) openPlan(ctx context.Context, dir string) error {
-	db, err := duck.Open(ctx, duck.Options{
-		Sealed: true, Unsettled: true, MemoryLimit: q.memory(), Threads: q.opt.Threads, TempDir: filepath.Join(dir, "spill"),
-	})
-	if err != nil {
-		return fmt.Errorf("open DuckDB: %w", err)
+	spilled := filepath.Join(dir, "spill")
+	if err := q.openDuck(ctx, spilled); err != nil {
+		return err
 	}
-	q.db = db
-	plan, err := buildPlan(ctx, db, q.app, q.def)
+	plan, err := buildPlan(ctx, q.db, q.app, q.def)
 	if err != nil {
 		return err
 	}
 	q.plan = plan
-	if err := q.shareMemory(ctx, filepath.Join(dir, "spill")); err != nil {
+	if err := q.shareMemory(ctx, spilled); err != nil {
 		return err
 	}
 	return q.checkLoop()
@@ -369,6 +367,7 @@ func (q *Query) release(clean bool) error {
 		q.session = nil
 	}
 	q.pool.Close()
+	q.results.close()
 	if q.tables != nil {
 		errs = append(errs, q.tables.close())
 		q.tables = nil

@@ -55,7 +55,7 @@ func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.C
 	if !base {
 		sql = "SELECT t.* FROM " + t.Name + " t SEMI JOIN " + changed + " c ON " + t.match("t", "c")
 	}
-	rows, err := s.conn.Select(ctx, sql)
+	rows, err := s.conn.Query(ctx, nil, sql, t.Described())
 	if err != nil {
 		return c, err
 	}
@@ -63,14 +63,27 @@ func (s *Session) change(ctx context.Context, t *stateTable, base bool) (state.C
 	if base {
 		return c, nil
 	}
-	gone, err := s.conn.Select(ctx, "SELECT * FROM "+changed+" c ANTI JOIN "+t.Name+" t ON "+t.match("t",
-		"c"))
+	gone, err := s.conn.Query(ctx, nil, "SELECT * FROM "+changed+" c ANTI JOIN "+t.Name+" t ON "+t.match("t", "c"),
+		describedKeys(t))
 	if err != nil {
 		c.Release()
 		return state.Change{}, err
 	}
 	c.Deleted = gone.Records
 	return c, nil
+}
+
+// describedKeys returns the columns that a change is remembered by, in the order of the table of changed keys.
+func describedKeys(t *stateTable) []duck.Column {
+	keys := make([]duck.Column, 0, len(t.Keys))
+	for _, k := range t.Keys {
+		for _, c := range t.Described() {
+			if c.Name == k {
+				keys = append(keys, c)
+			}
+		}
+	}
+	return keys
 }
 
 func definitions(t *stateTable) []string {

@@ -19,6 +19,7 @@ extern int duckdb_prepare(void *connection, const char *query, void **out) WEAK;
 extern const char *duckdb_prepare_error(void *statement) WEAK;
 extern void duckdb_destroy_prepare(void **statement) WEAK;
 extern int duckdb_pending_prepared(void *statement, void **out) WEAK;
+extern int duckdb_pending_prepared_streaming(void *statement, void **out) WEAK;
 extern int duckdb_pending_execute_task(void *pending) WEAK;
 extern const char *duckdb_pending_error(void *pending) WEAK;
 extern int duckdb_execute_pending(void *pending, tidemill_result *out) WEAK;
@@ -54,7 +55,7 @@ template <class F> static int guarded(tidemill_read *r, F call) {
 }
 
 int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement) {
-  if (!duckdb_prepare || !duckdb_result_arrow_array) {
+  if (!duckdb_prepare || !duckdb_result_arrow_array || !duckdb_pending_prepared_streaming) {
     return 2;
   }
   return guarded(r, [&] {
@@ -96,10 +97,11 @@ static void drop(tidemill_read *r) {
   memset(&r->result, 0, sizeof(r->result));
 }
 
-static int carry_out(void *statement, tidemill_read *r) {
+// carry_out runs a statement, to its end or until the first of its rows are there.
+static int carry_out(void *statement, tidemill_read *r, int (*begin)(void *, void **)) {
   void *pending = nullptr;
   drop(r);
-  int state = duckdb_pending_prepared(statement, &pending) == 0
+  int state = begin(statement, &pending) == 0
                   ? finish(pending, r)
                   : failed(r, pending ? duckdb_pending_error(pending) : nullptr);
   if (pending) {
@@ -109,14 +111,14 @@ static int carry_out(void *statement, tidemill_read *r) {
 }
 
 int tidemill_read_open(void *statement, tidemill_read *r) {
-  return guarded(r, [&] { return carry_out(statement, r); });
+  return guarded(r, [&] { return carry_out(statement, r, duckdb_pending_prepared_streaming); });
 }
 
 // run_one runs number i of the statements of a text.
 static int run_one(void *connection, void *statements, uint64_t i, tidemill_read *r) {
   void *statement = nullptr;
   int state = duckdb_prepare_extracted_statement(connection, statements, i, &statement) == 0
-                  ? carry_out(statement, r)
+                  ? carry_out(statement, r, duckdb_pending_prepared)
                   : failed(r, statement ? duckdb_prepare_error(statement) : nullptr);
   tidemill_unprepare(&statement);
   return state;
@@ -161,8 +163,10 @@ int tidemill_read_next(tidemill_read *r, struct ArrowArray *out) {
     chunk = duckdb_fetch_chunk(r->result);
     if (chunk) {
       duckdb_result_arrow_array(r->result, chunk, &to);
+      return 0;
     }
-    return 0;
+    const char *why = duckdb_result_error(&r->result);
+    return why && *why ? 2 * failed(r, why) : 0;
   });
   if (chunk) {
     duckdb_destroy_data_chunk(&chunk);

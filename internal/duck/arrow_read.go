@@ -14,9 +14,9 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/cdata"
 )
 
-// recordReader reads the result of one statement, which DuckDB holds, chunk by chunk. The driver's reader would do, but for
-// three things: an exception on the way, such as for strings of more than 2 GiB in a chunk, ends the process; Arrow is made
-// of all chunks before the first is seen; and it takes a core to wait for DuckDB's other threads.
+// recordReader reads the result of one statement chunk by chunk, while DuckDB makes it: the result is nowhere as a whole. The
+// driver's reader would not do: an exception on the way, such as for strings of more than 2 GiB in a chunk, ends the process;
+// Arrow is made of all chunks before the first is seen; and it takes a core to wait for DuckDB's other threads.
 type recordReader struct {
 	c      *C.tidemill_read
 	schema *arrow.Schema
@@ -51,8 +51,12 @@ func (r *recordReader) failed(state C.int) error {
 func (r *recordReader) next() (arrow.Record, error) {
 	chunk := (*C.struct_ArrowArray)(C.calloc(1, C.sizeof_struct_ArrowArray))
 	defer C.free(unsafe.Pointer(chunk))
-	if err := r.failed(C.tidemill_read_next(r.c, chunk)); err != nil {
-		return nil, chunkFault(err)
+	switch C.tidemill_read_next(r.c, chunk) {
+	case 0:
+	case 1:
+		return nil, chunkFault(errors.New(C.GoString(r.c.error)))
+	default:
+		return nil, errors.New(C.GoString(r.c.error))
 	}
 	if chunk.release == nil {
 		return nil, nil //nolint:nilnil // the end

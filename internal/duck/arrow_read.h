@@ -31,8 +31,8 @@ int tidemill_run(uintptr_t connection, const char *sql, tidemill_read *r, int64_
 // r, or 2 when the linked DuckDB has no Arrow interface. tidemill_unprepare is called in every case.
 int tidemill_prepare(uintptr_t connection, const char *sql, tidemill_read *r, void **statement);
 
-// tidemill_read_open runs a prepared statement. It returns 0, or 1 with error set. The result holds all rows, and lives
-// on without the statement.
+// tidemill_read_open runs a prepared statement until the first rows are there. It returns 0, or 1 with error set. The
+// connection runs nothing else until tidemill_read_close.
 int tidemill_read_open(void *statement, tidemill_read *r);
 
 void tidemill_unprepare(void **statement);
@@ -43,7 +43,7 @@ int64_t tidemill_read_columns(tidemill_read *r);
 const char *tidemill_read_column(tidemill_read *r, int64_t i, void **type);
 
 // tidemill_read_next gives the next chunk, which the caller releases; one without a release function is the end. It
-// returns 0, or 1 with error set.
+// returns 0, 1 with error set where Arrow does not take the chunk, or 2 with error set where the statement has failed.
 int tidemill_read_next(tidemill_read *r, struct ArrowArray *out);
 
 void tidemill_read_close(tidemill_read *r);

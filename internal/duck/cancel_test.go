@@ -27,6 +27,15 @@ func TestCancelStopsEveryMethodSoonAndLeavesTheConnectionUsable(t *testing.T) {
 		},
 		"Rows":   func(ctx context.Context) error { _, err := c.Rows(ctx, heavySQL); return err },
 		"Select": func(ctx context.Context) error { _, err := c.Select(ctx, heavySQL); return err },
+		"Query": func(ctx context.Context) error {
+			_, err := c.Query(ctx, nil, heavySQL, []Column{{Name: "n", Type: "BIGINT"}})
+			return err
+		},
+		"Query, rows on the way": func(ctx context.Context) error {
+			_, err := c.Query(ctx, nil, "SELECT i % 7 AS n FROM range(100000000000) t(i) WHERE i % 1000000 = 0",
+				[]Column{{Name: "n", Type: "BIGINT"}})
+			return err
+		},
 		"Import": func(ctx context.Context) error {
 			return c.Import(ctx, "x", "("+heavySQL+") + id AS n", []arrow.Record{rec}, rec.Schema())
 		},

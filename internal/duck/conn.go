@@ -82,9 +82,10 @@ func (c *Conn) execAfter(ctx context.Context, prefix, sql string, args []any) (i
 // run does so for statements without arguments. The driver would ask DuckDB for a task over and over while its other threads
 // have all the work.
 func (c *Conn) run(ctx context.Context, sql string, prefix int) (int64, error) {
-	done := c.interruptible(ctx)
+	done, kept := c.interruptible(ctx), c.db.slack.during()
 	n, err := runStatements(c.raw, sql)
 	done()
+	kept()
 	if err != nil {
 		return 0, fault(ctx, err, sql, prefix)
 	}

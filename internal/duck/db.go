@@ -41,6 +41,11 @@ type Options struct {
 	TempDir string
 	// TempMax bounds what is spilled, in bytes; 0 means 16 GiB.
 	TempMax int64
+	// Overflow is where large results lie. The zero value is Go's memory.
+	Overflow Overflow
+	// Slack is how many bytes that DuckDB has freed its allocator may keep in memory, of all databases of the process; 0 is
+	// no bound.
+	Slack int64
 	// Trace hears every statement before it runs, on the goroutine that runs it. For tests; nil for nobody.
 	Trace func(sql string)
 }
@@ -115,6 +120,8 @@ type DB struct {
 	connector *duckdb.Connector
 	file      bool
 	trace     func(sql string)
+	overflow  Overflow
+	slack     slack
 	views     atomic.Uint64
 	lenders   lenders
 	users     atomic.Int64 // its connections, and itself until Close
@@ -142,7 +149,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", o.Path, openFault(ctx, err))
 	}
-	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace}
+	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace, overflow: o.Overflow, slack: slack(o.Slack)}
 	db.users.Store(1)
 	if db.trace == nil {
 		db.trace = func(string) {}

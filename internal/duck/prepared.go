@@ -76,7 +76,8 @@ func (c *Conn) keep(text string, p *prepared) {
 	c.kept[text] = p
 }
 
-// read runs the statement. The caller closes the reader, and holds what next gives apart from it.
+// read begins to run the statement. The caller closes the reader, before anything else is done with the connection, and holds
+// what next gives apart from it.
 func (p *prepared) read() (*recordReader, error) {
 	r := newReader()
 	err := r.failed(C.tidemill_read_open(p.c, r.c))

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
 const (
@@ -21,6 +19,8 @@ const (
 	recordRowsMax = 60 * 2048
 	// recordBytesMax keeps the 32-bit offsets of text columns far from their end.
 	recordBytesMax = 256 << 20
+	// resultBytesMax is what of a result waits, beside its record, to be copied there.
+	resultBytesMax = 16 << 20
 )
 
 // Table is the result of a Select. Its records are a copy that lives on without the connection. It may be
@@ -188,14 +188,15 @@ func (c *Conn) readArrow(ctx context.Context, sql string, schema *arrow.Schema) 
 
 // gather does so for a statement that has been prepared.
 func (c *Conn) gather(ctx context.Context, sql string, p *prepared) (*Table, error) {
-	done := c.interruptible(ctx)
+	defer c.db.slack.during()()
+	defer c.interruptible(ctx)()
 	reader, err := p.read()
-	done()
 	if err != nil {
 		return nil, fault(ctx, err, sql, 0)
 	}
 	defer reader.close()
-	g := gatherer{schema: p.want, rowsMax: recordRowsMax, out: &Table{Schema: p.want}}
+	g := newGatherer(p.want, recordRowsMax)
+	g.bytesMax, g.overflow = resultBytesMax, c.db.overflow
 	defer g.drop()
 	for {
 		if err := ctx.Err(); err != nil {
@@ -218,129 +219,4 @@ func (c *Conn) gather(ctx context.Context, sql string, p *prepared) (*Table, err
 		return nil, err
 	}
 	return g.take(), nil
-}
-
-// gather joins recs, which have the types of schema, into big records that the caller releases.
-func gather(recs []arrow.Record, schema *arrow.Schema) ([]arrow.Record, error) {
-	return gatherUpTo(recs, schema, recordRowsMax)
-}
-
-// gatherUpTo is gather with another bound on the rows of a record.
-func gatherUpTo(recs []arrow.Record, schema *arrow.Schema, rows int64) ([]arrow.Record, error) {
-	g := gatherer{schema: schema, rowsMax: rows, out: &Table{Schema: schema}}
-	defer g.drop()
-	for _, rec := range recs {
-		if err := g.add(rec); err != nil {
-			return nil, err
-		}
-	}
-	if err := g.flush(); err != nil {
-		return nil, err
-	}
-	return g.take().Records, nil
-}
-
-// gatherer joins small records into big ones in the memory of Go.
-type gatherer struct {
-	schema  *arrow.Schema
-	rowsMax int64 // of a record
-	out     *Table
-	parts   []arrow.Record
-	rows    int64
-	bytes   int64
-}
-
-// add retains rec until the next flush.
-func (g *gatherer) add(rec arrow.Record) error {
-	if rec.NumRows() == 0 {
-		return nil
-	}
-	for i, f := range g.schema.Fields() {
-		if got := rec.Column(i).DataType(); !arrow.TypeEqual(got, f.Type) {
-			return internalFault("column %q came as %s, expected %s", f.Name, got, f.Type)
-		}
-	}
-	size := recordBytes(rec)
-	if len(g.parts) > 0 && (g.rows+rec.NumRows() > g.rowsMax || g.bytes+size > recordBytesMax) {
-		if err := g.flush(); err != nil {
-			return err
-		}
-	}
-	rec.Retain()
-	g.parts = append(g.parts, rec)
-	g.rows += rec.NumRows()
-	g.bytes += size
-	return nil
-}
-
-// flush copies the parts into one record of the table.
-func (g *gatherer) flush() error {
-	if len(g.parts) == 0 {
-		return nil
-	}
-	cols := make([]arrow.Array, g.schema.NumFields())
-	defer func() {
-		for _, col := range cols {
-			if col != nil {
-				col.Release()
-			}
-		}
-	}()
-	slices := make([]arrow.Array, len(g.parts))
-	for i := range cols {
-		for j, part := range g.parts {
-			slices[j] = part.Column(i)
-		}
-		col, err := array.Concatenate(slices, memory.DefaultAllocator)
-		if err != nil {
-			return fmt.Errorf("gather column %q: %w", g.schema.Field(i).Name, err)
-		}
-		cols[i] = col
-	}
-	g.out.Records = append(g.out.Records, array.NewRecord(g.schema, cols, g.rows))
-	g.releaseParts()
-	return nil
-}
-
-func (g *gatherer) releaseParts() {
-	for _, part := range g.parts {
-		part.Release()
-	}
-	g.parts, g.rows, g.bytes = g.parts[:0], 0, 0
-}
-
-// take hands the table over.
-func (g *gatherer) take() *Table {
-	t := g.out
-	g.out = nil
-	return t
-}
-
-// drop releases what has not been taken.
-func (g *gatherer) drop() {
-	g.releaseParts()
-	if g.out != nil {
-		g.out.Release()
-	}
-}
-
-func recordBytes(rec arrow.Record) int64 {
-	var n int64
-	for _, col := range rec.Columns() {
-		n += dataBytes(col.Data())
-	}
-	return n
-}
-
-func dataBytes(data arrow.ArrayData) int64 {
-	var n int64
-	for _, buf := range data.Buffers() {
-		if buf != nil {
-			n += int64(buf.Len())
-		}
-	}
-	for _, child := range data.Children() {
-		n += dataBytes(child)
-	}
-	return n
 }
