@@ -28,9 +28,8 @@ const (
 
 	windowShare = 1 // of what is mapped of spilled keyed state
 	slackShare  = 1 // of what DuckDB has freed and keeps
-	resultShare = 1 // of the result of a batch; more of it is spilled
-
-	resultShare = 1 // of the result of a batch that is delivered while the next one is computed, which has one of its own
+	// resultShare is of the result of a batch: more of it is spilled, and no other is computed while it is delivered.
+	resultShare = 1
 
 	batchShares = 32 // one part in so many of the limit is the payload of a batch, of all sources together
 	batchLeast  = 1 << 20
