@@ -30,19 +30,11 @@ func (parquetCodec) extension() string { return ".parquet" }
 
 func (c parquetCodec) create(w io.Writer, s *arrow.Schema) (encoder, error) {
 	zstdpages.KeepEncoder()
-	props, err := c.properties(s)
-	if err != nil {
-		return nil, err
-	}
-	out := &tail{below: w}
-	fw, err := pqarrow.NewFileWriter(s, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
-	if err != nil {
-		return nil, fmt.Errorf("begin parquet file: %w", err)
-	}
-	return &parquetEncoder{w: fw, out: out, localTime: holdsTime(s.Fields())}, nil
+	return &parquetEncoder{codec: c, schema: s, out: &tail{below: w}, localTime: holdsTime(s.Fields())}, nil
 }
 
-func (c parquetCodec) properties(s *arrow.Schema) (*parquet.WriterProperties, error) {
+// properties are those of a file that begins with the rows of r.
+func (c parquetCodec) properties(s *arrow.Schema, r arrow.Record) (*parquet.WriterProperties, error) {
 	list := []parquet.WriterProperty{
 		parquet.WithCompression(c.compression),
 		parquet.WithMaxRowGroupLength(rowGroupRows),
@@ -61,25 +53,52 @@ func (c parquetCodec) properties(s *arrow.Schema) (*parquet.WriterProperties, er
 			list = append(list, parquet.WithStatsFor(column.Path(), false))
 		}
 	}
+	for _, name := range manyValued(r) {
+		list = append(list, parquet.WithDictionaryFor(name, false))
+	}
 	return parquet.NewWriterProperties(list...), nil
 }
 
 // parquetEncoder writes one file. The library says of every TIME that it is in UTC, which DuckDB reads as
 // TIME WITH TIME ZONE, and has no option for it; so the footer is put right before it is written.
 type parquetEncoder struct {
-	w         *pqarrow.FileWriter
+	codec     parquetCodec
+	schema    *arrow.Schema
+	w         *pqarrow.FileWriter // nil until there are rows, which say how they are best written
 	out       *tail
 	localTime bool
+}
+
+func (e *parquetEncoder) begin(r arrow.Record) error {
+	props, err := e.codec.properties(e.schema, r)
+	if err != nil {
+		return err
+	}
+	e.w, err = pqarrow.NewFileWriter(e.schema, e.out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+	if err != nil {
+		return fmt.Errorf("begin parquet file: %w", err)
+	}
+	return nil
 }
 
 func (e *parquetEncoder) write(r arrow.Record) error {
 	if r.NumRows() == 0 {
 		return nil
 	}
+	if e.w == nil {
+		if err := e.begin(r); err != nil {
+			return err
+		}
+	}
 	return e.w.WriteBuffered(r) //nolint:wrapcheck // stage does
 }
 
 func (e *parquetEncoder) close() error {
+	if e.w == nil { // a file without rows
+		if err := e.begin(nil); err != nil {
+			return err
+		}
+	}
 	e.out.hold = true
 	if err := e.w.Close(); err != nil {
 		return err //nolint:wrapcheck // stage does
