@@ -145,7 +145,7 @@ func (s *pieceSource) Read(_ context.Context, r stream.Range) (*stream.Input, er
 	if err != nil {
 		return nil, err
 	}
-	return &stream.Input{Rows: rec}, nil
+	return &stream.Input{Rows: []arrow.Record{rec}}, nil
 }
 
 func (s *pieceSource) Acknowledge(context.Context, stream.Offset) error { return nil }

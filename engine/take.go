@@ -94,12 +94,12 @@ func (in *input) add(ctx context.Context, r *rows, l *loaded) error {
 	defer l.Input.Release()
 	r.lost += l.Lost
 	r.crc = l.CRC
-	if rec := l.Input.Rows; rec != nil {
+	for _, rec := range l.Input.Rows {
 		rec.Retain()
 		r.count += rec.NumRows()
 		r.records = append(r.records, rec)
-		r.parts = append(r.parts, l.Parts...)
 	}
+	r.parts = append(r.parts, l.Parts...)
 	faults := len(r.faults)
 	if l.Messages.Len() > 0 {
 		in.addMessages(r, l)

@@ -113,8 +113,9 @@ type ParquetFiles interface {
 type Input struct {
 	// Messages are undecoded payloads; the engine decodes them with the source's declared format.
 	Messages *Messages
-	// Rows has the declared columns that are not computed (METADATA ones included), in declared order.
-	Rows arrow.Record
+	// Rows are records with rows, in order, of the declared columns that are not computed (METADATA ones included), in
+	// declared order.
+	Rows []arrow.Record
 	// Parts say which files the rows of Rows come from, in their order, so that a row can be named; nil when the source
 	// has no files.
 	Parts []Part
@@ -144,10 +145,13 @@ type Broken struct {
 
 // Release frees the Arrow data. It may be called on nil and more than once.
 func (in *Input) Release() {
-	if in != nil && in.Rows != nil {
-		in.Rows.Release()
-		in.Rows = nil
+	if in == nil {
+		return
 	}
+	for _, rec := range in.Rows {
+		rec.Release()
+	}
+	in.Rows = nil
 }
 
 // Messages are payloads in one arena, with what the transport says of each. Payload i is

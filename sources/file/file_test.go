@@ -330,7 +330,8 @@ func TestParquetColumns(t *testing.T) {
 	s := f.open(t)
 	defer s.Close()
 	in, _ := all(t, s)
-	got, err := in.Rows.MarshalJSON()
+	require.Len(t, in.Rows, 1)
+	got, err := in.Rows[0].MarshalJSON()
 	require.NoError(t, err)
 	require.JSONEq(t, fmt.Sprintf(`[{"ts":"1970-01-01 00:00:00.000001Z","small":1,"tags":["t"],"file":%q,"sequence":1099511627776},
 		{"ts":"1970-01-01 00:00:00.000002Z","small":2,"tags":["t"],"file":%q,"sequence":1099511627777}]`, path, path), string(got))
@@ -338,7 +339,7 @@ func TestParquetColumns(t *testing.T) {
 	f.columns = []stream.Column{f.columns[1], {Name: "smal", Type: "BIGINT", Arrow: arrow.PrimitiveTypes.Int64}}
 	some := f.open(t)
 	in, _ = all(t, some)
-	got, err = in.Rows.MarshalJSON()
+	got, err = in.Rows[0].MarshalJSON()
 	require.NoError(t, err)
 	require.JSONEq(t, `[{"small":1,"smal":null},{"small":2,"smal":null}]`, string(got))
 	require.NoError(t, some.Close())
@@ -356,7 +357,8 @@ func TestParquetThatDoesNotFitIsBroken(t *testing.T) {
 	f.put(t, "d.parquet", parquetFile(t, 3))
 	s := f.open(t)
 	in, _ := all(t, s)
-	require.EqualValues(t, 3, in.Rows.NumRows())
+	require.Len(t, in.Rows, 2)
+	require.EqualValues(t, 3, in.Rows[0].NumRows()+in.Rows[1].NumRows())
 	require.Len(t, in.Broken.Reasons, 2)
 	require.Equal(t, "no Parquet at all", string(in.Broken.Messages.Payload(0)))
 	require.Contains(t, in.Broken.Messages.File[1], "c.parquet")

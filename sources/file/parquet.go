@@ -13,32 +13,32 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
-	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/zstdpages"
 	"github.com/tidemill/tidemill/stream"
 )
 
-// tables gathers the columns of several Parquet files.
+// tables gathers the rows of several Parquet files.
 type tables struct {
-	chunks [][]arrow.Array // for each declared column
-	parts  []stream.Part
-	rows   int64
+	records []arrow.Record // one of each file that has rows
+	parts   []stream.Part
 }
 
 func (t *tables) release() {
-	for _, column := range t.chunks {
-		for _, a := range column {
-			a.Release()
-		}
+	for _, rec := range t.records {
+		rec.Release()
 	}
-	t.chunks = nil
+	t.records = nil
+}
+
+// take hands the records over.
+func (t *tables) take() []arrow.Record {
+	records := t.records
+	t.records = nil
+	return records
 }
 
 // add reads the declared columns of one file. A file of which that is not possible as a whole is one broken payload.
 func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error {
-	if t.chunks == nil {
-		t.chunks = make([][]arrow.Array, len(s.cfg.Columns))
-	}
 	rows, err := t.read(ctx, s, c)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -47,7 +47,6 @@ func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error
 		x.put(c.entry, c.data[:min(len(c.data), chunkBytes)], "the file can not be read as Parquet: "+err.Error())
 		return nil //nolint:nilerr // the fault has been noted
 	}
-	t.rows += rows
 	t.parts = append(t.parts, stream.Part{File: c.Path, Sequence: uint64(c.Ordinal) << 40, Rows: rows})
 	return nil
 }
@@ -74,7 +73,7 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 	columns := make([]arrow.Array, 0, len(s.cfg.Columns))
 	defer func() {
 		for _, arr := range columns {
-			arr.Release() // those that were taken have been retained
+			arr.Release() // the record retains them
 		}
 	}()
 	for _, col := range s.cfg.Columns {
@@ -86,9 +85,8 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 			return 0, fmt.Errorf("column %q has %d values for %d rows", col.Name, arr.Len(), rows)
 		}
 	}
-	for i, arr := range columns {
-		arr.Retain()
-		t.chunks[i] = append(t.chunks[i], arr)
+	if rows > 0 {
+		t.records = append(t.records, array.NewRecord(schemaOf(s.cfg.Columns), columns, rows))
 	}
 	return rows, nil
 }
@@ -229,26 +227,10 @@ func metadata(col stream.Column, c content, rows int64) arrow.Array {
 	return b.NewArray()
 }
 
-// join makes one record out of all files, or nil if they have no rows.
-func (t *tables) join(s *source) (arrow.Record, error) {
-	if t.rows == 0 {
-		return nil, nil //nolint:nilnil // a range without rows has neither messages nor rows
-	}
-	fields := make([]arrow.Field, len(s.cfg.Columns))
-	columns := make([]arrow.Array, 0, len(fields))
-	defer func() {
-		for _, c := range columns {
-			c.Release()
-		}
-	}()
-	for i, c := range s.cfg.Columns {
+func schemaOf(columns []stream.Column) *arrow.Schema {
+	fields := make([]arrow.Field, len(columns))
+	for i, c := range columns {
 		fields[i] = arrow.Field{Name: c.Name, Type: c.Arrow, Nullable: true}
-		joined, err := concatenate(t.chunks[i])
-		if err != nil {
-			return nil, diag.Wrap(diag.ReadFailed, err, "source %q: column %q of the batch's files does not fit in memory", s.cfg.Name, c.Name).
-				WithHint("set max_files_per_batch or max_bytes_per_batch")
-		}
-		columns = append(columns, joined)
 	}
-	return array.NewRecord(arrow.NewSchema(fields, nil), columns, t.rows), nil
+	return arrow.NewSchema(fields, nil)
 }

@@ -253,7 +253,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 		}
 		columns = append(columns, s.makers[i].column(from, to.Rows))
 	}
-	return &stream.Input{Rows: array.NewRecord(s.schema, columns, to.Rows-from.Rows)}, nil
+	return &stream.Input{Rows: []arrow.Record{array.NewRecord(s.schema, columns, to.Rows-from.Rows)}}, nil
 }
 
 // column makes the values of the rows after from up to to.

@@ -68,8 +68,8 @@ func TestValues(t *testing.T) {
 	defer in.Release()
 	countries, nulls, late := map[string]int{}, 0, 0
 	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
-	col := func(i int) arrow.Array { return in.Rows.Column(i) }
-	for i := range int(in.Rows.NumRows()) {
+	col := func(i int) arrow.Array { return in.Rows[0].Column(i) }
+	for i := range int(in.Rows[0].NumRows()) {
 		require.Equal(t, int64(10+5*i), col(0).(*array.Int64).Value(i))
 		if col(1).IsNull(i) {
 			nulls++

@@ -247,7 +247,7 @@ func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error
 	if err != nil {
 		return nil, err
 	}
-	return &stream.Input{Rows: rec}, nil
+	return &stream.Input{Rows: []arrow.Record{rec}}, nil
 }
 
 // join makes one record of the declared columns out of parts, the first of which follows row from.

@@ -59,7 +59,7 @@ func TestOneAddIsSeenAsAWhole(t *testing.T) {
 	in, err := s.Read(t.Context(), stream.Range{From: "1", To: "3"})
 	require.NoError(t, err)
 	defer in.Release()
-	got, err := in.Rows.MarshalJSON()
+	got, err := in.Rows[0].MarshalJSON()
 	require.NoError(t, err)
 	require.JSONEq(t, `[{"id":null,"sequence":2,"ts":"1969-12-31 23:59:59.999999Z"},{"id":3,"sequence":3,"ts":"2024-01-01 00:00:00Z"}]`,
 		string(got))

@@ -90,8 +90,9 @@ func read(t *testing.T, s stream.Source, r stream.Range) ([]string, uint32) {
 		}
 		rows = append(rows, row)
 	}
-	if in.Rows != nil {
-		data, err := in.Rows.MarshalJSON()
+	for _, rec := range in.Rows {
+		require.Positive(t, rec.NumRows(), "a record without rows")
+		data, err := rec.MarshalJSON()
 		require.NoError(t, err)
 		var list []json.RawMessage
 		require.NoError(t, json.Unmarshal(data, &list))
