@@ -15,6 +15,7 @@ import (
 // say why, and rows and faults must be numbered without a hole: each row of a payload is one or the other.
 func FuzzDecode(f *testing.F) {
 	formats := []string{"json", "ndjson", "csv", "text", "arrow"}
+	f.Add(byte(0), []byte{})
 	for i, seed := range []string{everyJSON, `{"a":1}` + "\n" + `{"a":"x"}`, "a,b\n1,\"x\"\"y\"\n", "text", `[{"a":1},2,{"a":"\ud83d\ude00"}]`,
 		`{"c_BIGINT":1e5,"c_DOUBLE":-1.5e-7,"c_DECIMAL(38,9)":123456789012345678901234567.5,"c_TIMESTAMP":"2024-01-01T00:00:00+01:00"}`} {
 		f.Add(byte(i), []byte(seed))
