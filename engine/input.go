@@ -66,6 +66,7 @@ type chunk struct {
 	owner    stream.Recycler // takes the messages back; nil if nobody does
 	again    *stream.Range   // where the payloads can be read again; nil where they are kept
 	crc      uint32          // of that range
+	gone     bool            // they can not be read again, and on_data_loss = 'skip'
 }
 
 // fault is a payload, or a row of one, that does not decode.

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/decode"
+	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/sinks/letters"
 	"github.com/tidemill/tidemill/stream"
@@ -116,7 +117,7 @@ func (q *Query) rowLetter(ctx context.Context, w *work, in *input, l letters.Let
 	r, ordinal := w.data[in.def.Name], l.Ordinal
 	l.Source, l.Batch, l.Reason = in.def.Name, w.intent.Batch, shortReason(l.Reason)
 	if c, i := r.origin(ordinal); c != nil {
-		if err := q.retry(ctx, w.intent.Batch, func() error { return in.recall(ctx, r, c) }); err != nil {
+		if err := q.recall(ctx, w, in, c); err != nil {
 			return l, err
 		}
 		l.Index = int64(c.index[i])
@@ -136,9 +137,21 @@ func (q *Query) rowLetter(ctx context.Context, w *work, in *input, l letters.Let
 	return l, nil
 }
 
-// row is a decoded row as JSON, with all declared columns.
+// recall reads the payloads of a chunk again for its letters. Where on_data_loss is 'skip' and they are not what they were,
+// the rows that were read of them stay read, and letters have no payloads.
+func (q *Query) recall(ctx context.Context, w *work, in *input, c *chunk) error {
+	err := q.retry(ctx, w.intent.Batch, func() error { return in.recall(ctx, w.data[in.def.Name], c) })
+	if diag.CodeOf(err) != diag.DataLoss || in.def.Options.String("on_data_loss") != "skip" {
+		return err
+	}
+	q.log.Warn("dead letters have no payloads", "source", in.def.Name, "batch", w.intent.Batch, "err", err)
+	c.gone = true
+	return nil
+}
+
+// row is a decoded row as JSON, with all declared columns, or those that the plan reads where its payload is gone.
 func (in *input) row(r *rows, ordinal int64) []byte {
-	if c, i := r.origin(ordinal); c != nil && in.whole != nil {
+	if c, i := r.origin(ordinal); c != nil && !c.gone && in.whole != nil {
 		rec := r.whole.of(in.whole, c)
 		if rec == nil {
 			return nil

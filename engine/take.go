@@ -167,7 +167,7 @@ func (x *recalled) drop() {
 // recall reads the payloads of a chunk again if they were not kept: only letters need them. They stay until those of
 // another chunk are recalled, or r is released.
 func (in *input) recall(ctx context.Context, r *rows, c *chunk) error {
-	if c.again == nil || c.messages.Data != nil {
+	if c.again == nil || c.messages.Data != nil || c.gone {
 		return nil
 	}
 	r.recalled.drop()

@@ -55,7 +55,7 @@ func badRows(format string, n, every int) string {
 
 // TestLettersOfPieces asks that letters have the bytes that they have where payloads are kept, as they are when late rows
 // become letters too: of rows in any chunk of any file, packed or not, those that do not decode and those that the query
-// can not use.
+// can not use. The second file is read while the first one is read again.
 func TestLettersOfPieces(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"ndjson", "csv"} {
@@ -64,7 +64,7 @@ func TestLettersOfPieces(t *testing.T) {
 			var got [2][]letters.Letter
 			for i, with := range []string{"", "WITH (late = 'dead_letter')"} {
 				w := newWorld(t, `CREATE SOURCE src (id BIGINT, k VARCHAR, ts TIMESTAMP, note VARCHAR, WATERMARK FOR ts AS ts)
-					WITH (connector = 'file', path = '/in/*', format = '`+format+`');
+					WITH (connector = 'file', path = '/in/*', max_files_per_batch = 1, format = '`+format+`');
 				CREATE SINK mem WITH (connector = 'memory');
 				CREATE QUERY q INTO mem OUTPUT MODE APPEND `+with+` AS SELECT id, k::INTEGER AS k, ts FROM src;`)
 				mem := w.disk.(*vfs.Mem)
@@ -73,7 +73,7 @@ func TestLettersOfPieces(t *testing.T) {
 				put(t, mem, "/in/b.gz", gzipped(t, text))
 				n := inputs
 				require.NoError(t, w.run(&n, mem))
-				got[i] = lettersOf(t, mem, 0)
+				got[i] = lettersOf(t, mem, 0, 1)
 			}
 			require.Len(t, got[0], 36)
 			require.Equal(t, got[1], got[0])
@@ -118,6 +118,34 @@ func TestFileChangesBeforeItsLetter(t *testing.T) {
 	list := lettersOf(t, mem, 0)
 	require.Len(t, list, 1)
 	require.JSONEq(t, `{"id":1,"k":"no"}`, string(list[0].Payload))
+}
+
+// TestFileGoneBeforeItsLetter takes a file away between the batch and the letter of one of its rows, where on_data_loss is
+// 'skip': the rows that were read stay read, and the letter has what is left.
+func TestFileGoneBeforeItsLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (id BIGINT, k VARCHAR, note VARCHAR)
+		WITH (connector = 'file', path = '/in/*', format = 'ndjson', spool = 'off', on_data_loss = 'skip');
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, k::INTEGER AS k FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	put(t, mem, "/in/a", "{\"id\":1,\"k\":\"no\"}\n{\"id\":2,\"k\":\"2\"}\n{\"id\":3,\"k\":\"none\"}\n")
+	w.hook = func(point string) error {
+		if point == engine.AfterExecute {
+			return mem.Remove("/in/a")
+		}
+		return nil
+	}
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	require.Equal(t, []string{"2 2\n"}, w.table())
+	list := lettersOf(t, mem, 0)
+	require.Len(t, list, 2)
+	for i, row := range []string{`{"id":1,"k":"no"}`, `{"id":3,"k":"none"}`} {
+		require.Equal(t, "/in/a", list[i].File)
+		require.Empty(t, list[i].Payload)
+		require.JSONEq(t, row, string(list[i].Row))
+	}
 }
 
 // TestLettersOfASlot asks for payload and row of letters of a batch that reads all of history, where every row decodes.
