@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/tidemill/tidemill/stream"
@@ -30,7 +29,7 @@ func (d *Decoder) Add(m *stream.Messages) {
 		if f.part(len(payload)) {
 			payload = payload[f.Start:f.End]
 		}
-		f.Bytes = bytes.Clone(payload)
+		f.Bytes = append([]byte{}, payload...) // not nil, which would say that they are not known
 	}
 }
 
