@@ -46,4 +46,10 @@ func (g grid) bounds(size string, micros int64, earlier string) string {
 }
 
 // first is the first beginning since 1970.
-func (g grid) first() int64 { return (*g.offset%g.micros + g.micros) % g.micros }
+func (g grid) first() int64 {
+	first := *g.offset % g.micros
+	if first < 0 {
+		first += g.micros
+	}
+	return first
+}

@@ -207,6 +207,8 @@ func (c *compiler) checkFunctions(v any) error {
 			return t, true
 		case name == "getvariable":
 			c.checkVariable(t, fail)
+		case strings.HasPrefix(name, "__"):
+			fail(t, name, "has a reserved name, as all that begin with \"__\"", "use tumble(), hop() or time_bucket()")
 		case bad[name] != "" || c.cat.volatile[name]:
 			why := bad[name]
 			if why == "" {

@@ -182,6 +182,9 @@ func (r *reader) computedNode(p *parser, list *columnList, c *columnDecl, n node
 	name := n.text("function_name")
 	switch n.text("class") {
 	case "FUNCTION":
+		if strings.HasPrefix(name, "__") {
+			return refuse(`calls "` + name + `": names that begin with "__" are reserved`)
+		}
 		if r.volatileCall(name, len(n.list("children"))) {
 			return refuse(`calls "` + name + `", whose result is not the same when a batch runs again`)
 		}

@@ -29,7 +29,7 @@ func (d *Decoder) Add(m *stream.Messages) {
 		if f.part(len(payload)) {
 			payload = payload[f.Start:f.End]
 		}
-		f.Bytes = append([]byte{}, payload...) // not nil if it is empty
+		f.Bytes = append([]byte{}, payload...) // not nil, which would say that they are not known
 	}
 }
 

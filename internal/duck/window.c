@@ -31,15 +31,16 @@ extern void duckdb_vector_ensure_validity_writable(handle vector) WEAK;
 // Timestamps are microseconds since 1970, from the first of DuckDB's days on, and two numbers for the infinities.
 static const int64_t timestamp_min = -9223372022400000000, infinity = INT64_MAX;
 
-// window_start finds the window of a time, moves it, and returns false if there is none.
+// window_start finds the window of a time, moves it, and returns false if there is none. How far the time is behind the
+// start is reckoned from a beginning on its side of 1970, to which the distance always fits.
 static inline bool window_start(int64_t time, int64_t width, int64_t first, int64_t move, int64_t *out) {
-  int64_t since, start;
+  int64_t behind, start;
   *out = time;
   if (time == infinity || time == -infinity) return true;
-  if (width <= 0 || __builtin_sub_overflow(time, first, &since)) return false;
-  start = since / width * width;
-  if (start > since && __builtin_sub_overflow(start, width, &start)) return false;
-  if (__builtin_add_overflow(start, first, &start) || __builtin_add_overflow(start, move, &start)) return false;
+  if (first < 0 || first >= width) return false;
+  behind = (time < 0 ? time + (width - first) : time - first) % width;
+  if (behind < 0) behind += width;
+  if (__builtin_sub_overflow(time, behind, &start) || __builtin_add_overflow(start, move, &start)) return false;
   *out = start;
   return start >= timestamp_min && start < infinity;
 }

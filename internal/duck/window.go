@@ -13,8 +13,9 @@ import (
 const windowFunction = "__window"
 
 // WindowSQL writes the start of the latest window that holds a TIMESTAMP, where windows are so many microseconds wide and one
-// begins so many after 1970, moved by as many as SQL says. It is what time_bucket gives, and INTERVALs that are added to it,
-// several times faster. An infinite time stays what it is; a window that does not fit TIMESTAMP is an error.
+// begins so many after 1970, fewer than the width, moved by as many as SQL says. It is what time_bucket gives, and INTERVALs
+// that are added to it, several times faster, and also where those overflow on their way. An infinite time stays what it
+// is; a window that does not fit TIMESTAMP is an error.
 func WindowSQL(time string, width, first int64, move string) string {
 	return fmt.Sprintf("%s(%s, %d, %d, %s)", windowFunction, time, width, first, move)
 }

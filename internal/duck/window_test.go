@@ -18,7 +18,8 @@ func TestWindowFunction(t *testing.T) {
 	got, err = c.Rows(t.Context(), "SELECT "+WindowSQL("ts", 7, 0, "NULL")+rows+" LIMIT 1 OFFSET 1")
 	require.NoError(t, err)
 	require.Equal(t, [][]any{{nil}}, got)
-	for _, sql := range []string{WindowSQL("ts", 0, 0, "0"), WindowSQL("ts", 7, 0, "9223372036854775807")} {
+	for _, sql := range []string{WindowSQL("ts", 0, 0, "0"), WindowSQL("ts", 7, 7, "0"), WindowSQL("ts", 7, -1, "0"),
+		WindowSQL("ts", 7, 0, "9223372036854775807")} {
 		_, err = c.Rows(t.Context(), "SELECT "+sql+rows)
 		require.ErrorContains(t, err, "the window of a time does not fit TIMESTAMP")
 	}
