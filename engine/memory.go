@@ -10,9 +10,10 @@ import (
 	"github.com/tidemill/tidemill/planner"
 )
 
-// A query's memory limit is shared out in twentieths. Six of them are for Go: batches in flight, the columns that are kept to
-// be filled again (of no more than the last few batches), what sinks encode, and the query itself. What is left of them, and what the process may be over its limit, is for what nobody counts: results
-// of DuckDB on their way, what it allocates outside its own accounts, and the program.
+// A query's memory limit is shared out in twentieths. Six of them are for Go: batches in flight, the columns that are kept
+// to be filled again (of no more than the last few batches), what sinks encode, and the query itself. What is left of
+// them, and what the process may be over its limit, is for what nobody counts: results of DuckDB on their way, what it
+// allocates outside its own accounts, and the program.
 const (
 	shares  = 20
 	goShare = 6
@@ -50,7 +51,8 @@ func (o Options) memoryOf(def *planner.Query) int64 {
 	return o.MemoryLimit
 }
 
-// memory is DuckDB's share of the query's limit, and what it needs at least where that is small. Before the plan is made it is what DuckDB gets without keyed state.
+// memory is DuckDB's share of the query's limit, and what it needs at least where that is small. Before the plan is made
+// it is what DuckDB gets without keyed state.
 func (q *Query) memory() int64 {
 	share := int64(duckAlone)
 	if keyed, other := q.stateKinds(); keyed && other {
