@@ -25,15 +25,9 @@ func TestDictionaries(t *testing.T) {
 		sampleRows - 1: {true, true, true, true, true},
 	} {
 		r := manyAndFew(rows)
-		c, err := newCodec("parquet", stream.SinkConfig{})
-		require.NoError(t, err)
-		var out bytes.Buffer
-		w, err := c.create(&out, r.Schema())
-		require.NoError(t, err)
-		require.NoError(t, w.write(r))
-		require.NoError(t, w.close())
+		data := parquetOf(t, r)
 		r.Release()
-		require.Equal(t, want, dictionaries(t, out.Bytes()), "%d rows", rows)
+		require.Equal(t, want, dictionaries(t, data), "%d rows", rows)
 	}
 }
 
@@ -42,6 +36,16 @@ func TestNoRows(t *testing.T) {
 	t.Parallel()
 	r := manyAndFew(0)
 	defer r.Release()
+	pf, err := file.NewParquetReader(bytes.NewReader(parquetOf(t, r)))
+	require.NoError(t, err)
+	require.Zero(t, pf.NumRows())
+	require.Equal(t, 5, pf.MetaData().Schema.NumColumns())
+	require.NoError(t, pf.Close())
+}
+
+// parquetOf writes a file of one record.
+func parquetOf(t *testing.T, r arrow.Record) []byte {
+	t.Helper()
 	c, err := newCodec("parquet", stream.SinkConfig{})
 	require.NoError(t, err)
 	var out bytes.Buffer
@@ -49,11 +53,7 @@ func TestNoRows(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.write(r))
 	require.NoError(t, w.close())
-	pf, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
-	require.NoError(t, err)
-	require.Zero(t, pf.NumRows())
-	require.Equal(t, 5, pf.MetaData().Schema.NumColumns())
-	require.NoError(t, pf.Close())
+	return out.Bytes()
 }
 
 // manyAndFew has numbers and texts of many different values and of few, with NULLs, and a list.
