@@ -10,26 +10,22 @@ const epoch = "TIMESTAMP '1970-01-01 00:00:00'"
 
 // grid is where windows of a fixed length begin.
 type grid struct {
-	col, typ string // SQL of the time column, and its type
-	step     string // SQL of the interval from one beginning to the next
-	micros   int64  // its length
-	origin   string // SQL of one beginning
-	offset   *int64 // its microseconds since 1970; nil if it is NULL or infinite
+	col    string // SQL of the time column, a TIMESTAMP
+	step   string // SQL of the interval from one beginning to the next
+	micros int64  // its length
+	origin string // SQL of one beginning
+	offset *int64 // its microseconds since 1970; nil if it is NULL or infinite
 }
 
-func (r *relation) grid(ts, step string, micros int64) grid {
-	g := grid{col: duck.QuoteIdent(ts), step: step, micros: micros, origin: epoch, offset: new(int64)}
-	if c, ok := r.column(ts); ok {
-		g.typ = c.Type
-	}
-	return g
+func newGrid(ts, step string, micros int64) grid {
+	return grid{col: duck.QuoteIdent(ts), step: step, micros: micros, origin: epoch, offset: new(int64)}
 }
 
 // bounds writes the start and the end of a window of a size: of the latest that holds the time, or of one so many steps
 // before it, as SQL says. What the function of internal/duck can not do is left to time_bucket.
 func (g grid) bounds(size string, micros int64, earlier string) string {
 	var start, end string
-	if g.offset != nil && g.typ == "TIMESTAMP" {
+	if g.offset != nil {
 		first := g.first()
 		moves := []string{"0", fmt.Sprint(micros)}
 		if earlier != "" {

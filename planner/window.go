@@ -156,7 +156,7 @@ func (c *compiler) windowRelation(fn tree, rel *relation, ts string) (*relation,
 			return nil, err
 		}
 		out.hop = &hopWindows{name: out.name, panes: c.fresh("panes"), slide: step, n: micros / step}
-		c.define(out.hop.panes, paneSQL(rel, rel.grid(ts, slideSQL, step), sizeSQL, micros))
+		c.define(out.hop.panes, paneSQL(rel, newGrid(ts, slideSQL, step), sizeSQL, micros))
 	}
 	event := rel.marks[strings.ToLower(ts)].event()
 	out.bound(rel, event, mark{kind: markStart, lag: event.windowLag(), size: micros, step: step, text: sizeSQL, window: out.name,
@@ -212,7 +212,7 @@ func (r *relation) bound(rel *relation, event, start mark) {
 }
 
 func (c *compiler) tumbleSQL(rel *relation, ts, size string, micros int64, offset tree) (string, error) {
-	g := rel.grid(ts, size, micros)
+	g := newGrid(ts, size, micros)
 	if offset != nil {
 		sql, err := c.exprSQL(offset)
 		if err != nil {
@@ -250,7 +250,7 @@ func (c *compiler) hopSQL(rel *relation, ts string, slide, size tree, micros int
 			"hop() would put each row in %d windows; at most 10000 are allowed", micros/step).
 			WithHint("use a larger slide")
 	}
-	g := rel.grid(ts, slideSQL, step)
+	g := newGrid(ts, slideSQL, step)
 	exclude, last := posColumns(rel)
 	exclude = strings.Replace(exclude, "(", "(\"__w\", ", 1)
 	if exclude == "" {
