@@ -69,7 +69,7 @@ func (q *Query) hasLetters(w *work) bool {
 		return true
 	}
 	for name, r := range w.data {
-		if len(r.faults) > 0 || len(w.out.Late[name]) > 0 && q.def.Options.String("late") == "dead_letter" {
+		if len(r.faults) > 0 || len(w.out.Late[name]) > 0 && q.lateLetters() {
 			return true
 		}
 	}

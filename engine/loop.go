@@ -12,8 +12,8 @@ import (
 
 // Run drives the query by its trigger until the trigger ends, Stop is called, ctx is cancelled, or a batch
 // fails. After Stop the batch in flight is finished, and the next one too if it is computed already, or left
-// to the next start if it waits for a source to come back, and the query is closed cleanly. When ctx is cancelled the batch in flight is given up: the next
-// start runs it again. Run closes the query in every case.
+// to the next start if it waits for a source to come back, and the query is closed cleanly. When ctx is cancelled
+// the batch in flight is given up: the next start runs it again. Run closes the query in every case.
 func (q *Query) Run(ctx context.Context) (err error) {
 	defer func() {
 		q.setState("stopped", nil)

@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/apache/arrow/go/v17/arrow"
-
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 )
@@ -105,24 +104,9 @@ func (q *Query) shareMemory(ctx context.Context, dir string) error {
 func (q *Query) light(w *work) bool {
 	var n int64
 	for _, rec := range w.out.Result.Records {
-		for _, col := range rec.Columns() {
-			n += bytesOf(col.Data())
-		}
+		n += duck.RecordBytes(rec)
 	}
 	return n <= q.limit*resultShare/shares
-}
-
-func bytesOf(d arrow.ArrayData) int64 {
-	var n int64
-	for _, b := range d.Buffers() {
-		if b != nil {
-			n += int64(b.Len())
-		}
-	}
-	for _, child := range d.Children() {
-		n += bytesOf(child)
-	}
-	return n
 }
 
 // boundInput lets a source that does not say how much payload it reads at once read less where the limit is small.

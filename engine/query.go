@@ -61,7 +61,7 @@ type life struct {
 
 	pos      position           // behind the last committed batch
 	ledger   ledger             // of the committed batches
-	computed *work              // the next batch, where it was computed before its Intent: the session is ahead of the log by it; nil for none
+	computed *work              // the next batch, computed before its Intent: the session is ahead of the log by it; else nil
 	pending  *checkpoint.Replay // a batch that has an Intent but no Commit
 	schedule schedule
 	snapshot snapshots

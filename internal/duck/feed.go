@@ -84,7 +84,7 @@ func (f *Feed) Fits(recs []arrow.Record) bool {
 	var rows, size int64
 	for _, rec := range recs {
 		rows += rec.NumRows()
-		size += recordBytes(rec)
+		size += RecordBytes(rec)
 	}
 	return rows <= FeedRowsMax && size <= FeedBytesMax
 }

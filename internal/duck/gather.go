@@ -61,7 +61,7 @@ func (g *gatherer) add(rec arrow.Record) error {
 			return internalFault("column %q came as %s, expected %s", f.Name, got, f.Type)
 		}
 	}
-	size := recordBytes(rec)
+	size := RecordBytes(rec)
 	if len(g.parts) > 0 && (g.rows+rec.NumRows() > g.rowsMax || g.bytes+size > g.bytesMax) {
 		if err := g.flush(); err != nil {
 			return err
@@ -134,7 +134,8 @@ func (g *gatherer) drop() {
 	}
 }
 
-func recordBytes(rec arrow.Record) int64 {
+// RecordBytes returns how many bytes the buffers of a record have, those of a slice as a whole.
+func RecordBytes(rec arrow.Record) int64 {
 	var n int64
 	for _, col := range rec.Columns() {
 		n += dataBytes(col.Data())

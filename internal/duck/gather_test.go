@@ -24,7 +24,7 @@ func TestLargeResultsOverflow(t *testing.T) {
 	require.Less(t, mem.CurrentAlloc(), 90<<20)
 	next := int64(0)
 	for _, rec := range got.Records {
-		require.LessOrEqual(t, recordBytes(rec), int64(resultBytesMax+4<<20))
+		require.LessOrEqual(t, RecordBytes(rec), int64(resultBytesMax+4<<20))
 		ids, ok := rec.Column(0).(*array.Int64)
 		require.True(t, ok)
 		for i := range ids.Len() {
