@@ -4,9 +4,10 @@
 // Files are units. A file must appear whole: write it under a name that begins with "." or "_" or ends in
 // ".tmp", and rename it. It must not change afterwards: a file is known by its path, and what is put under a
 // path that has been seen, or appended to it, is not read. Batches are cut between files, by
-// max_files_per_batch and max_bytes_per_batch (32 MiB unless set), so a batch holds the rows of at least one whole file in memory, and none
-// may be larger than 2 GiB. The bytes are handed over in pieces while they are read (stream.Pieces), a chunk of lines of
-// ndjson or a file of another format at a time, and read again where a dead letter needs them.
+// max_files_per_batch and max_bytes_per_batch (32 MiB unless set), so a batch holds the rows of at least one whole
+// file in memory. The bytes are handed over in pieces while they are read (stream.Pieces), a chunk of lines of ndjson or
+// a file of another format at a time, and read again where a dead letter needs them. No file may be larger than 2 GiB,
+// nor may the files of a batch be that a dead letter is cut from.
 //
 // Once a batch has taken a file, nobody needs the input any more: the spool keeps it until a state version
 // holds its rows, see spool.go. A file that is gone or another before a batch has taken it is DATA_LOSS.
