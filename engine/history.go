@@ -192,12 +192,13 @@ func (q *Query) readHistory(ctx context.Context, bo BatchOptions) (exec.Call, in
 		call.From, call.To = bound(bo.From), bound(bo.To)
 	}
 	var faults int64
-	for _, s := range q.plan.Sources {
+	for i, s := range q.plan.Sources {
 		in, err := openInput(ctx, q.opt, q.app, s, home{dir: filepath.Join(q.opt.DataDir, "batch-sources", q.def.Name, s.Name)})
 		if err != nil {
 			return call, faults, err
 		}
 		q.inputs = append(q.inputs, in)
+		in.leave(q.plan.Inputs[i].Unread)
 		r, err := q.readAll(ctx, in, bo)
 		call.Inputs[s.Name] = exec.Input{Records: r.records, Bounded: in.published()}
 		faults += int64(len(r.faults))

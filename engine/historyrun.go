@@ -53,12 +53,13 @@ func (h *history) open(ctx context.Context, owner *Query, what string) (err erro
 	}
 	n.pos, n.ledger = newPosition(), newLedger(n.opt.Clock.Now())
 	start := owner.ckpt.Meta().Start
-	for _, s := range n.plan.Sources {
+	for i, s := range n.plan.Sources {
 		in, err := openInput(ctx, n.opt, n.app, s, home{dir: filepath.Join(dir, "sources", s.Name), beside: true})
 		if err != nil {
 			return err
 		}
 		n.inputs = append(n.inputs, in)
+		in.leave(n.plan.Inputs[i].Unread)
 		n.pos.offsets[s.Name], n.pos.identities[s.Name] = start[s.Name], owner.pos.identities[s.Name]
 	}
 	if err := n.openSession(ctx); err != nil {

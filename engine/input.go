@@ -24,6 +24,7 @@ type input struct {
 	dead    *output         // where dead letters are published as well; nil for nowhere
 	keeps   bool            // payloads are kept until the batch is done, since rows of it are likely to become letters
 	limit   stream.Limit
+	unread  []string   // columns that a source that gives rows leaves out; nil for none
 	room    int64      // messages that the pace leaves a batch; zero before it is asked
 	ahead   chan ahead // what is being read ahead; nil when nothing is
 	cancel  context.CancelFunc
@@ -45,12 +46,13 @@ type rows struct {
 	records []arrow.Record
 	chunks  []chunk
 	faults  []fault
-	parts   []stream.Part // of records, where the source gives rows out of files
-	count   int64         // messages, or rows of sources that give rows
+	parts   []part // of records, where the source gives rows out of files
+	count   int64  // messages, or rows of sources that give rows
 	crc     uint32
 	lost    int64
-	lines   lines     // of the message that dead letters were cut from last
-	whole   wholeRows // of the chunk that letters were written of last
+	lines   lines      // of the message that dead letters were cut from last
+	whole   wholeRows  // of the chunk that letters were written of last
+	again   *readAgain // of the range that letters were written of last, where the source left columns out
 
 	recalled recalled
 }
@@ -84,6 +86,8 @@ func (r *rows) release() {
 	}
 	r.records = nil
 	r.whole.release()
+	r.again.release()
+	r.again = nil
 	r.recalled.drop()
 	for i, c := range r.chunks {
 		if c.owner != nil {
@@ -122,17 +126,6 @@ func (r *rows) origin(ordinal int64) (*chunk, int64) {
 		}
 	}
 	return nil, ordinal
-}
-
-// part returns the file that a row of a source that gives rows comes from, and the row's number there.
-func (r *rows) part(ordinal int64) (p stream.Part, row int64) {
-	for _, p := range r.parts {
-		if ordinal < p.Rows {
-			return p, ordinal
-		}
-		ordinal -= p.Rows
-	}
-	return stream.Part{}, ordinal
 }
 
 // declared returns the columns a source itself fills in.
@@ -186,7 +179,7 @@ func openSource(ctx context.Context, opt Options, s *planner.Source, h home) (*i
 		return nil, fmt.Errorf("open source %q: %w", s.Name, err)
 	}
 	in := &input{def: s, src: src, limit: limitOf(s), lastNew: opt.Clock.Now(), behind: -1}
-	if s.Typed || connector.Files && s.Options.String("format") == "parquet" {
+	if s.Typed || s.Parquet() {
 		return in, nil
 	}
 	if in.decoder, err = newDecoder(s, nil, false); err != nil {
@@ -203,23 +196,6 @@ func newDecoder(s *planner.Source, unread []string, recycle bool) (*decode.Decod
 		return nil, fmt.Errorf("source %q: %w", s.Name, err)
 	}
 	return d, nil
-}
-
-// narrow leaves columns that the plan does not read out of the rows. They are checked all the same. It is called before
-// anything is read, and only for a query's own input: memory of its rows is filled again, batch after batch.
-func (in *input) narrow(unread []string) error {
-	if in.decoder == nil {
-		return nil
-	}
-	narrow, err := newDecoder(in.def, unread, true)
-	if err != nil {
-		return err
-	}
-	if len(unread) > 0 {
-		in.whole = in.decoder
-	}
-	in.decoder = narrow
-	return nil
 }
 
 func (in *input) close() error {

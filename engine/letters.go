@@ -130,6 +130,11 @@ func (q *Query) rowLetter(ctx context.Context, w *work, in *input, l letters.Let
 		}
 	} else if p, row := r.part(ordinal); p.File != "" {
 		l.File, l.Sequence, l.Index = p.File, p.Sequence+uint64(row), row //nolint:gosec // a row's number
+		whole, err := q.readAgain(ctx, w, in, p, row)
+		if err != nil || whole != nil {
+			l.Row = whole
+			return l, err
+		}
 	} else {
 		l.Sequence = uint64(ordinal)
 	}

@@ -44,7 +44,7 @@ func (in *input) load(ctx context.Context, rng stream.Range) (*loaded, error) {
 }
 
 func (in *input) loadWhole(ctx context.Context, rng stream.Range) (*loaded, error) {
-	raw, err := in.src.Read(ctx, rng)
+	raw, err := in.readRange(ctx, rng)
 	if err != nil {
 		return nil, fmt.Errorf("read source %q: %w", in.def.Name, err)
 	}
@@ -99,7 +99,7 @@ func (in *input) add(ctx context.Context, r *rows, l *loaded) error {
 		r.count += rec.NumRows()
 		r.records = append(r.records, rec)
 	}
-	r.parts = append(r.parts, l.Parts...)
+	in.addParts(r, l)
 	faults := len(r.faults)
 	if l.Messages.Len() > 0 {
 		in.addMessages(r, l)

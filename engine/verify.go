@@ -163,13 +163,17 @@ func (q *Query) plainSource(
 		return err
 	}
 	q.inputs = append(q.inputs, in)
+	cols := declared(src)
+	if in.leave(q.plan.Inputs[i].Unread); in.unread != nil {
+		cols = q.plan.Inputs[i].Declared
+	}
 	var all []arrow.Record
 	defer func() {
 		for _, rec := range all {
 			rec.Release()
 		}
 	}()
-	schema := plainSchema(declared(src))
+	schema := plainSchema(cols)
 	for _, b := range s.Batches {
 		w := q.newWork(b.Intent, q.pos)
 		w.data[src.Name] = &rows{}

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tidemill/tidemill/internal/diag"
@@ -39,6 +40,12 @@ type Source struct {
 	// What follows is set only where the declaration has faults.
 	Open     bool // there may be columns that could not be read
 	Doubtful bool // the type of a column is UnknownType, or the watermark could not be read
+}
+
+// Parquet reports that the rows come out of Parquet files. The file source takes a path for its word.
+func (s *Source) Parquet() bool {
+	return s.Connector == "file" &&
+		(s.Options.String("format") == "parquet" || strings.HasSuffix(s.Options.String("path"), ".parquet"))
 }
 
 // UnknownType is the type of a column whose declaration could not be read: that of NULL, which goes with all others.

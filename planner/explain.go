@@ -53,7 +53,11 @@ func (p *Plan) explainTree(b *strings.Builder) {
 	}
 	for i := range p.Inputs {
 		if in := &p.Inputs[i]; len(in.Unread) > 0 {
-			fmt.Fprintf(b, "columns of %s that are checked only: %s\n", in.Table, strings.Join(in.Unread, ", "))
+			what := "checked only"
+			if p.Sources[i].Parquet() {
+				what = "left in the files"
+			}
+			fmt.Fprintf(b, "columns of %s that are %s: %s\n", in.Table, what, strings.Join(in.Unread, ", "))
 		}
 	}
 	if p.UsesWatermark() {

@@ -94,6 +94,14 @@ type PieceTaker interface {
 	Cut(n int)
 }
 
+// Narrow is a Source of rows that can leave columns in the files they lie in, which costs nothing where reading them would.
+type Narrow interface {
+	// ReadWithout does what Read does, but its records lack the columns with these names. That they are there and have types
+	// that fit is checked as in Read; their values are not looked at, so that what Read calls broken for the sake of these
+	// values alone has rows here. Parts name rows as in Read. It may be called beside Read and Available.
+	ReadWithout(ctx context.Context, r Range, unread []string) (*Input, error)
+}
+
 // TimeBound is a Source that knows when its rows were stored, so that a stretch of its history can be read alone.
 type TimeBound interface {
 	// At returns the offset before the first row that was stored at or after t by the clock of the source, which is

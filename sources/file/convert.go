@@ -25,13 +25,22 @@ func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (ar
 		return nil, fmt.Errorf("column %q: %w", col.Name, err)
 	}
 	defer arr.Release()
-	out, err := as(ctx, arr, col.Arrow)
+	out, err := converted(ctx, arr, col)
 	if err != nil {
-		return nil, fmt.Errorf("column %q is %s in the file and declared as %s: %w", col.Name, arr.DataType(), col.Type, err)
+		return nil, err
 	}
 	if err := validText(out, col); err != nil {
 		out.Release()
 		return nil, err
+	}
+	return out, nil
+}
+
+// converted returns the values of arr in the declared type.
+func converted(ctx context.Context, arr arrow.Array, col stream.Column) (arrow.Array, error) {
+	out, err := as(ctx, arr, col.Arrow)
+	if err != nil {
+		return nil, fmt.Errorf("column %q is %s in the file and declared as %s: %w", col.Name, arr.DataType(), col.Type, err)
 	}
 	return out, nil
 }

@@ -6,7 +6,10 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-var _ stream.ParquetFiles = (*source)(nil)
+var (
+	_ stream.ParquetFiles = (*source)(nil)
+	_ stream.Narrow       = (*source)(nil)
+)
 
 // ParquetFiles implements stream.ParquetFiles.
 func (s *source) ParquetFiles(ctx context.Context) ([]string, error) {

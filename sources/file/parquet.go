@@ -21,6 +21,7 @@ import (
 type tables struct {
 	records []arrow.Record // one of each file that has rows
 	parts   []stream.Part
+	unread  []string // columns that are left in the files
 }
 
 func (t *tables) release() {
@@ -70,6 +71,7 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 	if err := namesSome(fr, s.cfg.Columns); err != nil {
 		return 0, err
 	}
+	read := make([]stream.Column, 0, len(s.cfg.Columns))
 	columns := make([]arrow.Array, 0, len(s.cfg.Columns))
 	defer func() {
 		for _, arr := range columns {
@@ -77,6 +79,13 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 		}
 	}()
 	for _, col := range s.cfg.Columns {
+		if slices.Contains(t.unread, col.Name) {
+			if err := fits(ctx, fr, col); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		read = append(read, col)
 		arr, err := t.column(ctx, fr, col, c)
 		if err != nil {
 			return 0, err
@@ -86,7 +95,7 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 		}
 	}
 	if rows > 0 {
-		t.records = append(t.records, array.NewRecord(schemaOf(s.cfg.Columns), columns, rows))
+		t.records = append(t.records, array.NewRecord(schemaOf(read), columns, rows))
 	}
 	return rows, nil
 }
@@ -101,12 +110,9 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	if at < 0 {
 		return array.MakeArrayOfNull(memory.DefaultAllocator, col.Arrow, int(rows)), nil
 	}
-	leaves := map[int]bool{}
-	addLeaves(&fr.Manifest.Fields[at], leaves)
-	if len(leaves) != 1 {
-		if !withFields(col.Arrow) {
-			return nil, fmt.Errorf("column %q is nested in the file and declared as %s", col.Name, col.Type)
-		}
+	leaves, err := leavesOf(fr, at, col)
+	if err != nil {
+		return nil, err
 	}
 	groups := make([]int, fr.ParquetReader().NumRowGroups())
 	for i := range groups {
@@ -128,6 +134,34 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	}
 	defer chunked.Release()
 	return convert(ctx, chunked, col)
+}
+
+// leavesOf returns the leaves of the field that a column is read of.
+func leavesOf(fr *pqarrow.FileReader, at int, col stream.Column) (map[int]bool, error) {
+	leaves := map[int]bool{}
+	addLeaves(&fr.Manifest.Fields[at], leaves)
+	if len(leaves) != 1 && !withFields(col.Arrow) {
+		return nil, fmt.Errorf("column %q is nested in the file and declared as %s", col.Name, col.Type)
+	}
+	return leaves, nil
+}
+
+// fits refuses a column that could not be read as its declared type, whatever its values are.
+func fits(ctx context.Context, fr *pqarrow.FileReader, col stream.Column) error {
+	at := fieldOf(fr, col.Name)
+	if col.Metadata || at < 0 {
+		return nil
+	}
+	if _, err := leavesOf(fr, at, col); err != nil {
+		return err
+	}
+	none := array.MakeArrayOfNull(memory.DefaultAllocator, fr.Manifest.Fields[at].Field.Type, 0)
+	defer none.Release()
+	arr, err := converted(ctx, none, col)
+	if err == nil {
+		arr.Release()
+	}
+	return err
 }
 
 // fieldOf returns which field of the file a name is, or -1.

@@ -1,6 +1,7 @@
 package file_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/sinks/files"
@@ -333,6 +335,46 @@ func TestParquetLettersNameTheFile(t *testing.T) {
 	require.Equal(t, "/in/b.parquet", list[0].Place())
 	require.Equal(t, int64(1), list[0].Index)
 	require.Contains(t, string(list[0].Row), "oops")
+}
+
+// TestLettersOfColumnsLeft asks that the letter of a row out of a Parquet file has the columns that the query does not read
+// too, unless the file has none to read: damage of these alone costs no row, in a batch run neither.
+func TestLettersOfColumnsLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (s STRUCT(x BIGINT, y VARCHAR), l STRUCT(x BIGINT)[], id BIGINT)
+		WITH (connector = 'file', path = '/in/*.parquet', format = 'parquet');
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE APPEND AS SELECT id, (id * 9223372036854775807)::BIGINT AS n FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	put(t, mem, "/in/a.parquet", nestedRow(t, 1, "fine"))
+	put(t, mem, "/in/b.parquet", nestedRow(t, 2, "left", "right"))
+	put(t, mem, "/in/c.parquet", strings.ReplaceAll(nestedRow(t, 3, "spoilt"), "spoilt", "\xff\xff\xff\xff\xff\xff"))
+	put(t, mem, "/in/d.parquet", strings.ReplaceAll(nestedRow(t, 1, "spoilt"), "spoilt", "\xff\xff\xff\xff\xff\xff"))
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	good := "1 9223372036854775807\n"
+	require.Equal(t, []string{good, good}, w.table())
+	var rows []string
+	for _, l := range lettersOf(t, mem, 0) {
+		rows = append(rows, fmt.Sprintln(l.Place(), l.Index, string(l.Row)))
+	}
+	require.Equal(t, []string{
+		`/in/b.parquet 0 {"s":{"x":7,"y":"left"},"l":[{"x":1},{"x":2}],"id":2}` + "\n",
+		`/in/b.parquet 1 {"s":{"x":7,"y":"right"},"l":[{"x":1},{"x":2}],"id":2}` + "\n",
+		`/in/c.parquet 0 {"id":3}` + "\n",
+	}, rows)
+	v, err := engine.Verify(t.Context(), w.options(), w.app, "q", func(ctx context.Context, conn *duck.Conn, table string) error {
+		_, err := conn.Exec(ctx, "CREATE TABLE "+duck.QuoteIdent(table)+" AS SELECT 1::BIGINT AS id, 9223372036854775807 AS n FROM range(2)")
+		return err
+	})
+	require.NoError(t, err)
+	require.True(t, v.Verified, v)
+	require.EqualValues(t, 2, v.Input)
+	require.NoError(t, errors.Join(mem.Remove("/in/b.parquet"), mem.Remove("/in/c.parquet")))
+	res, err := engine.Batch(t.Context(), w.options(), w.app, "q", engine.BatchOptions{})
+	require.NoError(t, err)
+	defer res.Release()
+	require.Equal(t, []string{"1|9223372036854775807", "1|9223372036854775807"}, resultTexts(res))
 }
 
 // TestOnErrorOfParquet asks for what on_error says of a file that is not Parquet, and that `fail` names file and row.

@@ -31,21 +31,27 @@ const (
 
 // Read reads the files of the range again and checks that they are what they were.
 func (s *source) Read(ctx context.Context, r stream.Range) (*stream.Input, error) {
-	return s.read(ctx, r, nil)
+	return s.read(ctx, r, nil, nil)
+}
+
+// ReadWithout implements stream.Narrow: columns of Parquet files stay there. Messages are whole.
+func (s *source) ReadWithout(ctx context.Context, r stream.Range, unread []string) (*stream.Input, error) {
+	return s.read(ctx, r, nil, unread)
 }
 
 // ReadPieces implements stream.Pieces. A piece is a chunk of ndjson, or a file of another format.
 func (s *source) ReadPieces(ctx context.Context, r stream.Range, to stream.PieceTaker) (*stream.Input, error) {
-	return s.read(ctx, r, to)
+	return s.read(ctx, r, to, nil)
 }
 
-func (s *source) read(ctx context.Context, r stream.Range, to stream.PieceTaker) (*stream.Input, error) {
+func (s *source) read(ctx context.Context, r stream.Range, to stream.PieceTaker, unread []string) (*stream.Input, error) {
 	files, err := s.files(r)
 	if err != nil {
 		return nil, err
 	}
 	in := &stream.Input{}
 	b := s.batch(files, to)
+	b.tables.unread = unread
 	defer b.release()
 	crcs := map[int64]uint32{}
 	for _, e := range files {
