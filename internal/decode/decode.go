@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/pool"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -64,7 +65,7 @@ func (r *Result) Release() {
 // Decoder decodes messages of one source. It may be used again and again, by one goroutine at a time.
 type Decoder struct {
 	alloc   memory.Allocator
-	pool    *pool // is alloc; nil if memory is not filled again
+	pool    *pool.Memory // is alloc; nil if memory is not filled again
 	schema  *arrow.Schema
 	columns []*node     // those of a Result, in declared order
 	checked []*node     // those that are unread: each value is decoded into the same place
@@ -98,7 +99,7 @@ type Decoder struct {
 func New(o Options) (*Decoder, error) {
 	d := &Decoder{alloc: o.Alloc}
 	if o.Recycle {
-		d.pool = &pool{}
+		d.pool = &pool.Memory{}
 		d.alloc = d.pool
 	}
 	if d.alloc == nil {
@@ -215,7 +216,7 @@ func (d *Decoder) begin(rows, bytes int) {
 		n.grow(d.alloc, 1)
 	}
 	if d.pool != nil {
-		d.pool.next()
+		d.pool.Turn()
 	}
 	d.message = d.places(rows)
 	d.index = d.places(rows)
@@ -252,7 +253,7 @@ func (d *Decoder) Recycle(message, index []int32) {
 // Idle gives up memory that is kept to be filled again, until there is something to decode.
 func (d *Decoder) Idle() {
 	if d.pool != nil {
-		d.pool.drop()
+		d.pool.Drop()
 	}
 }
 

@@ -25,6 +25,11 @@ func convert(ctx context.Context, chunked *arrow.Chunked, col stream.Column) (ar
 		return nil, fmt.Errorf("column %q: %w", col.Name, err)
 	}
 	defer arr.Release()
+	return checked(ctx, arr, col)
+}
+
+// checked returns the values of arr in the declared type, if all text is text.
+func checked(ctx context.Context, arr arrow.Array, col stream.Column) (arrow.Array, error) {
 	out, err := converted(ctx, arr, col)
 	if err != nil {
 		return nil, err

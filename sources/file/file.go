@@ -12,7 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/pool"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -53,6 +56,7 @@ type source struct {
 	skip    bool          // on_data_loss = 'skip'
 	arenas  stream.Arenas // of whole batches
 	pieces  stream.Arenas // of those that are handed over in pieces
+	columns pool.Memory   // of Parquet files
 
 	mu     sync.Mutex // guards what follows; Available and Read may run beside each other
 	log    *seenLog
@@ -72,6 +76,14 @@ func open(cfg stream.SourceConfig) (*source, error) {
 			WithHint("write a file, a folder, or a pattern such as 'in/*.ndjson'; a [ needs its ]")
 	}
 	return s, nil
+}
+
+// memory is where files and columns of Parquet lie. A batch run or a look reads once and gives nothing back.
+func (s *source) memory() memory.Allocator {
+	if s.cfg.Query == "" {
+		return memory.DefaultAllocator
+	}
+	return &s.columns
 }
 
 // opened returns the log. The caller holds s.mu.
@@ -169,6 +181,7 @@ func (s *source) Available(ctx context.Context, from stream.Offset, identity str
 	if len(list) == 0 {
 		s.arenas.Drop() // memory of large files is not held while nothing comes
 		s.pieces.Drop()
+		s.columns.Drop()
 		return a, nil
 	}
 	if err := s.hold(ctx, list); err != nil {

@@ -3,6 +3,7 @@ package file
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
+	"github.com/tidemill/tidemill/internal/flatparquet"
 	"github.com/tidemill/tidemill/internal/zstdpages"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -22,6 +24,7 @@ type tables struct {
 	records []arrow.Record // one of each file that has rows
 	parts   []stream.Part
 	unread  []string // columns that are left in the files
+	mem     memory.Allocator
 }
 
 func (t *tables) release() {
@@ -54,6 +57,7 @@ func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error
 
 func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, err error) {
 	defer recovered(&err)
+	t.mem = s.memory()
 	zstdpages.KeepEncoder()
 	pr, err := file.NewParquetReader(bytes.NewReader(c.data))
 	if err != nil {
@@ -120,6 +124,17 @@ func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.
 	}
 	if withFields(fr.Manifest.Fields[at].Field.Type) {
 		if err := tryLeaves(ctx, fr, leaves, groups); err != nil {
+			return nil, fmt.Errorf("column %q: %w", col.Name, err)
+		}
+	}
+	if field := &fr.Manifest.Fields[at]; len(field.Children) == 0 {
+		arr, err := flatparquet.Column(flatparquet.File{Reader: fr.ParquetReader(), Data: c.data}, field.ColIndex, field.Field.Type,
+			t.mem)
+		if err == nil {
+			defer arr.Release()
+			return checked(ctx, arr, col)
+		}
+		if !errors.Is(err, flatparquet.ErrUnfit) {
 			return nil, fmt.Errorf("column %q: %w", col.Name, err)
 		}
 	}

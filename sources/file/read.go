@@ -147,6 +147,7 @@ type batch struct {
 func (s *source) batch(files []entry, to stream.PieceTaker) *batch {
 	b := &batch{source: s, arenas: &s.arenas, messages: &stream.Messages{}, to: to}
 	if s.format == formatParquet {
+		s.columns.Turn()
 		return b
 	}
 	var size, largest int64
@@ -178,7 +179,8 @@ func (b *batch) crc(ordinal int64, crc uint32) {
 func (b *batch) add(ctx context.Context, e entry) (crc uint32, err error) {
 	switch packed := strings.HasSuffix(e.Path, ".gz"); {
 	case b.source.format == formatParquet:
-		c := content{e, make([]byte, e.Size)}
+		c := content{e, b.source.memory().Allocate(int(e.Size))}
+		defer b.source.memory().Free(c.data)
 		if crc, err = b.source.load(e, c.fill); err == nil {
 			err = b.tables.add(ctx, b.source, c, &b.broken)
 		}

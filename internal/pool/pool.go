@@ -1,4 +1,6 @@
-package decode
+// Package pool has memory for Arrow columns that is filled again and again. It promises nothing about what lies in memory
+// that it gives; builds with the race detector overwrite what is given back, so that tests find who still looks at it.
+package pool
 
 import (
 	"math/bits"
@@ -9,10 +11,10 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// pool is an Arrow allocator that fills the memory of columns again, once nobody holds the record that they were part of:
-// the system clears new memory, page by page, when it is first written to. It keeps what the last few Results had, and no
+// Memory is an Arrow allocator that fills the memory of columns again, once nobody holds the record that they were part of:
+// the system clears new memory, page by page, when it is first written to. It keeps what the last few batches had, and no
 // more. It may be used by several goroutines at once.
-type pool struct {
+type Memory struct {
 	memory.GoAllocator // of what is not there
 
 	mu    sync.Mutex
@@ -27,30 +29,30 @@ type spare struct {
 }
 
 const (
-	// poolTurns is for how many Results memory is kept that none of them needs: one may be small.
-	poolTurns = 4
-	// poolBytesMin is the least memory that is kept. Less costs Go little.
-	poolBytesMin = 4 << 10
+	// keptTurns is for how many batches memory is kept that none of them needs: one may be small.
+	keptTurns = 4
+	// keptBytesMin is the least memory that is kept. Less costs Go little.
+	keptBytesMin = 4 << 10
 )
 
-// next begins the turn of a Result.
-func (p *pool) next() {
+// Turn begins the turn of a batch.
+func (p *Memory) Turn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.turn++
-	p.spare = slices.DeleteFunc(p.spare, func(s spare) bool { return p.turn-s.turn > poolTurns })
+	p.spare = slices.DeleteFunc(p.spare, func(s spare) bool { return p.turn-s.turn > keptTurns })
 }
 
-// drop gives up what is kept.
-func (p *pool) drop() {
+// Drop gives up what is kept.
+func (p *Memory) Drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.spare = nil
 }
 
 // Allocate implements memory.Allocator. What it returns is not cleared.
-func (p *pool) Allocate(size int) []byte {
-	if size < poolBytesMin {
+func (p *Memory) Allocate(size int) []byte {
+	if size < keptBytesMin {
 		return p.GoAllocator.Allocate(size)
 	}
 	if b := p.take(size); b != nil {
@@ -61,7 +63,7 @@ func (p *pool) Allocate(size int) []byte {
 }
 
 // take returns the least memory that fits and is not more than twice what is wanted, or nil.
-func (p *pool) take(size int) []byte {
+func (p *Memory) take(size int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	best := -1
@@ -79,7 +81,7 @@ func (p *pool) take(size int) []byte {
 }
 
 // Reallocate implements memory.Allocator.
-func (p *pool) Reallocate(size int, b []byte) []byte {
+func (p *Memory) Reallocate(size int, b []byte) []byte {
 	if cap(b) >= size {
 		return b[:size]
 	}
@@ -90,13 +92,20 @@ func (p *pool) Reallocate(size int, b []byte) []byte {
 }
 
 // Free implements memory.Allocator.
-func (p *pool) Free(b []byte) {
+func (p *Memory) Free(b []byte) {
 	b = b[:cap(b)]
-	if len(b) < poolBytesMin || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%64 != 0 {
+	if len(b) < keptBytesMin || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%64 != 0 {
 		return
 	}
 	spoil(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.spare = append(p.spare, spare{b[:0], p.turn})
+}
+
+// Spare returns how many pieces of memory are kept for the next batches.
+func (p *Memory) Spare() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.spare)
 }

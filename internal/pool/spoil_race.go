@@ -1,6 +1,6 @@
 //go:build race
 
-package decode
+package pool
 
 // spoil overwrites memory that is given back, so that a test under the race detector finds who still looks at it.
 func spoil(b []byte) {

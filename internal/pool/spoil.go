@@ -1,5 +1,5 @@
 //go:build !race
 
-package decode
+package pool
 
 func spoil([]byte) {}
