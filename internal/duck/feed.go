@@ -96,37 +96,61 @@ func (f *Feed) Lend(recs []arrow.Record) error {
 	if err := checkRecords(recs, f.schema); err != nil {
 		return &Error{Kind: InvalidInput, Message: "feed " + QuoteIdent(f.name) + ": " + err.Error(), Position: -1, Err: err}
 	}
-	one, err := join(recs, f.schema)
+	if !f.Fits(recs) {
+		return internalFault("feed %q: more rows are lent than fit", f.name)
+	}
+	full, err := lendable(recs, f.schema)
 	if err != nil {
 		return err
 	}
-	defer releaseRecords(one)
-	if len(one) > 1 { // only one can be lent
-		return internalFault("feed %q: more rows are lent than fit", f.name)
-	}
-	for _, rec := range one {
-		if err := f.lender.lend(rec); err != nil {
-			return fmt.Errorf("feed %q: %w", f.name, err)
-		}
+	defer releaseRecords(full)
+	if err := f.lender.lend(full); err != nil {
+		return fmt.Errorf("feed %q: %w", f.name, err)
 	}
 	return nil
 }
 
-// join makes one record of those that have rows, or none.
-func join(recs []arrow.Record, schema *arrow.Schema) ([]arrow.Record, error) {
-	var full []arrow.Record
+// lentRowsMin is how many rows a record has that is lent as it is: a vector of DuckDB's. Smaller ones are joined, so that
+// not each has vectors of its own.
+const lentRowsMin = 2048
+
+// lendable returns the records that have rows, small neighbours joined, for the caller to release.
+func lendable(recs []arrow.Record, schema *arrow.Schema) (full []arrow.Record, err error) {
+	var small []arrow.Record
+	join := func() error {
+		one := small
+		if len(small) > 1 {
+			if one, err = gatherUpTo(small, schema, FeedRowsMax); err != nil {
+				return err
+			}
+			defer releaseRecords(one)
+		}
+		for _, rec := range one {
+			rec.Retain()
+			full = append(full, rec)
+		}
+		small = small[:0]
+		return nil
+	}
 	for _, rec := range recs {
+		if n := rec.NumRows(); n > 0 && n < lentRowsMin {
+			small = append(small, rec)
+			continue
+		}
+		if err := join(); err != nil {
+			releaseRecords(full)
+			return nil, err
+		}
 		if rec.NumRows() > 0 {
+			rec.Retain()
 			full = append(full, rec)
 		}
 	}
-	if len(full) <= 1 {
-		for _, rec := range full {
-			rec.Retain()
-		}
-		return full, nil
+	if err := join(); err != nil {
+		releaseRecords(full)
+		return nil, err
 	}
-	return gatherUpTo(full, schema, FeedRowsMax)
+	return full, nil
 }
 
 // Import makes the temporary table out of recs as Conn.Import does, without a view of its own.

@@ -1,5 +1,5 @@
-// A table function over the rows of a record, as they lie in the memory of the batch: texts are pointed at, all else is
-// copied a vector at a time. DuckDB's own scan of Arrow pushes filters into a stream that can not filter, and so forces
+// A table function over the rows of records, as they lie in the memory of the batch: texts are pointed at, all else is
+// copied a vector at a time, none of which has rows of two records. DuckDB's own scan of Arrow pushes filters into a stream that can not filter, and so forces
 // whoever lends rows to it to have them copied first.
 //
 // One thread reads the rows, in their order.
@@ -135,9 +135,10 @@ static handle logical_type(const tidemill_column *c) {
 
 static void bind(handle info) {
   const tidemill_lender *l = duckdb_bind_get_extra_info(info);
+  const tidemill_column *column = l->record[0].column;
   for (int32_t i = 0; i < l->columns; i++) {
-    handle type = logical_type(&l->column[i]);
-    duckdb_bind_add_result_column(info, l->column[i].name, type);
+    handle type = logical_type(&column[i]);
+    duckdb_bind_add_result_column(info, column[i].name, type);
     duckdb_destroy_logical_type(&type);
   }
   duckdb_bind_set_cardinality(info, (idx_t)l->rows, true);
@@ -145,7 +146,8 @@ static void bind(handle info) {
 
 // reading is how far one reader has come, and the columns that it wants.
 typedef struct {
-  int64_t next;
+  int32_t record;
+  int64_t next; // row of it
   idx_t columns;
   idx_t column[];
 } reading;
@@ -357,20 +359,28 @@ static void fill(handle vector, const tidemill_column *c, int64_t start, int64_t
 static void give(handle info, handle chunk) {
   const tidemill_lender *l = duckdb_function_get_extra_info(info);
   reading *r = duckdb_function_get_init_data(info);
+  const tidemill_lent *record = &l->record[r->record];
   int64_t n = (int64_t)duckdb_vector_size();
-  if (n > l->rows - r->next) {
-    n = l->rows - r->next;
+  if (r->record >= l->records) {
+    duckdb_data_chunk_set_size(chunk, 0);
+    return;
+  }
+  if (n > record->rows - r->next) {
+    n = record->rows - r->next;
   }
   for (idx_t i = 0; i < r->columns; i++) {
     handle vector = duckdb_data_chunk_get_vector(chunk, i);
     if (r->column[i] < (idx_t)l->columns) {
-      fill(vector, &l->column[r->column[i]], r->next, n);
+      fill(vector, &record->column[r->column[i]], r->next, n);
     } else { // rows are counted only
       memset(duckdb_vector_get_data(vector), 0, (size_t)n * sizeof(int64_t));
     }
   }
   duckdb_data_chunk_set_size(chunk, (idx_t)n);
-  r->next += n;
+  if ((r->next += n) == record->rows) {
+    r->record++;
+    r->next = 0;
+  }
 }
 
 tidemill_lender *tidemill_lender_new(uintptr_t connection, const char *name) {
@@ -406,21 +416,42 @@ static void free_columns(tidemill_column *first, int32_t n) {
 }
 
 void tidemill_lender_free(tidemill_lender *l) {
-  free_columns(l->column, l->columns);
+  tidemill_lender_columns(l, 0);
   free(l);
 }
 
-int tidemill_lender_columns(tidemill_lender *l, int32_t columns) {
-  free_columns(l->column, l->columns);
+void tidemill_lender_columns(tidemill_lender *l, int32_t columns) {
+  for (int32_t i = 0; i < l->room; i++) {
+    free_columns(l->record[i].column, l->columns);
+  }
+  free(l->record);
+  l->record = NULL;
+  l->room = l->records = 0;
   l->rows = 0;
-  l->columns = 0;
-  l->column = columns > 0 ? calloc((size_t)columns, sizeof(tidemill_column)) : NULL;
-  if (columns > 0 && !l->column) {
+  l->columns = columns;
+}
+
+int tidemill_lender_room(tidemill_lender *l, int32_t records) {
+  tidemill_lent *wider;
+  if (records <= l->room) {
+    return 0;
+  }
+  wider = realloc(l->record, (size_t)records * sizeof(tidemill_lent));
+  if (!wider) {
     return 1;
   }
-  l->columns = columns;
+  for (l->record = wider; l->room < records; l->room++) {
+    tidemill_lent *r = &l->record[l->room];
+    r->rows = 0;
+    r->column = calloc((size_t)l->columns + 1, sizeof(tidemill_column)) /* never of nothing */;
+    if (!r->column) {
+      return 1;
+    }
+  }
   return 0;
 }
+
+tidemill_lent *tidemill_lender_record(tidemill_lender *l, int32_t i) { return &l->record[i]; }
 
 int tidemill_column_parts(tidemill_column *c, int32_t parts) {
   c->part = calloc((size_t)parts, sizeof(tidemill_column));

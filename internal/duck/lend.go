@@ -14,13 +14,14 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 )
 
-// lender is a table function of an instance, which gives the rows of a record under its name. DuckDB can not drop a
+// lender is a table function of an instance, which gives the rows of records under its name. DuckDB can not drop a
 // function of this kind, so that those which a closed feed leaves are used again.
 type lender struct {
-	c    *C.tidemill_lender
-	name string
-	pins runtime.Pinner
-	held arrow.Record
+	c      *C.tidemill_lender
+	name   string
+	schema *arrow.Schema
+	pins   runtime.Pinner
+	held   []arrow.Record
 }
 
 // lenders are those of an instance. They live as long as it does.
@@ -80,19 +81,30 @@ func newLender(connection uintptr, name string) (*lender, error) {
 
 // describe gives the lender the columns of schema, and no rows.
 func (l *lender) describe(schema *arrow.Schema) error {
-	if C.tidemill_lender_columns(l.c, C.int32_t(schema.NumFields())) != 0 {
+	C.tidemill_lender_columns(l.c, C.int32_t(schema.NumFields()))
+	l.schema = schema
+	return l.room(1)
+}
+
+// room makes room for so many records, each described apart.
+func (l *lender) room(records int) error {
+	described := int(l.c.room)
+	if C.tidemill_lender_room(l.c, C.int32_t(records)) != 0 {
 		return errNoMemory()
 	}
-	for i, f := range schema.Fields() {
-		if err := describeColumn(l.column(i), f); err != nil {
-			return err
+	for ; described < records; described++ {
+		for i, f := range l.schema.Fields() {
+			if err := describeColumn(l.column(described, i), f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (l *lender) column(i int) *C.tidemill_column {
-	return C.tidemill_column_at(l.c.column, C.int32_t(i))
+// column returns a column of a record.
+func (l *lender) column(record, i int) *C.tidemill_column {
+	return C.tidemill_column_at(C.tidemill_lender_record(l.c, C.int32_t(record)).column, C.int32_t(i))
 }
 
 func errNoMemory() error {
@@ -143,19 +155,26 @@ func LentAsIs(duckType string) bool {
 	return err == nil && (t.name == "HUGEINT" || t.plain() && !t.has("JSON"))
 }
 
-// lend gives the rows of rec, which has the columns that were described, to whoever reads from now on, as often as it is
-// read. No statement may be reading. The record is kept until takeBack.
-func (l *lender) lend(rec arrow.Record) error {
+// lend gives the rows of records, none of which is empty and each of which has the columns that were described, to whoever
+// reads from now on, as often as they are read. No statement may be reading. The records are kept until takeBack.
+func (l *lender) lend(recs []arrow.Record) error {
 	l.takeBack()
-	rec.Retain()
-	l.held = rec
-	for i, col := range rec.Columns() {
-		if err := l.place(l.column(i), col.Data()); err != nil {
-			l.takeBack()
-			return fmt.Errorf("lend column %q: %w", rec.ColumnName(i), err)
-		}
+	if err := l.room(len(recs)); err != nil {
+		return err
 	}
-	l.c.rows = C.int64_t(rec.NumRows())
+	for i, rec := range recs {
+		rec.Retain()
+		l.held = append(l.held, rec)
+		for j, col := range rec.Columns() {
+			if err := l.place(l.column(i, j), col.Data()); err != nil {
+				l.takeBack()
+				return fmt.Errorf("lend column %q: %w", rec.ColumnName(j), err)
+			}
+		}
+		C.tidemill_lender_record(l.c, C.int32_t(i)).rows = C.int64_t(rec.NumRows())
+		l.c.rows += C.int64_t(rec.NumRows())
+	}
+	l.c.records = C.int32_t(len(recs))
 	return nil
 }
 
@@ -194,10 +213,9 @@ func (l *lender) pin(b []byte) C.uintptr_t {
 
 // takeBack ends lend. No statement may be reading.
 func (l *lender) takeBack() {
-	l.c.rows = 0
+	l.c.records, l.c.rows = 0, 0
 	l.pins.Unpin()
-	if l.held != nil {
-		l.held.Release()
-		l.held = nil
-	}
+	releaseRecords(l.held)
+	clear(l.held)
+	l.held = l.held[:0]
 }

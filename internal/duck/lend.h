@@ -21,12 +21,20 @@ typedef struct tidemill_column {
   uintptr_t text;  // bytes of VARCHAR and BLOB
 } tidemill_column;
 
-// tidemill_lender gives the rows of a record under the name of a table function. The function stays as long as the
-// instance; whose rows it gives, and which columns they have, may change while no statement reads them.
-typedef struct tidemill_lender {
-  int32_t columns;
+// tidemill_lent is one record that is lent.
+typedef struct tidemill_lent {
   tidemill_column *column;
   int64_t rows;
+} tidemill_lent;
+
+// tidemill_lender gives the rows of records, one after the other, under the name of a table function. The function stays as
+// long as the instance; whose rows it gives, and which columns they have, may change while no statement reads them.
+typedef struct tidemill_lender {
+  int32_t columns;
+  int32_t room;    // for so many records
+  int32_t records; // that are lent, none of them empty
+  tidemill_lent *record;
+  int64_t rows; // of all records
 } tidemill_lender;
 
 // tidemill_lender_new registers a table function without parameters on the instance of a connection. It returns NULL if
@@ -36,14 +44,19 @@ tidemill_lender *tidemill_lender_new(uintptr_t connection, const char *function)
 // tidemill_lender_free frees a lender whose instance is closed.
 void tidemill_lender_free(tidemill_lender *l);
 
-// tidemill_lender_columns gives a lender so many columns in the place of what it had, all of them zero.
-// It returns 0, or 1 without memory.
-int tidemill_lender_columns(tidemill_lender *l, int32_t columns);
+// tidemill_lender_columns gives a lender so many columns in the place of what it had, without room for a record.
+void tidemill_lender_columns(tidemill_lender *l, int32_t columns);
+
+// tidemill_lender_room makes room for so many records; the columns of new ones are zero. It returns 0, or 1 without memory.
+int tidemill_lender_room(tidemill_lender *l, int32_t records);
+
+// tidemill_lender_record returns the place of record i, for which there is room.
+tidemill_lent *tidemill_lender_record(tidemill_lender *l, int32_t i);
 
 // tidemill_column_parts gives a column of a lender so many parts. It returns 0, or 1 without memory.
 int tidemill_column_parts(tidemill_column *c, int32_t parts);
 
-// tidemill_column_at returns part i, or column i of a lender.
+// tidemill_column_at returns part i, or column i of a record.
 tidemill_column *tidemill_column_at(tidemill_column *first, int32_t i);
 
 #endif

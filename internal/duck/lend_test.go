@@ -2,6 +2,7 @@ package duck
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -40,6 +41,50 @@ func TestEveryTypeIsLent(t *testing.T) {
 				tail.Release()
 			}
 		})
+	}
+}
+
+// TestRecordsAreLentAsTheyAre lends records of all sizes, whole and sliced, and asks that only small neighbours are copied.
+func TestRecordsAreLentAsTheyAre(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true, Threads: 2})
+	f := openFeed(t, c)
+	for _, sizes := range [][]int{{5000}, {5000, 5000, 2048}, {3, 5000, 1, 2, 0, 2047, 2048, 0}, {1, 1, 1}, {0, 0}, {2047, 9000, 1, 4096, 7}} {
+		var recs []arrow.Record
+		rows, large, asTheyAre := 0, 0, 0
+		for _, n := range sizes {
+			rec := feedRecord(t, memory.DefaultAllocator, rows+95, rows+100+n) // its first five rows are left out
+			recs = append(recs, rec.NewSlice(5, int64(n)+5))
+			rec.Release()
+			if rows += n; n >= lentRowsMin {
+				large++
+			}
+		}
+		require.NoError(t, f.Lend(recs))
+		for _, held := range f.lender.held {
+			if slices.Contains(recs, held) {
+				asTheyAre++
+			}
+		}
+		require.GreaterOrEqual(t, asTheyAre, large, "%v", sizes)
+		for range 2 {
+			got, err := c.Query(t.Context(), feedWith(), "SELECT id, s FROM rows", []Column{feedColumns[0], feedColumns[3]})
+			require.NoError(t, err)
+			var ids []int64
+			for _, rec := range got.Records {
+				ids = append(ids, rec.Column(0).(*array.Int64).Int64Values()...)
+			}
+			require.Len(t, ids, rows, "%v", sizes)
+			for i, id := range ids {
+				require.Equal(t, int64(i+100), id)
+			}
+			got.Release()
+			joined, err := c.Rows(t.Context(), "SELECT count(*) FROM __feed a JOIN __feed b USING (id)")
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("[[%d]]", rows), fmt.Sprint(joined))
+		}
+		f.Return()
+		releaseRecords(recs)
 	}
 }
 

@@ -329,7 +329,7 @@ func TestNestedSlices(t *testing.T) {
 	f, err := c.OpenFeed(t.Context(), "lent", []Column{{Name: "l", Type: "STRUCT(n BIGINT, s VARCHAR)[]"},
 		{Name: "s", Type: "STRUCT(n BIGINT, s VARCHAR)"}})
 	require.NoError(t, err)
-	require.NoError(t, f.lender.lend(rec))
+	require.NoError(t, f.lender.lend([]arrow.Record{rec}))
 	for _, from := range []string{"x", "lent"} {
 		tb, err := c.Select(t.Context(), "FROM "+from)
 		require.NoError(t, err)

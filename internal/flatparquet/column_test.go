@@ -174,7 +174,7 @@ func sameAsArrow(t *testing.T, data []byte, mem memory.Allocator) (fit []arrow.D
 func TestSameAsArrow(t *testing.T) {
 	t.Parallel()
 	var mem pool.Memory
-	for seed := range uint64(50) {
+	for seed := range uint64(30) {
 		data := randomFile(t, rand.New(rand.NewPCG(seed, 1)))
 		var want []arrow.DataType
 		for _, dt := range types {
