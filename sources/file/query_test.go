@@ -377,6 +377,26 @@ func TestLettersOfColumnsLeft(t *testing.T) {
 	require.Equal(t, []string{"1|9223372036854775807", "1|9223372036854775807"}, resultTexts(res))
 }
 
+// TestRowsWithoutColumns counts the rows of Parquet files of which no column is read, in each batch and in a batch run.
+func TestRowsWithoutColumns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `CREATE SOURCE src (id BIGINT) WITH (connector = 'file', path = '/in/*.parquet', max_files_per_batch = 2);
+	CREATE SINK mem WITH (connector = 'memory');
+	CREATE QUERY q INTO mem OUTPUT MODE COMPLETE AS SELECT count(*) AS n FROM src;`)
+	mem := w.disk.(*vfs.Mem)
+	for i := range 5 {
+		put(t, mem, fmt.Sprintf("/in/%d.parquet", i), nestedRow(t, i, strings.Split("a b c d e", " ")[:i]...))
+	}
+	n := inputs
+	require.NoError(t, w.run(&n, mem))
+	require.Equal(t, []string{"10\n"}, w.table())
+	res, err := engine.Batch(t.Context(), w.options(), w.app, "q", engine.BatchOptions{})
+	require.NoError(t, err)
+	defer res.Release()
+	require.False(t, res.ByDuckDB)
+	require.Equal(t, []string{"10"}, resultTexts(res))
+}
+
 // TestOnErrorOfParquet asks for what on_error says of a file that is not Parquet, and that `fail` names file and row.
 func TestOnErrorOfParquet(t *testing.T) {
 	t.Parallel()
