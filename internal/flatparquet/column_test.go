@@ -192,6 +192,8 @@ func TestSameAsArrow(t *testing.T) {
 func TestFilesOfDuckDB(t *testing.T) {
 	t.Parallel()
 	conn := ducktest.Conn(t, duck.Options{})
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
 	for i, codec := range []string{"uncompressed", "snappy", "zstd"} {
 		path := filepath.Join(t.TempDir(), "a.parquet")
 		_, err := conn.Exec(t.Context(), fmt.Sprintf(`COPY (SELECT i, i::INTEGER AS i4, i %% 5 AS few, CASE WHEN i %% 3 > 0 THEN i END AS n,
@@ -202,7 +204,32 @@ func TestFilesOfDuckDB(t *testing.T) {
 		require.NoError(t, err)
 		data, err := os.ReadFile(path)
 		require.NoError(t, err)
-		require.Len(t, sameAsArrow(t, data, memory.DefaultAllocator), 18)
+		require.Len(t, sameAsArrow(t, data, mem), 18)
+	}
+}
+
+// TestOtherEncodingsAreUnfit asks that a column whose values are of a kind that is not read here is left to Arrow's reader, and
+// that nothing is kept of it.
+func TestOtherEncodingsAreUnfit(t *testing.T) {
+	t.Parallel()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "s", Type: arrow.BinaryTypes.String}}, nil)
+	for column, encoding := range map[string]parquet.Encoding{
+		"n": parquet.Encodings.DeltaBinaryPacked, "s": parquet.Encodings.DeltaByteArray,
+	} {
+		var buf bytes.Buffer
+		props := parquet.NewWriterProperties(parquet.WithDictionaryDefault(false), parquet.WithEncodingFor(column, encoding))
+		w, err := pqarrow.NewFileWriter(schema, &buf, props, pqarrow.DefaultWriterProps())
+		require.NoError(t, err)
+		rng := rand.New(rand.NewPCG(1, 1))
+		for range 2 {
+			cols := []arrow.Array{randomColumn(rng, schema.Field(0).Type, 100, true), randomColumn(rng, schema.Field(1).Type, 100, false)}
+			require.NoError(t, w.Write(array.NewRecord(schema, cols, 100)))
+		}
+		require.NoError(t, w.Close())
+		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		require.Len(t, sameAsArrow(t, buf.Bytes(), mem), 1, column)
+		mem.AssertSize(t, 0)
 	}
 }
 
@@ -219,7 +246,9 @@ func read(t testing.TB, data []byte) (columns int) {
 		return 0
 	}
 	for _, f := range fr.Manifest.Fields {
-		if arr, err := Column(File{pr, data}, f.ColIndex, f.Field.Type, memory.DefaultAllocator); err == nil {
+		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		arr, err := Column(File{pr, data}, f.ColIndex, f.Field.Type, mem)
+		if err == nil {
 			columns++
 			if s, ok := arr.(*array.String); ok {
 				for i := range s.Len() {
@@ -228,6 +257,7 @@ func read(t testing.TB, data []byte) (columns int) {
 			}
 			arr.Release()
 		}
+		mem.AssertSize(t, 0)
 	}
 	return columns
 }
