@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/apache/arrow/go/v17/arrow"
+
 	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/vfs"
@@ -42,7 +44,7 @@ func (q *Query) native(ctx context.Context, bo BatchOptions) (res *BatchResult, 
 		return nil, err
 	}
 	db, err := duck.Open(ctx, duck.Options{MemoryLimit: q.memory(), Threads: q.opt.Threads,
-		TempDir: filepath.Join(q.opt.DataDir, "spill-native")})
+		TempDir: filepath.Join(q.opt.DataDir, "spill-native"), Overflow: q.overflowing()})
 	if err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
 	}
@@ -216,19 +218,32 @@ func (n *native) prepare(ctx context.Context) error {
 	return q.defineAround(ctx, n.conn)
 }
 
+// rowsOf runs the body. Groups are read as DuckDB makes them. Rows that were only looked at become a table first: DuckDB
+// would hold each few that a vector of the files has left in memory for a whole vector, in their order, until they are read.
+func (n *native) rowsOf(ctx context.Context, schema *arrow.Schema) (*duck.Table, error) {
+	if len(n.q.plan.Ops) > 0 {
+		cols := make([]duck.Column, len(n.q.plan.Schema))
+		for i, c := range n.q.plan.Schema {
+			cols[i] = duck.Column{Name: c.Name, Type: c.Type}
+		}
+		return n.conn.Query(ctx, nil, n.q.def.Body, cols)
+	}
+	t, err := n.conn.Select(ctx, n.q.def.Body)
+	if err == nil && !t.Schema.Equal(schema) {
+		t.Release()
+		return nil, errNotNative
+	}
+	return t, err
+}
+
 func (n *native) run(ctx context.Context) (*BatchResult, error) {
 	p := n.q.plan
-	cols := make([]duck.Column, len(p.Schema))
-	for i, c := range p.Schema {
-		cols[i] = duck.Column{Name: c.Name, Type: c.Type}
-	}
-	t, err := n.conn.Query(ctx, nil, n.q.def.Body, cols)
+	schema, err := planSchema(p)
 	if err != nil {
 		return nil, err
 	}
-	schema, err := planSchema(p)
+	t, err := n.rowsOf(ctx, schema)
 	if err != nil {
-		t.Release()
 		return nil, err
 	}
 	counts := &exec.Counts{In: n.rows, NullTime: n.nulls, MaxTime: n.most}
