@@ -202,9 +202,7 @@ func (n *native) goodTimes(ctx context.Context) error {
 // prepare makes what the body names: reference tables, the source, window macros, the user's macros and views.
 func (n *native) prepare(ctx context.Context) error {
 	q := n.q
-	if err := eachTable(ctx, q.memory(), q.app, func(def *planner.Table, t *duck.Table) error {
-		return n.conn.Import(ctx, def.Name, "", t.Records, t.Schema)
-	}); err != nil {
+	if err := makeTables(ctx, n.conn, q.app, func(*planner.Table, *duck.Table) error { return nil }); err != nil {
 		return err
 	}
 	view := fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
