@@ -7,9 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/apache/arrow/go/v17/arrow"
-
-	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
@@ -205,52 +202,10 @@ func (n *native) prepare(ctx context.Context) error {
 	if err := makeTables(ctx, n.conn, q.app, func(*planner.Table, *duck.Table) error { return nil }); err != nil {
 		return err
 	}
-	view := fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
-		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)))", duck.QuoteIdent(n.src.Name), planner.PosColumn, n.in.Select,
-		planner.PosColumn, n.files)
-	for _, sql := range []string{sqlfront.Prelude(), view} {
+	for _, sql := range []string{sqlfront.Prelude(), n.view("")} {
 		if _, err := n.conn.Exec(ctx, sql); err != nil {
 			return err
 		}
 	}
 	return q.defineAround(ctx, n.conn)
-}
-
-// rowsOf runs the body. Groups are read as DuckDB makes them. Rows that were only looked at become a table first: DuckDB
-// would hold each few that a vector of the files has left in memory for a whole vector, in their order, until they are read.
-func (n *native) rowsOf(ctx context.Context, schema *arrow.Schema) (*duck.Table, error) {
-	if len(n.q.plan.Ops) > 0 {
-		cols := make([]duck.Column, len(n.q.plan.Schema))
-		for i, c := range n.q.plan.Schema {
-			cols[i] = duck.Column{Name: c.Name, Type: c.Type}
-		}
-		return n.conn.Query(ctx, nil, n.q.def.Body, cols)
-	}
-	t, err := n.conn.Select(ctx, n.q.def.Body)
-	if err == nil && !t.Schema.Equal(schema) {
-		t.Release()
-		return nil, errNotNative
-	}
-	return t, err
-}
-
-func (n *native) run(ctx context.Context) (*BatchResult, error) {
-	p := n.q.plan
-	schema, err := planSchema(p)
-	if err != nil {
-		return nil, err
-	}
-	t, err := n.rowsOf(ctx, schema)
-	if err != nil {
-		return nil, err
-	}
-	counts := &exec.Counts{In: n.rows, NullTime: n.nulls, MaxTime: n.most}
-	res := &BatchResult{Result: stream.Batch{Schema: schema, Records: t.Records},
-		Sources: map[string]*exec.Counts{n.src.Name: counts}, ByDuckDB: true}
-	if len(p.Ops) == 0 && !p.Counted {
-		res.ByDuckDB = false
-		counts.Used = res.Result.NumRows()
-		counts.Filtered = counts.In - counts.Used - counts.NullTime
-	}
-	return res, nil
 }
