@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tidemill/tidemill/engine/exec"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
@@ -42,7 +41,7 @@ func (q *Query) native(ctx context.Context, bo BatchOptions) (res *BatchResult, 
 		return nil, err
 	}
 	db, err := duck.Open(ctx, duck.Options{MemoryLimit: q.memory(), Threads: q.opt.Threads,
-		TempDir: filepath.Join(q.opt.DataDir, "spill-native")})
+		TempDir: filepath.Join(q.opt.DataDir, "spill-native"), Overflow: q.overflowing()})
 	if err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
 	}
@@ -200,44 +199,13 @@ func (n *native) goodTimes(ctx context.Context) error {
 // prepare makes what the body names: reference tables, the source, window macros, the user's macros and views.
 func (n *native) prepare(ctx context.Context) error {
 	q := n.q
-	if err := eachTable(ctx, q.memory(), q.app, func(def *planner.Table, t *duck.Table) error {
-		return n.conn.Import(ctx, def.Name, "", t.Records, t.Schema)
-	}); err != nil {
+	if err := makeTables(ctx, n.conn, q.app, func(*planner.Table, *duck.Table) error { return nil }); err != nil {
 		return err
 	}
-	view := fmt.Sprintf("CREATE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
-		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)))", duck.QuoteIdent(n.src.Name), planner.PosColumn, n.in.Select,
-		planner.PosColumn, n.files)
-	for _, sql := range []string{sqlfront.Prelude(), view} {
+	for _, sql := range []string{sqlfront.Prelude(), n.view("")} {
 		if _, err := n.conn.Exec(ctx, sql); err != nil {
 			return err
 		}
 	}
 	return q.defineAround(ctx, n.conn)
-}
-
-func (n *native) run(ctx context.Context) (*BatchResult, error) {
-	p := n.q.plan
-	cols := make([]duck.Column, len(p.Schema))
-	for i, c := range p.Schema {
-		cols[i] = duck.Column{Name: c.Name, Type: c.Type}
-	}
-	t, err := n.conn.Query(ctx, nil, n.q.def.Body, cols)
-	if err != nil {
-		return nil, err
-	}
-	schema, err := planSchema(p)
-	if err != nil {
-		t.Release()
-		return nil, err
-	}
-	counts := &exec.Counts{In: n.rows, NullTime: n.nulls, MaxTime: n.most}
-	res := &BatchResult{Result: stream.Batch{Schema: schema, Records: t.Records},
-		Sources: map[string]*exec.Counts{n.src.Name: counts}, ByDuckDB: true}
-	if len(p.Ops) == 0 && !p.Counted {
-		res.ByDuckDB = false
-		counts.Used = res.Result.NumRows()
-		counts.Filtered = counts.In - counts.Used - counts.NullTime
-	}
-	return res, nil
 }

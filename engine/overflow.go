@@ -79,16 +79,24 @@ func (o *overflow) close() {
 // openDuck opens the sealed DuckDB of the query, and where results go that have no room. Both spill into dir.
 func (q *Query) openDuck(ctx context.Context, dir string) error {
 	files := spill.Options{Dir: dir, Window: q.opt.Window, Room: q.limit * windowShare / shares}
-	after := q.limit * resultShare / shares
 	if q.opt.Spill != nil {
-		files, after = *q.opt.Spill, 0
+		files = *q.opt.Spill
 	}
 	q.results = &overflow{pool: spill.New(files)}
 	db, err := duck.Open(ctx, duck.Options{Sealed: true, Unsettled: true, MemoryLimit: q.memory(), Threads: q.opt.Threads,
-		TempDir: dir, Overflow: duck.Overflow{After: after, Memory: q.results}, Slack: q.limit * slackShare / shares})
+		TempDir: dir, Overflow: q.overflowing(), Slack: q.limit * slackShare / shares})
 	if err != nil {
 		return fmt.Errorf("open DuckDB: %w", err)
 	}
 	q.db = db
 	return nil
+}
+
+// overflowing says when results go to files: beyond the share of Go, or at once where a test says how files are kept.
+func (q *Query) overflowing() duck.Overflow {
+	o := duck.Overflow{After: q.limit * resultShare / shares, Memory: q.results}
+	if q.opt.Spill != nil {
+		o.After = 0
+	}
+	return o
 }

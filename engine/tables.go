@@ -174,6 +174,9 @@ func (q *Query) loadTables(ctx context.Context, names []string) error {
 // eachTable runs the body of every reference table of app in order, each of which may read the ones before it, on a
 // loader instance, and hands its rows to use.
 func eachTable(ctx context.Context, memory int64, app *planner.App, use func(*planner.Table, *duck.Table) error) (err error) {
+	if len(app.Tables) == 0 {
+		return nil
+	}
 	db, err := duck.Open(ctx, duck.Options{MemoryLimit: memory})
 	if err != nil {
 		return fmt.Errorf("open the loader: %w", err)
@@ -189,6 +192,11 @@ func eachTable(ctx context.Context, memory int64, app *planner.App, use func(*pl
 			}
 		}
 	}()
+	return makeTables(ctx, conn, app, use)
+}
+
+// makeTables does so on an instance that may read files, and leaves the tables there.
+func makeTables(ctx context.Context, conn *duck.Conn, app *planner.App, use func(*planner.Table, *duck.Table) error) error {
 	macros := app.Macros
 	for _, def := range app.Tables {
 		macros = defineMacros(ctx, conn, macros)

@@ -178,7 +178,7 @@ func (db *DB) setUp(ctx context.Context, o Options) (err error) {
 	if err := execAll(ctx, c, o.settings()); err != nil {
 		return err
 	}
-	if err := selfTest(ctx, c); err != nil {
+	if err := selfTestOnce(ctx, c); err != nil {
 		return fmt.Errorf("test the Arrow path: %w", err)
 	}
 	return registerWindow(c.raw)

@@ -3,6 +3,7 @@ package duck
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -10,6 +11,20 @@ import (
 )
 
 const selfTestTable = "__selftest"
+
+// selfTested is set when the DuckDB that is linked has passed: another instance is the same code.
+var selfTested atomic.Bool //nolint:gochecknoglobals // of the process, as the library is
+
+func selfTestOnce(ctx context.Context, c *Conn) error {
+	if selfTested.Load() {
+		return nil
+	}
+	err := selfTest(ctx, c)
+	if err == nil {
+		selfTested.Store(true)
+	}
+	return err
+}
 
 // selfTest sends rows of several types through Import, with columns swapped, dropped and filtered, and back
 // through Select. It fails when a value or the order differs: then the record stream and DuckDB disagree.

@@ -92,6 +92,7 @@ func TestDuckDBReadsWhatItMay(t *testing.T) {
 		files      []string
 	}{
 		"filter":     {body: "SELECT id, w, upper(k) AS k FROM src WHERE v > 1000", files: []string{first, second}},
+		"few":        {body: "SELECT id, upper(k) AS k FROM src WHERE id % 50 = 7", files: []string{first, second}},
 		"groups":     {body: "SELECT k, count(*) AS n, sum(v) AS v, max(ts) AS last FROM src GROUP BY k", mode: " OUTPUT MODE UPDATE", native: true, files: []string{first, second}},
 		"tumble":     {body: "SELECT window_start, k, twice(count(*)) AS n FROM tumble(src, ts, INTERVAL '1 minute') GROUP BY ALL", native: true, files: []string{first, second}},
 		"hop":        {body: "SELECT window_end, sum(w) AS w FROM hop(seven, ts, INTERVAL '1 minute', INTERVAL '2 minutes') GROUP BY ALL", native: true, files: []string{first, second}},
@@ -110,7 +111,7 @@ func TestDuckDBReadsWhatItMay(t *testing.T) {
 			require.False(t, mem.ByDuckDB)
 			got, want := resultTexts(disk), resultTexts(mem)
 			require.NotEmpty(t, want)
-			if name != "filter" { // whose rows keep their order
+			if name != "filter" && name != "few" { // whose rows keep their order
 				sort.Strings(got)
 				sort.Strings(want)
 			}
