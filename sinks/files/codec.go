@@ -36,7 +36,7 @@ func newCodec(kind string, cfg stream.SinkConfig) (codec, error) {
 			"": compress.Codecs.Zstd, "zstd": compress.Codecs.Zstd,
 			"snappy": compress.Codecs.Snappy, "none": compress.Codecs.Uncompressed,
 		}
-		return parquetCodec{compression: codecs[cfg.Options.String("compression")]}, nil
+		return &parquetCodec{compression: codecs[cfg.Options.String("compression")]}, nil
 	case "csv":
 		d, err := delimiter(cfg)
 		header := !cfg.Options.Has("csv_header") || cfg.Options.Bool("csv_header")

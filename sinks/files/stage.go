@@ -81,7 +81,7 @@ func (s *sink) writeStaged(f *FileInfo, fill func(io.Writer) error) error {
 		return err //nolint:wrapcheck // the callers name the file
 	}
 	sum := &summed{below: out}
-	w := bufio.NewWriterSize(sum, 1<<20)
+	w := bufio.NewWriterSize(sum, 64<<10)
 	err = fill(w)
 	if err == nil {
 		err = w.Flush()
