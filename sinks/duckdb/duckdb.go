@@ -3,7 +3,7 @@
 // The protocol: rows and marker in one transaction. The file has a table _tidemill_markers with one row per
 // table that a sink writes to: whose it is (query uuid, epoch and life) and the last batch it holds. A batch is
 //
-//  1. import the result into a temporary table,
+//  1. lend the result to the statements, or import it into a temporary table if it is too large for that,
 //  2. BEGIN; move the marker from the batch before to this one, by compare-and-set; change the rows; COMMIT.
 //
 // The modes: append inserts; update deletes the rows of each key that came and inserts its last upsert;
@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -43,7 +44,6 @@ import (
 const (
 	markers    = "_tidemill_markers" // table of markers
 	slotColumn = "_tidemill_slot"    // which slot a row is of, as query/slot
-	incoming   = "__tidemill_in"     // temporary table of the batch
 )
 
 // Connector returns the connector "duckdb" over the files of pool.
@@ -90,7 +90,7 @@ func newSink(pool *Pool, cfg stream.SinkConfig) (stream.Sink, error) {
 		return nil, diag.New(diag.MissingOption, "sink %q: option \"path\" is empty", cfg.Name)
 	case strings.ContainsAny(path, "?%\x00") || strings.Contains(path, "://"):
 		return nil, diag.New(diag.BadOption, "sink %q: path %q must name a local file, without ? and %%", cfg.Name, s.path)
-	case strings.EqualFold(s.table, markers), strings.EqualFold(s.table, incoming), strings.ContainsRune(s.table, 0):
+	case strings.EqualFold(s.table, markers), slices.ContainsFunc([]string{incoming, lent, touched}, func(own string) bool { return strings.EqualFold(s.table, own) }), strings.ContainsRune(s.table, 0):
 		return nil, diag.New(diag.BadOption, "sink %q: the table can not have the name %q", cfg.Name, s.table)
 	case cfg.Mode == stream.Update && len(cfg.Keys) == 0:
 		return nil, diag.New(diag.SinkMode, "sink %q: output mode UPDATE replaces rows by their key, and the result has no column that "+
@@ -117,6 +117,10 @@ type sink struct {
 	conn   *duck.Conn
 	marker stream.Marker
 	slots  bool // the table has slotColumn
+
+	feed     *duck.Feed // nil until the first batch
+	fed      *arrow.Schema
+	imported bool // there is a temporary table of rows
 }
 
 // Open implements stream.Sink. The table is made when it is not there.
@@ -142,6 +146,7 @@ func (s *sink) Open(ctx context.Context, o stream.Owner) error {
 	if err := s.conn.Import(ctx, incoming, "", nil, s.cfg.Schema); err != nil {
 		return file.judge(err, fmt.Sprintf("sink %q: describe the result", s.cfg.Name))
 	}
+	s.imported = true
 	if err = s.makeMarkers(ctx); err == nil {
 		err = s.transact(ctx, func() error { return s.adopt(ctx, o) })
 	}
@@ -347,7 +352,7 @@ func (s *sink) Close() error {
 	}
 	var err error
 	if conn != nil && file.failed() == nil {
-		err = conn.Close()
+		err = errors.Join(s.closeFeed(context.Background()), conn.Close())
 	}
 	return errors.Join(err, s.pool.release(context.Background(), file))
 }

@@ -24,23 +24,25 @@ func (s *sink) Write(ctx context.Context, d stream.Delivery) error {
 		return err
 	}
 	defer s.file.leave()
-	if err := s.conn.Import(ctx, incoming, "", d.Result.Records, withOp(d.Result)); err != nil {
-		return s.file.judge(err, what)
-	}
 	if err := s.needSlots(ctx, d); err != nil {
 		return s.file.judge(err, what)
 	}
-	err := s.transact(ctx, func() error {
+	rows, err := s.take(ctx, d)
+	if err != nil {
+		return s.file.judge(err, what)
+	}
+	err = s.transact(ctx, func() error {
 		if err := s.advance(ctx, d); err != nil {
 			return err
 		}
-		return s.apply(ctx, d)
+		return s.apply(ctx, d, rows)
 	})
+	s.feed.Return()
 	if err != nil && !errors.Is(err, errDone) {
 		return s.file.judge(err, what)
 	}
 	s.marker = d.Marker
-	if _, err := s.conn.Exec(ctx, "DROP TABLE IF EXISTS temp."+incoming); err != nil {
+	if err := s.drop(ctx); err != nil {
 		return s.file.judge(err, what)
 	}
 	return s.file.checkpoint(ctx, walBytesMax)
@@ -90,40 +92,31 @@ func (s *sink) needSlots(ctx context.Context, d stream.Delivery) error {
 	return err //nolint:wrapcheck // Write judges it
 }
 
-// apply changes the rows as the mode says.
-func (s *sink) apply(ctx context.Context, d stream.Delivery) error {
+// apply changes the rows as the mode says. rows is what statements name the batch's rows by.
+func (s *sink) apply(ctx context.Context, d stream.Delivery, rows string) error {
 	columns := make([]string, d.Result.Schema.NumFields())
 	for i, f := range d.Result.Schema.Fields() {
 		columns[i] = duck.QuoteIdent(f.Name)
 	}
 	into, values := strings.Join(columns, ", "), strings.Join(columns, ", ")
-	var statements []string
+	where := ""
+	var err error
 	switch {
 	case d.Replace != "":
 		slot := duck.QuoteLiteral(d.Marker.Query + "/" + d.Replace)
-		statements = append(statements, "DELETE FROM "+s.target()+" WHERE "+slotColumn+" = "+slot)
 		into, values = into+", "+slotColumn, values+", "+slot
+		_, err = s.conn.Exec(ctx, "DELETE FROM "+s.target()+" WHERE "+slotColumn+" = "+slot)
 	case d.Mode == stream.Complete:
-		statements = append(statements, "DELETE FROM "+s.target())
+		_, err = s.conn.Exec(ctx, "DELETE FROM "+s.target())
 	}
-	where := ""
-	if d.Mode == stream.Update {
-		keys, match := s.keys(d)
-		statements = append(statements, "DELETE FROM "+s.target()+
-			" AS t USING (SELECT DISTINCT "+keys+" FROM temp."+incoming+") AS k WHERE "+match)
-		where = " WHERE rowid IN (SELECT max(rowid) FROM temp." + incoming + " GROUP BY " + keys + ")"
-		if d.Result.Op {
-			where += " AND " + stream.OpColumn + " <> " + duck.QuoteLiteral(stream.OpDelete)
-		}
+	if err == nil && d.Mode == stream.Update {
+		rows, where, err = s.replace(ctx, d, rows)
 	}
-	statements = append(statements,
-		"INSERT INTO "+s.target()+" ("+into+") SELECT "+values+" FROM temp."+incoming+where)
-	for _, sql := range statements {
-		if _, err := s.conn.Exec(ctx, sql); err != nil {
-			return err //nolint:wrapcheck // Write judges it
-		}
+	if err != nil {
+		return err //nolint:wrapcheck // Write judges it
 	}
-	return nil
+	_, err = s.conn.Exec(ctx, "INSERT INTO "+s.target()+" ("+into+") SELECT "+values+" FROM "+rows+where)
+	return err //nolint:wrapcheck // Write judges it
 }
 
 // keys returns the key columns of the batch and the condition that a row t of the table has the key of k.
