@@ -75,9 +75,9 @@ func (s *sink) drop(ctx context.Context) error {
 	return err //nolint:wrapcheck // Write judges it
 }
 
-// replace deletes the rows of the keys that came, and returns where the rows to insert are: the last of each key, unless it
+// makeRoom deletes the rows of the keys that came, and returns where the rows to insert are: the last of each key, unless it
 // says that the key is gone.
-func (s *sink) replace(ctx context.Context, d stream.Delivery, rows string) (from, where string, err error) {
+func (s *sink) makeRoom(ctx context.Context, d stream.Delivery, rows string) (from, where string, err error) {
 	keys, match := s.keys(d)
 	count, err := s.conn.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+touched+" AS SELECT DISTINCT "+keys+" FROM "+rows)
 	if err == nil {

@@ -110,7 +110,7 @@ func (s *sink) apply(ctx context.Context, d stream.Delivery, rows string) error 
 		_, err = s.conn.Exec(ctx, "DELETE FROM "+s.target())
 	}
 	if err == nil && d.Mode == stream.Update {
-		rows, where, err = s.replace(ctx, d, rows)
+		rows, where, err = s.makeRoom(ctx, d, rows)
 	}
 	if err != nil {
 		return err //nolint:wrapcheck // Write judges it
