@@ -277,6 +277,8 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) error {
 	p.Result = c.chain(sql)
 	switch {
+	case rel.pos && rel.lasts && rel.ordered:
+		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (\n" + p.Result + "\n)"
 	case rel.pos:
 		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")
 	case !rel.sorted && !c.ordered(top):
@@ -311,8 +313,8 @@ func (c *compiler) planChanges(p *Plan, rel *relation) error {
 	if rel.many || rel.keyed == nil || !rel.named(seen) {
 		p.Keys, p.Unnamed = nil, true
 	}
-	p.Retracts = rel.filtered || rel.retracts
-	if p.Retracts && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
+	p.Retracts = rel.filtered || rel.retracts && !rel.lasts
+	if (p.Retracts || rel.retracts) && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
 		return c.namelessFault(rel)
 	}
 	if p.Retracts {

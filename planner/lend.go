@@ -49,23 +49,34 @@ type reader struct {
 	when  When
 }
 
+// names reports whether it may read a table: an alias, and what stands before a dot, names what is read by another name.
 func (r *reader) names(table string) bool {
-	return Mentions(strings.Join(r.texts, "\n"), table)
+	return mentions(strings.Join(r.texts, "\n"), table, func(before, after string) bool {
+		after = strings.TrimPrefix(after, `"`)
+		return !strings.HasSuffix(strings.TrimSuffix(before, `"`), " as ") && !strings.HasPrefix(after, ".")
+	})
 }
 
 // Mentions reports whether SQL may name something: whether the name is a word of the text, whatever it means there.
 func Mentions(sql, name string) bool {
+	return mentions(sql, name, func(string, string) bool { return true })
+}
+
+// mentions is Mentions of the places that count, by what stands before and after the name, in lower case.
+func mentions(sql, name string, counts func(before, after string) bool) bool {
 	sql = strings.ToLower(sql)
 	name = strings.ToLower(strings.Trim(duck.QuoteIdent(name), `"`))
-	for {
-		before, after, found := strings.Cut(sql, name)
-		if !found {
+	for at := 0; ; {
+		i := strings.Index(sql[at:], name)
+		if i < 0 {
 			return false
 		}
-		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) {
+		before, after := sql[:at+i], sql[at+i+len(name):]
+		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) &&
+			counts(before, after) {
 			return true
 		}
-		sql = sql[len(before)+1:]
+		at += i + 1
 	}
 }
 
