@@ -254,12 +254,13 @@ func (c *compiler) planStateless(p *Plan, rel *relation, sql string) {
 // positioned reads rows in the order of their positions. Rows of one position, which a join or unnest makes, are
 // ordered by their values.
 func (c *compiler) positioned(rel *relation, from string) string {
-	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from + " ORDER BY " + PosColumn
+	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from
 	if rel.single {
-		return sql
+		return sql + " ORDER BY " + PosColumn
 	}
+	sql += " AS r ORDER BY r." + PosColumn
 	for _, col := range rel.cols {
-		sql += ", " + duck.QuoteIdent(col.Name)
+		sql += ", r." + duck.QuoteIdent(col.Name)
 	}
 	return sql
 }

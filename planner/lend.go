@@ -49,11 +49,12 @@ type reader struct {
 	when  When
 }
 
-// names reports whether it may read a table: an alias, and what stands before a dot, names what is read by another name.
+// names reports whether it may read a table: an alias, what stands before a dot, and a column behind one, are none.
 func (r *reader) names(table string) bool {
 	return mentions(strings.Join(r.texts, "\n"), table, func(before, after string) bool {
 		after = strings.TrimPrefix(after, `"`)
-		return !strings.HasSuffix(strings.TrimSuffix(before, `"`), " as ") && !strings.HasPrefix(after, ".")
+		before = strings.TrimSuffix(before, `"`)
+		return !strings.HasSuffix(before, " as ") && !strings.HasSuffix(before, ".") && !strings.HasPrefix(after, ".")
 	})
 }
 
@@ -153,7 +154,8 @@ func (p *Plan) mergeOutput() {
 	}
 	out := op.Steps[at]
 	always := out.Rows == nil && !out.Time && p.Emits == nil
-	if !always && (out.Like == "" || !slices.Equal(p.Emits, []string{out.Table})) {
+	last := at == len(op.Steps)-1 && out.Rows != nil && !out.Time // nothing moves the state between it and the result
+	if !always && (out.Like == "" && !last || !slices.Equal(p.Emits, []string{out.Table})) {
 		return
 	}
 	for _, r := range p.readers() {
@@ -163,8 +165,11 @@ func (p *Plan) mergeOutput() {
 	}
 	op.Steps = slices.Delete(op.Steps, at, at+1)
 	p.Result = duck.WithSQL([]string{out.Table + " AS (\n" + out.SQL + "\n)"}, p.Result)
-	if !always {
+	switch {
+	case out.Like != "":
 		p.Emits = []string{out.Like}
+	case !always:
+		p.Emits = out.Rows
 	}
 }
 
