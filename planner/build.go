@@ -278,7 +278,7 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) error {
 	p.Result = c.chain(sql)
 	switch {
-	case rel.pos && rel.lasts && rel.ordered:
+	case rel.pos && rel.lasts && rel.ordered && !rel.filtered:
 		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (\n" + p.Result + "\n)"
 	case rel.pos:
 		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")

@@ -154,7 +154,8 @@ func (p *Plan) mergeOutput() {
 	}
 	out := op.Steps[at]
 	always := out.Rows == nil && !out.Time && p.Emits == nil
-	last := at == len(op.Steps)-1 && out.Rows != nil && !out.Time // nothing moves the state between it and the result
+	// Nothing moves the state between it and the result, and without those rows it has none.
+	last := at == len(op.Steps)-1 && out.Rows != nil && !out.Time && !op.Global
 	if !always && (out.Like == "" && !last || !slices.Equal(p.Emits, []string{out.Table})) {
 		return
 	}
