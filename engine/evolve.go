@@ -68,6 +68,10 @@ func openEvolving(ctx context.Context, opt Options, app *planner.App, name strin
 	var evolving *evolvingError
 	var other *otherPlanError
 	if errors.As(err, &evolving) || errors.As(err, &other) {
+		if meta.SQL == app.Text.Body {
+			return nil, diag.New(diag.PlanChanged, "this version of Tidemill keeps other state for query %q than the one that wrote "+
+				"its checkpoint", name).WithHint("go on with that version (%s), or start with a new checkpoint and sink", meta.Version)
+		}
 		return nil, diag.New(diag.PlanChanged, "this version of Tidemill plans query %q otherwise than the one that wrote its checkpoint, "+
 			"and the text was changed too", name).WithHint("start the old text first, then the changed one")
 	}

@@ -44,7 +44,12 @@ func changes() map[string]change {
 			"SELECT k, count(*) AS n FROM src WHERE v > 5 GROUP BY k", false},
 		"no key": {"UPDATE", "SELECT count(*) AS n FROM src", "SELECT count(*) AS n, sum(v) AS s FROM src", false},
 		"ranks": {"UPDATE", "SELECT id, k FROM src QUALIFY row_number() OVER (PARTITION BY k ORDER BY v DESC, id) = 1",
-			"SELECT id, k, v FROM src QUALIFY row_number() OVER (PARTITION BY k ORDER BY v DESC, id) = 1", false},
+			"SELECT id, k, ts FROM src QUALIFY row_number() OVER (PARTITION BY k ORDER BY v DESC, id) = 1", false},
+		"another order": {"UPDATE", "SELECT id, k FROM src QUALIFY row_number() OVER (PARTITION BY k ORDER BY v DESC, id) = 1",
+			"SELECT id, k FROM src QUALIFY row_number() OVER (PARTITION BY k ORDER BY v, id) = 1", false},
+		"two of a rank": {"UPDATE",
+			"SELECT id, k, row_number() OVER (PARTITION BY k ORDER BY v DESC, id) AS r FROM src QUALIFY r <= 2",
+			"SELECT id, k, v, row_number() OVER (PARTITION BY k ORDER BY v DESC, id) AS r FROM src QUALIFY r <= 2", false},
 		"complete mode": {"COMPLETE", "SELECT k, count(*) AS n FROM src GROUP BY k",
 			"SELECT k, count(*) AS n, max(v) AS m FROM src GROUP BY k", false},
 	}

@@ -5,15 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/checkpoint"
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
+	"github.com/tidemill/tidemill/state"
 	"github.com/tidemill/tidemill/trigger"
 )
 
@@ -73,6 +76,25 @@ func TestLayoutChanged(t *testing.T) {
 	require.NoError(t, q.Finish(t.Context()))
 	require.NoError(t, q.Close(t.Context()))
 	require.Equal(t, []string{"2026-01-01T00:00:00.000000|1"}, texts(w.sinks.Rows("mem")))
+}
+
+// TestOtherLayoutOfOneText asks that state which another version has kept otherwise is refused, and not read as its own.
+func TestOtherLayoutOfOneText(t *testing.T) {
+	w := newWorld(t, newParser(t))
+	w.disk = vfs.OS{}
+	app := w.app(tumbling)
+	q := w.mustOpen(app)
+	w.add(app, "src", []any{1, "a", 1, at(0)})
+	require.NoError(t, q.Idle(t.Context()))
+	require.NoError(t, q.Close(t.Context()))
+	dir, meta := filepath.Join(w.dir, "q"), &checkpoint.Meta{}
+	require.NoError(t, state.ReadSealed(vfs.OS{}, filepath.Join(dir, "meta.json"), meta))
+	i := slices.Index(meta.Layout, "aggregate __state1")
+	require.GreaterOrEqual(t, i, 0)
+	meta.Layout[i], meta.Plan = "aggregate __groups1", "of another version"
+	require.NoError(t, state.WriteSealed(vfs.OS{}, dir, "meta.json", meta))
+	_, err := w.open(app)
+	require.Contains(t, code(t, diag.PlanChanged, err), "this version of Tidemill keeps other state")
 }
 
 // TestLocked asks that a directory has one owner, who is named to the second one.

@@ -254,12 +254,13 @@ func (c *compiler) planStateless(p *Plan, rel *relation, sql string) {
 // positioned reads rows in the order of their positions. Rows of one position, which a join or unnest makes, are
 // ordered by their values.
 func (c *compiler) positioned(rel *relation, from string) string {
-	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from + " ORDER BY " + PosColumn
+	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from
 	if rel.single {
-		return sql
+		return sql + " ORDER BY " + PosColumn
 	}
+	sql += " AS r ORDER BY r." + PosColumn
 	for _, col := range rel.cols {
-		sql += ", " + duck.QuoteIdent(col.Name)
+		sql += ", r." + duck.QuoteIdent(col.Name)
 	}
 	return sql
 }
@@ -277,6 +278,8 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) error {
 	p.Result = c.chain(sql)
 	switch {
+	case rel.pos && rel.lasts && rel.ordered && !rel.filtered:
+		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (\n" + p.Result + "\n)"
 	case rel.pos:
 		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")
 	case !rel.sorted && !c.ordered(top):
@@ -311,8 +314,8 @@ func (c *compiler) planChanges(p *Plan, rel *relation) error {
 	if rel.many || rel.keyed == nil || !rel.named(seen) {
 		p.Keys, p.Unnamed = nil, true
 	}
-	p.Retracts = rel.filtered || rel.retracts
-	if p.Retracts && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
+	p.Retracts = rel.filtered || rel.retracts && !rel.lasts
+	if (p.Retracts || rel.retracts) && len(p.Keys) == 0 && (rel.keyed == nil || rel.many || len(rel.keyed) > 0) {
 		return c.namelessFault(rel)
 	}
 	if p.Retracts {

@@ -92,6 +92,7 @@ type relation struct {
 	keyed    []mark              // of a changing relation: the keys that name its rows
 	many     bool                // a row that the keys name may be there more than once
 	retracts bool                // rows may be taken back
+	lasts    bool                // though of each name there is a row for ever, once there is one
 	single   bool                // a source's row comes out at most once
 	ordered  bool                // rows come out in the order of __pos
 	sorted   bool                // rows come out as an ORDER BY of the query wants

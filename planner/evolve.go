@@ -40,6 +40,9 @@ func (p *Plan) StateHash() string {
 		}
 		for _, s := range op.Steps {
 			fmt.Fprintf(&b, "%d %s %s %s %v\n", s.Effect, s.Table, s.State, s.SQL, s.Merges)
+			if s.Order != nil {
+				fmt.Fprintf(&b, "by %v\n", s.Order)
+			}
 			if s.Entry != nil {
 				fmt.Fprintf(&b, "late %s\n", s.Entry.Late)
 			}

@@ -233,6 +233,10 @@ func (j *streamJoin) operator(bool) *Operator {
 		op.Tables = append(op.Tables, table)
 		op.Timed = op.Timed || len(s.frees) > 0
 	}
+	if j.stays() {
+		op.Steps = j.staySteps()
+		return op
+	}
 	for _, s := range j.sides() {
 		if j.remembers(s) {
 			op.Tables = append(op.Tables, s.matchedTable(j.n))

@@ -49,23 +49,35 @@ type reader struct {
 	when  When
 }
 
+// names reports whether it may read a table: an alias, what stands before a dot, and a column behind one, are none.
 func (r *reader) names(table string) bool {
-	return Mentions(strings.Join(r.texts, "\n"), table)
+	return mentions(strings.Join(r.texts, "\n"), table, func(before, after string) bool {
+		after = strings.TrimPrefix(after, `"`)
+		before = strings.TrimSuffix(before, `"`)
+		return !strings.HasSuffix(before, " as ") && !strings.HasSuffix(before, ".") && !strings.HasPrefix(after, ".")
+	})
 }
 
 // Mentions reports whether SQL may name something: whether the name is a word of the text, whatever it means there.
 func Mentions(sql, name string) bool {
+	return mentions(sql, name, func(string, string) bool { return true })
+}
+
+// mentions is Mentions of the places that count, by what stands before and after the name, in lower case.
+func mentions(sql, name string, counts func(before, after string) bool) bool {
 	sql = strings.ToLower(sql)
 	name = strings.ToLower(strings.Trim(duck.QuoteIdent(name), `"`))
-	for {
-		before, after, found := strings.Cut(sql, name)
-		if !found {
+	for at := 0; ; {
+		i := strings.Index(sql[at:], name)
+		if i < 0 {
 			return false
 		}
-		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) {
+		before, after := sql[:at+i], sql[at+i+len(name):]
+		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) &&
+			counts(before, after) {
 			return true
 		}
-		sql = sql[len(before)+1:]
+		at += i + 1
 	}
 }
 
@@ -142,7 +154,9 @@ func (p *Plan) mergeOutput() {
 	}
 	out := op.Steps[at]
 	always := out.Rows == nil && !out.Time && p.Emits == nil
-	if !always && (out.Like == "" || !slices.Equal(p.Emits, []string{out.Table})) {
+	// Nothing moves the state between it and the result, and without those rows it has none.
+	last := at == len(op.Steps)-1 && out.Rows != nil && !out.Time && !op.Global
+	if !always && (out.Like == "" && !last || !slices.Equal(p.Emits, []string{out.Table})) {
 		return
 	}
 	for _, r := range p.readers() {
@@ -152,8 +166,11 @@ func (p *Plan) mergeOutput() {
 	}
 	op.Steps = slices.Delete(op.Steps, at, at+1)
 	p.Result = duck.WithSQL([]string{out.Table + " AS (\n" + out.SQL + "\n)"}, p.Result)
-	if !always {
+	switch {
+	case out.Like != "":
 		p.Emits = []string{out.Like}
+	case !always:
+		p.Emits = out.Rows
 	}
 }
 

@@ -177,10 +177,13 @@ type Step struct {
 	Like string
 
 	Merges []keyed.Merge // of Fold: how each column after the keys is merged
+	// Order, of Fold, stands in the place of Merges: the first row by it is kept of each key. Its last column is the position.
+	Order []keyed.Order
 
 	Touch string // of Insert and Delete: the relation that the changed keys are read from
 	Frees bool   // of Delete: the rows are let go by the watermark
-	Entry *Entry // of Count, and of a Fold that counts the used rows of the entry in its last column
+	// Entry is of Count, and of a Fold that counts its used rows: in its last column, or with Order, each as one.
+	Entry *Entry
 }
 
 // When says in which batches a step has its part.

@@ -17,8 +17,9 @@ type partitioned struct {
 	parts []*part
 	sql   string // the SELECT, over the names of the parts, with __pos as its last column
 	emits groups
-	top   bool // rows that are not in the result can never come back: they are let go
-	one   bool // there is a row even over no rows, as of an aggregate without GROUP BY
+	top   bool  // rows that are not in the result can never come back: they are let go
+	one   bool  // there is a row even over no rows, as of an aggregate without GROUP BY
+	lead  *lead // one row of each partition is kept, by key; or nil
 
 	fallen string // of top, where a position does not name a row: SELECT of those of the part that are not in the result
 }
@@ -140,6 +141,9 @@ func replaceName(sql, name, text string) string {
 
 // operator is the finished operator. With old, what the touched partitions gave before the batch is wanted too.
 func (o *partitioned) operator(old bool) *Operator {
+	if o.lead != nil {
+		return o.leadOperator(old)
+	}
 	op := &Operator{Name: fmt.Sprintf("%s %d", o.what, o.n)}
 	o.begin(op)
 	for _, p := range o.parts {

@@ -37,6 +37,7 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	if err := c.refuseModifiers(node); err != nil {
 		return nil, nil, err
 	}
+	whole := clone(node)
 	if !s.main.change && len(s.aliases) == 1 && keepsTop(node, s, calls) && !unnests(node) {
 		if err := c.keepFirst(o, node, s); err != nil {
 			return nil, nil, err
@@ -47,7 +48,10 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c.rankKeys(rel, node, s, calls, p)
+	c.rankKeys(rel, whole, s, calls, p)
+	if o.lead != nil && rel.change {
+		rel.lasts, rel.filtered, rel.ordered = true, false, true
+	}
 	out := selectNode([]any{star("")}, baseTable(rel.name, rel.name, nil))
 	rel.name, rel.sorted = "", sorted
 	return out, rel, nil

@@ -213,7 +213,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	}
 	dropDuplicates(marks, cols)
 	rel := &relation{cols: cols, marks: marks, stream: true, pos: s.main.pos, sources: s.main.sources,
-		raw: s.main.raw, posType: s.main.posType, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
+		lasts: s.main.lasts, raw: s.main.raw, posType: s.main.posType, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
 		many:  s.main.many || s.main.change && (s.repeats || unnests(node)),
 		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
 		single: s.single && !unnests(node), ordered: s.ordered,

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -31,17 +32,18 @@ const sessionBinding = "session(__src, __ts, __key, __gap) AS TABLE SELECT *, __
 // sessions puts rows into sessions: it keeps the rows of open ones, with the sessions themselves, and for a while
 // where closed ones were.
 type sessions struct {
-	n     int
-	rel   *relation
-	cols  []duck.Column // of rel, those that are kept
-	keys  []string      // names of the columns
-	types []string      // of keys
-	input string
-	entry Entry
-	mark  mark // of window_end; its kind is markNone if no watermark closes sessions
-	emits groups
-	gap   string // for reading
-	twice bool   // positions may occur twice: rows have a number __n among those of theirs
+	n      int
+	rel    *relation
+	cols   []duck.Column // of rel, those that are kept
+	keys   []string      // names of the columns
+	types  []string      // of keys
+	input  string
+	entry  Entry
+	mark   mark // of window_end; its kind is markNone if no watermark closes sessions
+	emits  groups
+	gap    string // for reading
+	micros int64  // of a constant gap, or 0
+	twice  bool   // positions may occur twice: rows have a number __n among those of theirs
 }
 
 // sessionColumns are the names that the statements give to columns of their own.
@@ -68,11 +70,11 @@ func sessionKeys(key tree) []string {
 // session compiles session() over rows that are only added.
 func (c *compiler) session(fn tree, rel *relation, ts string) (*relation, error) {
 	args := fn.trees("children")
-	gap, err := c.sessionGap(fn, args[3], rel)
+	gap, micros, err := c.sessionGap(fn, args[3], rel)
 	if err != nil {
 		return nil, err
 	}
-	o := &sessions{n: len(c.ops) + 1, rel: rel, gap: gap, emits: c.emission(), twice: !rel.single}
+	o := &sessions{n: len(c.ops) + 1, rel: rel, gap: gap, micros: micros, emits: c.emission(), twice: !rel.single}
 	for _, name := range sessionKeys(args[2]) {
 		col, ok := rel.column(name)
 		if !ok {
@@ -158,8 +160,9 @@ func (c *compiler) sessionOperator(o *sessions, out *relation, sql, ts string, a
 	return c.emptyOut(out.name, cols)
 }
 
-// sessionGap checks the gap and returns its SQL: a constant, or an expression over the row.
-func (c *compiler) sessionGap(fn, gap tree, rel *relation) (string, error) {
+// sessionGap checks the gap and returns its SQL: a constant, and how many microseconds that is, or an expression over the
+// row and 0.
+func (c *compiler) sessionGap(fn, gap tree, rel *relation) (string, int64, error) {
 	if firstAt(gap) < 0 {
 		gap["query_location"] = fn["query_location"]
 	}
@@ -171,26 +174,25 @@ func (c *compiler) sessionGap(fn, gap tree, rel *relation) (string, error) {
 		return plain
 	})
 	if !plain {
-		return "", c.errAt(diag.WindowInvalid, gap, "the gap of session() must be a constant or an expression over "+
+		return "", 0, c.errAt(diag.WindowInvalid, gap, "the gap of session() must be a constant or an expression over "+
 			"bare columns of the row").WithHint("write INTERVAL '5 minutes', or compute the gap in a WITH query")
 	}
 	if constant {
-		sql, _, err := c.interval("session", "gap", gap)
-		return sql, err
+		return c.interval("session", "gap", gap)
 	}
 	sql, err := c.exprSQL(gap)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	cols, err := c.describe("SELECT " + sql + " AS gap FROM " + duck.QuoteIdent(rel.name))
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if cols[0].Type != "INTERVAL" {
-		return "", c.errAt(diag.WindowInvalid, gap, "the gap of session() must be an INTERVAL, this is %s", cols[0].Type).
+		return "", 0, c.errAt(diag.WindowInvalid, gap, "the gap of session() must be an INTERVAL, this is %s", cols[0].Type).
 			WithHint("write  to_seconds(n)  for a number of seconds")
 	}
-	return sql, nil
+	return sql, 0, nil
 }
 
 func (c *compiler) checkSession(o *sessions, args []tree, ts string) error {
@@ -410,12 +412,22 @@ func (o *sessions) operator(old bool) *Operator {
 	return op
 }
 
+// cameSQL selects the spans of the rows that came. Of those that begin in one stretch no longer than the gap, which are in
+// one session whatever else comes, it makes one: putting spans in order costs more than grouping them.
+func (o *sessions) cameSQL() string {
+	from := " FROM " + inTable(o.n) + o.live()
+	if o.micros == 0 {
+		return "SELECT " + o.keyList() + ", __start, __end, epoch_us(__end) - epoch_us(__start)" + from
+	}
+	return fmt.Sprintf("SELECT %s, min(__start), max(__end), max(epoch_us(__end) - epoch_us(__start))%s\n  GROUP BY %s, "+
+		"epoch_us(__start) >> %d", o.keyList(), from, o.keyList(), bits.Len64(uint64(o.micros))-1)
+}
+
 // mergeSQL gives the sessions of the touched keys: those that were open and the rows that came, joined where they
 // overlap or touch.
 func (o *sessions) mergeSQL() string {
 	spans := "(SELECT s.* FROM " + o.open() + " s SEMI JOIN " + o.touched() + " t ON " + o.same("s", "t") +
-		"\n  UNION ALL SELECT " + o.keyList() + ", __start, __end, epoch_us(__end) - epoch_us(__start) FROM " +
-		inTable(o.n) + o.live() + ")"
+		"\n  UNION ALL " + o.cameSQL() + ")"
 	return "SELECT " + o.keyList() + ", min(__start) AS __start, max(__end) AS __end, max(__gap) AS __gap\nFROM (" +
 		o.numbered(spans) + ")\nGROUP BY " + o.keyList() + ", __island"
 }

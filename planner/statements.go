@@ -245,19 +245,34 @@ func (s *statements) query(when, title string, st *Step, cols []duck.Column) {
 
 // fold merges what a step selects into the keyed state.
 func (s *statements) fold(t *StateTable, st *Step) {
+	s.query(st.When.Note(), fmt.Sprintf("%s: %s %s", st.Title, t.Name, st.folds(t)), st, st.Folded(t))
+	if st.Table != "" {
+		s.given(st, t, "what they are then")
+	}
+}
+
+// Folded are the columns that a Fold selects.
+func (st *Step) Folded(t *StateTable) []duck.Column {
 	cols := t.Described()
-	if st.Entry != nil {
+	if st.Entry != nil && st.Order == nil {
 		cols = append(cols, duck.Column{Name: RowsColumn, Type: "BIGINT"})
 	}
+	return cols
+}
+
+// folds says what becomes of rows that a Fold selects.
+func (st *Step) folds(t *StateTable) string {
 	words := make([]string, len(st.Merges))
 	for i, m := range st.Merges {
 		words[i] = m.String()
 	}
-	s.query(st.When.Note(), fmt.Sprintf("%s: %s takes them in, column by column after the keys: %s", st.Title, t.Name,
-		strings.Join(words, ", ")), st, cols)
-	if st.Table != "" {
-		s.given(st, t, "what they are then")
+	if st.Order == nil {
+		return "takes them in, column by column after the keys: " + strings.Join(words, ", ")
 	}
+	for _, o := range st.Order {
+		words = append(words, duck.QuoteIdent(t.Columns[o.Column].Name)+orderWords(o))
+	}
+	return "keeps of each key the first by " + strings.Join(words, ", ")
 }
 
 // given makes a step's table of rows of a keyed state, or lends them.

@@ -12,6 +12,13 @@ const rowColumn = "__row"
 func (c *compiler) keepFirst(o *partitioned, node tree, s *scope) error {
 	rank, op, limit := rankLimit(node, s)
 	o.top = o.emits == touchedGroups
+	var err error
+	if o.lead, err = c.findLead(o, node, s); o.lead != nil || err != nil {
+		if len(overCalls(tree{"select_list": node["select_list"], "modifiers": node["modifiers"]})) == 0 {
+			node["qualify"] = nil // it holds for every row that is kept
+		}
+		return err
+	}
 	if err := c.sift(o.parts[0], node, s, comparison(op, c.coarse(rank, o.parts[0]), number(limit))); err != nil {
 		return err
 	}

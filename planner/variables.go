@@ -26,7 +26,7 @@ func (p *Plan) Variables() []string {
 		}
 	}
 	for i := range p.Inputs {
-		if len(p.Inputs) > 1 {
+		if len(p.Inputs) > 1 || reads(VarFirst(i)) {
 			list = append(list, VarFirst(i))
 		}
 		if p.Inputs[i].computedTime() {
@@ -58,7 +58,7 @@ func (p *Plan) readsVariable() func(name string) bool {
 			}
 			texts = append(texts, st.SQL, st.Touch)
 			if st.Entry != nil {
-				texts = append(texts, st.Entry.Late)
+				texts = append(texts, st.Entry.Table, st.Entry.Late)
 			}
 		}
 	}

@@ -100,10 +100,7 @@ func (r *run) give(ctx context.Context, st *planner.Step, t *stateTable, rows []
 // fold merges the rows that a step selects into the store.
 func (r *run) fold(ctx context.Context, st *planner.Step) error {
 	t := r.s.table(st.State)
-	cols := t.Described()
-	if st.Entry != nil {
-		cols = append(cols, duck.Column{Name: planner.RowsColumn, Type: "BIGINT"})
-	}
+	cols := st.Folded(&t.StateTable)
 	rows, err := r.query(ctx, r.with(st.With), st.SQL, cols)
 	if err != nil {
 		return err
@@ -111,7 +108,7 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 	defer rows.Release()
 	groups := int64(0)
 	for _, rec := range rows.Records {
-		touched, err := t.store.Fold(rec, st.Merges)
+		touched, err := t.take(rec, st)
 		if err != nil {
 			return fmt.Errorf("merge groups of %s: %w", t.Name, rangeFault(err))
 		}
@@ -119,7 +116,11 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 		if t.Logical {
 			r.out.State.Updated += int64(touched)
 		}
-		if st.Entry == nil {
+		switch {
+		case st.Entry == nil:
+			continue
+		case st.Order != nil:
+			r.sources[0].counts.Used += rec.NumRows()
 			continue
 		}
 		if counts, ok := rec.Column(len(cols) - 1).(*array.Int64); ok {
@@ -136,9 +137,25 @@ func (r *run) fold(ctx context.Context, st *planner.Step) error {
 		r.made[st.Table] = groups
 		return nil
 	}
-	merged := t.store.Touched()
+	merged := t.touched(st)
 	defer releaseAll(merged)
 	return r.give(ctx, st, t, merged)
+}
+
+// take brings the rows that a Fold selects into the store, and returns how many of its rows they touch first.
+func (t *stateTable) take(rec arrow.Record, st *planner.Step) (int, error) {
+	if st.Order != nil {
+		return t.store.Lead(rec, st.Order) //nolint:wrapcheck // the caller says what
+	}
+	return t.store.Fold(rec, st.Merges) //nolint:wrapcheck // the caller says what
+}
+
+// touched returns what the Folds of the batch have made of the rows that they touched.
+func (t *stateTable) touched(st *planner.Step) []arrow.Record {
+	if st.Order != nil {
+		return t.store.TouchedBy(st.Order[len(st.Order)-1].Column)
+	}
+	return t.store.Touched()
 }
 
 // admit adds the bits of the rows that a step selects to the store, and makes the step's table of what is new.

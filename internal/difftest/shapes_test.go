@@ -183,6 +183,14 @@ func deduplications() []shape {
 		{"keep-last", 1, 2, func(g *gen) {
 			g.set("u", neverLate, "SELECT k, id, v FROM a%s QUALIFY row_number() OVER (PARTITION BY k ORDER BY ts DESC{,ord}) = 1", " WHERE ts IS NOT NULL")
 		}},
+		{"keep-by", 1, 2, func(g *gen) {
+			g.set("u", neverLate, "SELECT k, ok, id, v, s, d FROM a%s QUALIFY row_number() OVER (PARTITION BY k, ok ORDER BY %s, %s, id) = 1", g.where(),
+				g.pick("by", "v DESC", "d NULLS FIRST", "length(s) DESC", "v % 3"), g.pick("then", "s", "s DESC NULLS FIRST", "ts", "d DESC"))
+		}},
+		{"keep-of-window", 1, 3, func(g *gen) {
+			g.set("au", lateWindows, "SELECT window_end, k, id, v FROM %s QUALIFY row_number() OVER (PARTITION BY window_end, k ORDER BY %s, id DESC) = 1",
+				g.windowCall("a", "tumble"), g.pick("by", "v", "ts DESC", "s NULLS FIRST"))
+		}},
 		{"top-n", 1, 2, func(g *gen) {
 			g.set("u", neverLate, "SELECT k, id, v, row_number() OVER (PARTITION BY k ORDER BY v DESC, id) AS rk FROM a QUALIFY rk <= %s", g.pick("n", "1", "2", "3"))
 		}},

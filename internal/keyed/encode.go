@@ -18,15 +18,33 @@ const (
 // encoded is a record in the form of rows. Its memory is used again.
 type encoded struct {
 	rows    int
-	stride  int    // bytes of a row in fixed
-	fixed   []byte // rows from behind the flags up to the end of the key or of all columns
-	blobs   []byte // what goes to the arena, row after row, keys before values
-	keyEnds []int  // in blobs; empty if nothing goes there
+	from    []int32 // of the record, by row; nil: all of its rows
+	stride  int     // bytes of a row in fixed
+	fixed   []byte  // rows from behind the flags up to the end of the key or of all columns
+	blobs   []byte  // what goes to the arena, row after row, keys before values
+	keyEnds []int   // in blobs; empty if nothing goes there
 	ends    []int
+}
+
+// source is the row of the record that row r is.
+func (e *encoded) source(r int) int {
+	if e.from == nil {
+		return r
+	}
+	return int(e.from[r])
 }
 
 // encode turns the rows of rec into bytes; only their keys, unless all is set.
 func (l *layout) encode(e *encoded, rec arrow.Record, all bool) error {
+	if err := l.encodeFixed(e, rec, all); err != nil {
+		return err
+	}
+	l.encodeBlobs(e, rec, all)
+	return nil
+}
+
+// encodeFixed writes what lies in the rows themselves.
+func (l *layout) encodeFixed(e *encoded, rec arrow.Record, all bool) error {
 	columns, end := l.columns[:l.keys], l.keyEnd
 	if all {
 		columns, end = l.columns, l.bodyEnd
@@ -34,7 +52,7 @@ func (l *layout) encode(e *encoded, rec arrow.Record, all bool) error {
 	if err := l.check(rec, all); err != nil {
 		return err
 	}
-	e.rows, e.stride = int(rec.NumRows()), end-flagsBytes
+	e.rows, e.from, e.stride = int(rec.NumRows()), nil, end-flagsBytes
 	if size := e.rows * e.stride; cap(e.fixed) >= size {
 		e.fixed = e.fixed[:size]
 		clear(e.fixed)
@@ -54,7 +72,6 @@ func (l *layout) encode(e *encoded, rec arrow.Record, all bool) error {
 			c.encodeNulls(e, a)
 		}
 	}
-	l.encodeBlobs(e, rec, all)
 	return nil
 }
 
@@ -184,14 +201,15 @@ func (l *layout) encodeBlobs(e *encoded, rec arrow.Record, all bool) {
 		values = nil
 	}
 	for r := range e.rows {
+		at := e.source(r)
 		for _, i := range l.varKeys {
 			c := &l.columns[i]
-			e.blobs = appendCell(e.blobs, rec.Column(c.source), r, &c.shape, true)
+			e.blobs = appendCell(e.blobs, rec.Column(c.source), at, &c.shape, true)
 		}
 		e.keyEnds = append(e.keyEnds, len(e.blobs))
 		for _, i := range values {
 			c := &l.columns[i]
-			e.blobs = appendCell(e.blobs, rec.Column(c.source), r, &c.shape, false)
+			e.blobs = appendCell(e.blobs, rec.Column(c.source), at, &c.shape, false)
 		}
 		e.ends = append(e.ends, len(e.blobs))
 	}

@@ -84,6 +84,10 @@ func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 func (s *Store) Touched() []arrow.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.records(s.touched(), s.l.schema)
+}
+
+func (s *Store) touched() []uint32 {
 	invariant.Check(s.open, "no batch of the keyed store is open")
 	slots := make([]uint32, 0, len(s.undo.slots))
 	for _, slot := range s.undo.slots {
@@ -91,7 +95,7 @@ func (s *Store) Touched() []arrow.Record {
 			slots = append(slots, slot)
 		}
 	}
-	return s.records(slots, s.l.schema)
+	return slots
 }
 
 // foldable checks that every value column can be merged as how says.

@@ -304,12 +304,16 @@ func (s *Store) read(rec arrow.Record, all bool) error {
 	if err := s.l.encode(&s.in, rec, all); err != nil {
 		return err
 	}
+	s.hashKeys()
+	return nil
+}
+
+func (s *Store) hashKeys() {
 	s.hashes = s.hashes[:0]
 	for r := range s.in.rows {
 		fixed, blob := s.in.key(r, s.l)
 		s.hashes = append(s.hashes, s.hash(fixed, blob))
 	}
-	return nil
 }
 
 func (s *Store) hash(fixed, blob []byte) uint64 {
