@@ -199,4 +199,3 @@ func table(t require.TestingT, data []byte) (*file.Reader, arrow.Table) {
 func small() limits {
 	return limits{groupRows: 700, pageBytes: 2000, dictionaryBytes: 1000, dictionaryTry: 50}
 }
-
