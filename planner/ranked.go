@@ -15,6 +15,9 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	if err := c.hidePosition(node, s); err != nil {
 		return nil, nil, err
 	}
+	if err := c.unalias(node, s); err != nil {
+		return nil, nil, err
+	}
 	calls := overCalls(node)
 	if len(calls) == 0 {
 		return nil, nil, c.errAt(diag.ShapeUnsupported, node.sub("qualify"), "QUALIFY without a window function").
