@@ -53,7 +53,7 @@ func (c *compiler) ranked(node tree, s *scope) (tree, *relation, error) {
 	}
 	c.rankKeys(rel, whole, s, calls, p)
 	if o.lead != nil && rel.change {
-		rel.lasts, rel.filtered, rel.ordered = true, false, true
+		rel.lasts, rel.filtered, rel.ordered = true, false, !subqueried(node)
 	}
 	out := selectNode([]any{star("")}, baseTable(rel.name, rel.name, nil))
 	rel.name, rel.sorted = "", sorted

@@ -216,7 +216,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		lasts: s.main.lasts, raw: s.main.raw, posType: s.main.posType, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
 		many:  s.main.many || s.main.change && (s.repeats || unnests(node)),
 		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
-		single: s.single && !unnests(node), ordered: s.ordered,
+		single: s.single && !unnests(node), ordered: s.ordered && !subqueried(node),
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
 	detail := []string{}
 	if where := asTree(filter); where != nil {
@@ -230,6 +230,19 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	rel.node = &Node{Op: "project " + strings.Join(rel.columnNames(), ", "), Detail: detail,
 		Below: []*Node{s.main.node}}
 	return node, rel, nil
+}
+
+// subqueried reports whether a SELECT computes something by a subquery: DuckDB makes a join of that, which need not keep
+// the order of rows.
+func subqueried(node tree) bool {
+	found := false
+	for _, part := range []string{"select_list", "where_clause"} {
+		walk(node[part], func(t tree) bool {
+			found = found || t.str("class") == "SUBQUERY"
+			return !found
+		})
+	}
+	return found
 }
 
 func unnests(node tree) bool {
