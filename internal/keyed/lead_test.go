@@ -27,7 +27,14 @@ func leadTypes() []arrow.DataType {
 	return types
 }
 
-// leadRecord has two key columns, a column of each of leadTypes, and one that numbers the rows.
+// unorderedTypes lie before the texts of a row, which are found behind them.
+func unorderedTypes() []arrow.DataType {
+	number, text := arrow.PrimitiveTypes.Int64, arrow.BinaryTypes.String
+	return []arrow.DataType{arrow.ListOfField(nullable(number)), arrow.FixedSizeListOfField(2, nullable(number)),
+		arrow.ListOfField(nullable(arrow.StructOf(arrow.Field{Name: "a", Type: text, Nullable: true}))), arrow.MapOf(text, text)}
+}
+
+// leadRecord has two key columns, a column of each of unorderedTypes and leadTypes, and one that numbers the rows.
 func leadRecord(schema *arrow.Schema, from, rows int, rng *rand.Rand) arrow.Record {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
@@ -63,8 +70,8 @@ func appendText(value func(string), null func(), text string, rng *rand.Rand) {
 // one rank over all rows.
 func TestLeadKeepsWhatDuckDBRanksFirst(t *testing.T) {
 	t.Parallel()
-	types := append([]arrow.DataType{arrow.BinaryTypes.String, arrow.PrimitiveTypes.Float64}, leadTypes()...)
-	types = append(types, arrow.PrimitiveTypes.Int64)
+	types := append([]arrow.DataType{arrow.BinaryTypes.String, arrow.PrimitiveTypes.Float64}, unorderedTypes()...)
+	types = append(append(types, leadTypes()...), arrow.PrimitiveTypes.Int64)
 	schema, last := schemaOf(types...), len(types)-1
 	c := openDuck(t)
 	for seed := range uint64(40) {
@@ -142,7 +149,11 @@ func TestLeadRefusesWhatHasNoOrder(t *testing.T) {
 // randomOrder is an order that ends in the row's number.
 func randomOrder(rng *rand.Rand, last int) (by []Order, sql string) {
 	for range rng.IntN(4) {
-		o := Order{Column: rng.IntN(last), Descending: rng.IntN(2) == 0, NullsFirst: rng.IntN(2) == 0}
+		column := rng.IntN(last - len(unorderedTypes()))
+		if column >= 2 { // behind the key
+			column += len(unorderedTypes())
+		}
+		o := Order{Column: column, Descending: rng.IntN(2) == 0, NullsFirst: rng.IntN(2) == 0}
 		by = append(by, o)
 		sql += fmt.Sprintf("c%d %s NULLS %s, ", o.Column, []string{"ASC", "DESC"}[boolInt(o.Descending)],
 			[]string{"LAST", "FIRST"}[boolInt(o.NullsFirst)])
