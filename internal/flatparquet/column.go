@@ -130,12 +130,19 @@ func (c *column) chunk(f File, group, leaf int) error {
 		return err //nolint:wrapcheck // the caller does
 	}
 	c.known = false
+	want := c.n + int(r.NumRows())
 	for pages.Next() {
 		if err := c.page(pages.Page()); err != nil {
 			return err
 		}
 	}
-	return pages.Err() //nolint:wrapcheck // the caller does
+	if err := pages.Err(); err != nil {
+		return err //nolint:wrapcheck // the caller does
+	}
+	if c.n != want { // other groups may make up for it, with values of other rows
+		return fmt.Errorf("row group %d ends after %d values, not %d", group+1, c.n, want)
+	}
+	return nil
 }
 
 // section returns the bytes of a column's chunk.

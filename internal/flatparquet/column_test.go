@@ -285,6 +285,38 @@ func TestDamaged(t *testing.T) {
 	require.Greater(t, some, 100)
 }
 
+// TestGroupsOfOtherLengths asks that a column whose groups of rows have other numbers of values than rows is an error, though
+// there are as many in all: its values would be in other rows than those of other columns.
+func TestGroupsOfOtherLengths(t *testing.T) {
+	t.Parallel()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64, Nullable: true}}, nil)
+	var buf bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &buf, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
+	require.NoError(t, err)
+	for _, rows := range []int{3, 5} {
+		n := randomColumn(rand.New(rand.NewPCG(1, 1)), schema.Field(0).Type, rows, true)
+		require.NoError(t, w.Write(array.NewRecord(schema, []arrow.Array{n}, int64(rows))))
+	}
+	require.NoError(t, w.Close())
+	pr, err := file.NewParquetReader(bytes.NewReader(buf.Bytes()))
+	require.NoError(t, err)
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	for _, c := range []struct {
+		first, second int64
+		fault         string
+	}{{3, 5, ""}, {5, 3, "row group 1 ends after 3 values, not 5"}, {2, 6, "row group 1 ends after 3 values, not 2"}} {
+		pr.MetaData().RowGroups[0].NumRows, pr.MetaData().RowGroups[1].NumRows = c.first, c.second
+		arr, err := Column(File{pr, buf.Bytes()}, 0, schema.Field(0).Type, mem)
+		if c.fault == "" {
+			require.NoError(t, err)
+			arr.Release()
+			continue
+		}
+		require.EqualError(t, err, c.fault)
+	}
+}
+
 func FuzzColumn(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(randomFile(f, rand.New(rand.NewPCG(seed, 1))))
