@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryTypeIsLent reads rows of each type through a feed: whole, and from an odd row on, which has its place within a
-// byte of each bitmap.
+// TestEveryTypeIsLent reads rows of each type through a feed, as two records: all of them, and from an odd row on, which has
+// its place within a byte of each bitmap.
 func TestEveryTypeIsLent(t *testing.T) {
 	t.Parallel()
 	_, c := openTest(t, Options{Sealed: true, Threads: 2})
@@ -31,14 +31,15 @@ func TestEveryTypeIsLent(t *testing.T) {
 			require.NoError(t, err)
 			defer releaseRecords(one)
 			for _, from := range []int64{0, 1, 64, 1999} {
-				tail := one[0].NewSlice(from, 5000)
-				require.NoError(t, f.Lend([]arrow.Record{tail}))
+				first, second := one[0].NewSlice(from, from+2051), one[0].NewSlice(from+2051, 5000)
+				require.NoError(t, f.Lend([]arrow.Record{first, second}))
 				rows, err := c.Rows(ctx, "SELECT count(*), count(*) FILTER (WHERE o.x::VARCHAR IS DISTINCT FROM b.x::VARCHAR) "+
 					"FROM orig o JOIN __typed b USING (pos)")
 				require.NoError(t, err)
 				require.Equal(t, [][]any{{5000 - from, int64(0)}}, rows)
 				f.Return()
-				tail.Release()
+				first.Release()
+				second.Release()
 			}
 		})
 	}
