@@ -1,6 +1,6 @@
 // A table function over the rows of records, as they lie in the memory of the batch: texts are pointed at, all else is
-// copied a vector at a time, none of which has rows of two records. DuckDB's own scan of Arrow pushes filters into a stream that can not filter, and so forces
-// whoever lends rows to it to have them copied first.
+// copied a vector at a time, none of which has rows of two records. DuckDB's own scan of Arrow pushes filters into a
+// stream that can not filter, and so forces whoever lends rows to it to have them copied first.
 //
 // One thread reads the rows, in their order.
 #include "lend.h"
