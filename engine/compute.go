@@ -37,7 +37,11 @@ func (q *Query) fetch(ctx context.Context, w *work) error {
 		if err := q.fetchSource(ctx, w, in, rng); err != nil {
 			return err
 		}
-		if err := q.sameAsBefore(w, in.def.Name, w.data[in.def.Name]); err != nil {
+		err := q.sameAsBefore(w, in.def.Name, w.data[in.def.Name])
+		if err != nil && in.unread != nil {
+			err = q.fetchWhole(ctx, w, in, rng)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/stream"
@@ -43,6 +44,37 @@ func (in *input) readRange(ctx context.Context, rng stream.Range) (*stream.Input
 		return src.ReadWithout(ctx, rng, in.unread) //nolint:wrapcheck // the callers do
 	}
 	return in.src.Read(ctx, rng) //nolint:wrapcheck // the callers do
+}
+
+// fetchWhole reads a range as versions did that looked at the columns which the plan does not read: a file with damage in
+// these alone was broken then, and its rows are in no state. The rows have the columns that they have otherwise.
+func (q *Query) fetchWhole(ctx context.Context, w *work, in *input, rng stream.Range) error {
+	w.data[in.def.Name].release()
+	unread := in.unread
+	in.unread = nil
+	err := q.fetchSource(ctx, w, in, rng)
+	in.unread = unread
+	if err != nil {
+		return err
+	}
+	r := w.data[in.def.Name]
+	for i, rec := range r.records {
+		r.records[i] = withoutColumns(rec, unread)
+		rec.Release()
+	}
+	return q.sameAsBefore(w, in.def.Name, r)
+}
+
+// withoutColumns returns a record without some of its columns.
+func withoutColumns(rec arrow.Record, names []string) arrow.Record {
+	var fields []arrow.Field
+	var columns []arrow.Array
+	for i, f := range rec.Schema().Fields() {
+		if !slices.Contains(names, f.Name) {
+			fields, columns = append(fields, f), append(columns, rec.Column(i))
+		}
+	}
+	return array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows())
 }
 
 // part is a run of rows that come from one file.
