@@ -228,6 +228,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 		return nil, err
 	}
 	p.shorten()
+	p.sortAgain(rel)
 	p.UsesNow = c.usesNow
 	if len(c.horizons) > 0 {
 		p.Horizon = c.horizons[0]

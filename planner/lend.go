@@ -191,6 +191,14 @@ func (p *Plan) lendInputs() {
 	}
 }
 
+// sortAgain puts the rows of a plan without operators in order again where DuckDB may have changed it: over rows that are lent
+// by way of a materialized expression its filters hold back a few rows until more come, and let many pass them.
+func (p *Plan) sortAgain(rel *relation) {
+	if len(p.Ops) == 0 && !p.Counted && rel.filtered && p.Inputs[0].Lent && p.Lent[0].Compute {
+		p.Result += " ORDER BY " + PosColumn
+	}
+}
+
 func lentAsIs(cols []duck.Column) bool {
 	return !slices.ContainsFunc(cols, func(c duck.Column) bool { return !duck.LentAsIs(c.Type) })
 }

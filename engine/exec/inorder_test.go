@@ -12,6 +12,35 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
+// TestFiltersKeepTheOrder lets a filter leave few of the first rows, and all of the rest, which would come before them.
+func TestFiltersKeepTheOrder(t *testing.T) {
+	for _, body := range []string{
+		"SELECT v FROM src WHERE v < 5 OR v >= 4096", // has a computed column
+		"SELECT v FROM other WHERE v < 5 OR v >= 4096",
+		"SELECT v, regexp_extract(k, 'x(.*)', 1) AS x FROM other WHERE length(regexp_extract(k, 'x(.*)', 1)) = 0 AND (v < 5 OR v >= 4096)",
+	} {
+		for _, rows := range []int{20_000, 3 * partRows} {
+			f := newFixtureOf(t, 2)
+			p, err := f.plan(stream.Append, body)
+			require.NoError(t, err)
+			out, err := f.open(p).Run(t.Context(), Call{Inputs: map[string]Input{p.Inputs[0].Table: {Records: manyRows(t, rows)}}})
+			require.NoError(t, err)
+			got := numbers(out.Result)
+			out.Result.Release()
+			require.Len(t, got, rows-4091)
+			require.True(t, slices.IsSorted(got), body)
+		}
+	}
+}
+
+// numbers returns the first column.
+func numbers(b stream.Batch) (list []int32) {
+	for _, rec := range b.Records {
+		list = append(list, rec.Column(0).(*array.Int32).Int32Values()...)
+	}
+	return list
+}
+
 // TestSubqueriesKeepTheOrder gives DuckDB's threads so many rows that a join that a subquery became would mix them.
 func TestSubqueriesKeepTheOrder(t *testing.T) {
 	f := newFixtureOf(t, 4)
@@ -33,10 +62,7 @@ func TestSubqueriesKeepTheOrder(t *testing.T) {
 		}
 		out, err := f.open(p).Run(t.Context(), Call{Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
 		require.NoError(t, err)
-		var got []int32
-		for _, rec := range out.Result.Records {
-			got = append(got, rec.Column(0).(*array.Int32).Int32Values()...)
-		}
+		got := numbers(out.Result)
 		out.Result.Release()
 		require.Len(t, got, len(rows))
 		require.True(t, slices.IsSorted(got), body)

@@ -36,6 +36,7 @@ type run struct {
 	made    map[string]int64 // rows in the batch's tables
 	tabled  map[string]bool  // those of the plan's Lent that a table has been made of instead
 	delayed bool             // rows may be late, or come more than once by way of a reference table
+	lanes   []*lane          // that have parts of the rows
 }
 
 // Run executes one batch in one transaction. When it fails nothing of the state has moved and the session can be used on,
@@ -113,6 +114,9 @@ func (r *run) inTransaction(ctx context.Context, commit bool) (err error) {
 	defer func() {
 		for _, feed := range r.s.feeds {
 			feed.Return()
+		}
+		for _, l := range r.lanes {
+			l.feed.Return()
 		}
 		r.s.end(err == nil && commit)
 		if err == nil && commit {
@@ -280,7 +284,7 @@ func (r *run) result(ctx context.Context) error {
 		sql = plan.RetractSQL()
 		cols = append(cols, duck.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
-	t, err := r.query(ctx, nil, sql, cols)
+	t, err := r.inParts(ctx, sql, cols)
 	if err != nil {
 		return err
 	}

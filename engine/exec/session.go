@@ -34,7 +34,9 @@ type Options struct {
 // Session holds the state of one query on one connection. One goroutine uses it.
 type Session struct {
 	plan     *planner.Plan
+	db       *duck.DB
 	conn     *duck.Conn
+	lanes    []*lane // opened when first needed
 	batch    bool
 	maxAhead map[string]time.Duration
 	memory   *spill.Pool
@@ -87,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect query %q to DuckDB: %w", o.Plan.Query, err)
 	}
-	s := &Session{plan: o.Plan, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
+	s := &Session{plan: o.Plan, db: o.DB, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
 		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
@@ -207,6 +209,9 @@ func (s *Session) Close() error {
 		if feed := s.feeds[l.Table]; feed != nil {
 			err = errors.Join(err, feed.Close(context.Background()))
 		}
+	}
+	for _, l := range s.lanes {
+		err = errors.Join(err, l.close())
 	}
 	for _, t := range s.tables {
 		if t.store != nil {

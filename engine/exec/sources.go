@@ -77,7 +77,7 @@ func (r *run) enter(ctx context.Context, src *sourceRun, recs []arrow.Record, go
 	feed := r.s.feeds[src.name]
 	bounded := r.c.From != nil || r.c.To != nil
 	if src.in.Lent && (good || src.in.EventTime == "") && !bounded && feed.Fits(recs) {
-		return feed.Lend(recs)
+		return r.lend(ctx, src, recs)
 	}
 	r.tabled[src.name] = true
 	return feed.Import(ctx, src.name, src.in.Select, recs)

@@ -22,6 +22,7 @@ type Conn struct {
 	raw    uintptr
 	closed bool
 	kept   map[string]*prepared // see QueryAgain
+	share  int64                // see Share
 }
 
 func newConn(db *DB, con driver.Conn) (*Conn, error) {
@@ -34,8 +35,12 @@ func newConn(db *DB, con driver.Conn) (*Conn, error) {
 	if !canExec || !canQuery {
 		return nil, internalFault("driver connection %T lacks ExecContext or QueryContext", con)
 	}
-	return &Conn{db: db, con: con, exec: exec, query: query, raw: raw}, nil
+	return &Conn{db: db, con: con, exec: exec, query: query, raw: raw, share: 1}, nil
 }
+
+// Share says that a result is made by so many connections from now on, each of which has its share of the memory that one
+// result may take of Go's.
+func (c *Conn) Share(connections int) { c.share = int64(connections) }
 
 // Close drops the connection's temporary tables and rolls back what is open. It may be called again.
 func (c *Conn) Close() error {

@@ -122,6 +122,7 @@ type DB struct {
 	trace     func(sql string)
 	overflow  Overflow
 	slack     slack
+	threads   int
 	views     atomic.Uint64
 	lenders   lenders
 	users     atomic.Int64 // its connections, and itself until Close
@@ -149,7 +150,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", o.Path, openFault(ctx, err))
 	}
-	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace, overflow: o.Overflow, slack: slack(o.Slack)}
+	db := &DB{connector: connector, file: o.Path != "", trace: o.Trace, overflow: o.Overflow, slack: slack(o.Slack),
+		threads: o.Threads}
 	db.users.Store(1)
 	if db.trace == nil {
 		db.trace = func(string) {}
@@ -220,6 +222,9 @@ func (db *DB) Conn(ctx context.Context) (*Conn, error) {
 	db.users.Add(1)
 	return c, nil
 }
+
+// Threads is how many cores one statement may use.
+func (db *DB) Threads() int { return db.threads }
 
 // Close ends the instance once its connections are closed too. It may be called again.
 func (db *DB) Close() error {

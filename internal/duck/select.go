@@ -197,6 +197,7 @@ func (c *Conn) gather(ctx context.Context, sql string, p *prepared) (*Table, err
 	defer reader.close()
 	g := newGatherer(p.want, recordRowsMax)
 	g.bytesMax, g.overflow = resultBytesMax, c.db.overflow
+	g.overflow.After /= c.share
 	defer g.drop()
 	for {
 		if err := ctx.Err(); err != nil {
