@@ -359,12 +359,12 @@ static void fill(handle vector, const tidemill_column *c, int64_t start, int64_t
 static void give(handle info, handle chunk) {
   const tidemill_lender *l = duckdb_function_get_extra_info(info);
   reading *r = duckdb_function_get_init_data(info);
-  const tidemill_lent *record = &l->record[r->record];
   int64_t n = (int64_t)duckdb_vector_size();
   if (r->record >= l->records) {
     duckdb_data_chunk_set_size(chunk, 0);
     return;
   }
+  const tidemill_lent *record = &l->record[r->record];
   if (n > record->rows - r->next) {
     n = record->rows - r->next;
   }

@@ -20,6 +20,7 @@ type lender struct {
 	c      *C.tidemill_lender
 	name   string
 	schema *arrow.Schema
+	ready  int // records whose columns have been described
 	pins   runtime.Pinner
 	held   []arrow.Record
 }
@@ -82,19 +83,18 @@ func newLender(connection uintptr, name string) (*lender, error) {
 // describe gives the lender the columns of schema, and no rows.
 func (l *lender) describe(schema *arrow.Schema) error {
 	C.tidemill_lender_columns(l.c, C.int32_t(schema.NumFields()))
-	l.schema = schema
+	l.schema, l.ready = schema, 0
 	return l.room(1)
 }
 
 // room makes room for so many records, each described apart.
 func (l *lender) room(records int) error {
-	described := int(l.c.room)
 	if C.tidemill_lender_room(l.c, C.int32_t(records)) != 0 {
 		return errNoMemory()
 	}
-	for ; described < records; described++ {
+	for ; l.ready < records; l.ready++ {
 		for i, f := range l.schema.Fields() {
-			if err := describeColumn(l.column(described, i), f); err != nil {
+			if err := describeColumn(l.column(l.ready, i), f); err != nil {
 				return err
 			}
 		}

@@ -1,16 +1,12 @@
 package file_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
-	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/engine"
@@ -27,15 +23,7 @@ func remarkRow(t *testing.T, id int, remark string) string {
 	t.Helper()
 	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
 		{Name: "remark", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
-	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(fmt.Sprintf(`[{"id":%d,"remark":"spoilt"}]`, id)))
-	require.NoError(t, err)
-	defer rec.Release()
-	var buf bytes.Buffer
-	w, err := pqarrow.NewFileWriter(schema, &buf, nil, pqarrow.DefaultWriterProps())
-	require.NoError(t, err)
-	require.NoError(t, w.Write(rec))
-	require.NoError(t, w.Close())
-	return strings.ReplaceAll(buf.String(), "spoilt", remark)
+	return strings.ReplaceAll(parquetOf(t, schema, fmt.Sprintf(`[{"id":%d,"remark":"spoilt"}]`, id)), "spoilt", remark)
 }
 
 // TestReplayOfWholeFiles runs batches again that an earlier version committed, for which a file with damage in a column that

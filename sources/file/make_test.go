@@ -47,7 +47,13 @@ func nestedRow(t *testing.T, id int, texts ...string) string {
 	for _, y := range texts {
 		rows = append(rows, fmt.Sprintf(`{"id":%d,"s":{"y":%q,"x":7},"m":[{"key":"a","value":8}],"l":[{"x":1},{"x":2}]}`, id, y))
 	}
-	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader("["+strings.Join(rows, ",")+"]"))
+	return parquetOf(t, schema, "["+strings.Join(rows, ",")+"]")
+}
+
+// parquetOf is a Parquet file of rows in JSON.
+func parquetOf(t *testing.T, schema *arrow.Schema, rows string) string {
+	t.Helper()
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
 	require.NoError(t, err)
 	defer rec.Release()
 	var buf bytes.Buffer
