@@ -118,7 +118,7 @@ func writeParquet(path string, rec arrow.Record) error {
 		return err //nolint:wrapcheck // files says what
 	}
 	out := bufio.NewWriterSize(f, 1<<20)
-	zstdpages.KeepEncoder()
+	zstdpages.Install()
 	err = func() error {
 		w, err := pqarrow.NewFileWriter(rec.Schema(), struct{ io.Writer }{out}, // without a Close that it would call
 			parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy),

@@ -46,7 +46,7 @@ func sized(s *arrow.Schema, compression compress.Compression, size limits) (*Wri
 	}
 	var codec compress.Codec
 	if compression != compress.Codecs.Uncompressed {
-		zstdpages.KeepEncoder()
+		zstdpages.Install()
 		if codec, err = compress.GetCodec(compression); err != nil {
 			return nil, fmt.Errorf("begin parquet file: %w", err)
 		}

@@ -12,9 +12,9 @@ import (
 // Level is the one that pages are compressed at unless the writer asks for another.
 const Level = 2
 
-// KeepEncoder does so for the process. Arrow's table of codecs has no lock, so whoever reads or writes Parquet calls it
+// Install does so for the process. Arrow's table of codecs has no lock, so whoever reads or writes Parquet calls it
 // before: the first call changes the table, the others wait for it.
-var KeepEncoder = sync.OnceFunc(func() {
+var Install = sync.OnceFunc(func() {
 	codec, err := compress.GetCodec(compress.Codecs.Zstd)
 	if err == nil {
 		compress.RegisterCodec(compress.Codecs.Zstd, &kept{Codec: codec})

@@ -32,10 +32,10 @@ func pages() [][]byte {
 // goroutines; what the decoder's own encoder makes is longer or about as long.
 func TestPagesComeBack(t *testing.T) {
 	t.Parallel()
-	KeepEncoder()
+	Install()
 	codec, err := compress.GetCodec(compress.Codecs.Zstd)
 	require.NoError(t, err)
-	inGo := codec.(*kept).Codec //nolint:forcetypeassert // KeepEncoder has put it there
+	inGo := codec.(*kept).Codec //nolint:forcetypeassert // Install has put it there
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
@@ -56,7 +56,7 @@ func TestPagesComeBack(t *testing.T) {
 }
 
 func TestAPageNeedsLittleMemory(t *testing.T) { //nolint:paralleltest // it counts what the process allocates
-	KeepEncoder()
+	Install()
 	codec, err := compress.GetCodec(compress.Codecs.Zstd)
 	require.NoError(t, err)
 	page := bytes.Repeat([]byte("a page "), 1000)

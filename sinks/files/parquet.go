@@ -79,7 +79,7 @@ func (c *parquetCodec) merge(ctx context.Context, w io.Writer, next func() ([]by
 }
 
 func (c *parquetCodec) mergeOne(ctx context.Context, w io.Writer, enc encoder, data []byte) (encoder, error) {
-	zstdpages.KeepEncoder()
+	zstdpages.Install()
 	pf, err := file.NewParquetReader(bytes.NewReader(data))
 	if err != nil {
 		return enc, fmt.Errorf("open parquet file: %w", err)

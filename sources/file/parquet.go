@@ -58,7 +58,7 @@ func (t *tables) add(ctx context.Context, s *source, c content, x *broken) error
 func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, err error) {
 	defer recovered(&err)
 	t.mem = s.memory()
-	zstdpages.KeepEncoder()
+	zstdpages.Install()
 	pr, err := file.NewParquetReader(bytes.NewReader(c.data))
 	if err != nil {
 		return 0, err //nolint:wrapcheck // add wraps it
