@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/bitutil"
 	"github.com/apache/arrow/go/v17/arrow/compute"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
@@ -79,6 +80,10 @@ func as(ctx context.Context, arr arrow.Array, want arrow.DataType) (arrow.Array,
 			return rebuild(arr, want, func(_ int, values arrow.Array) (arrow.Array, error) {
 				return as(ctx, values, want.Elem())
 			}, l.Data().Children())
+		}
+	case *arrow.FixedSizeListType:
+		if l, ok := arr.(*array.List); ok {
+			return asArray(ctx, l, want)
 		}
 	}
 	if arrow.TypeEqual(from, want) {
@@ -155,6 +160,62 @@ func asMap(ctx context.Context, m *array.Map, want *arrow.MapType) (arrow.Array,
 		return nil, err
 	}
 	return out, nil
+}
+
+// asArray makes an ARRAY of a list, which is what Parquet has of it: each list must have as many elements as declared.
+func asArray(ctx context.Context, l *array.List, want *arrow.FixedSizeListType) (arrow.Array, error) {
+	elements, err := elementsOf(l, int64(want.Len()))
+	if err != nil {
+		return nil, err
+	}
+	defer elements.Release()
+	values, err := as(ctx, elements, want.Elem())
+	if err != nil {
+		return nil, err
+	}
+	defer values.Release()
+	data := array.NewData(want, l.Len(), []*memory.Buffer{validity(l)}, []arrow.ArrayData{values.Data()}, l.NullN(), 0)
+	defer data.Release()
+	return array.NewFixedSizeListData(data), nil
+}
+
+// elementsOf returns the elements of all lists, each of the given length, NULL for those of a list that is NULL.
+func elementsOf(l *array.List, length int64) (arrow.Array, error) {
+	var runs []arrow.Array // of lists that follow each other in memory, or are all NULL
+	defer func() {
+		for _, run := range runs {
+			run.Release()
+		}
+	}()
+	for row := 0; row < l.Len(); {
+		first, null := row, l.IsNull(row)
+		start, end := l.ValueOffsets(row)
+		for ; row < l.Len() && l.IsNull(row) == null; row++ {
+			var from int64
+			if from, end = l.ValueOffsets(row); !null && end-from != length {
+				return nil, fmt.Errorf("list %d has %d elements", row+1, end-from)
+			}
+		}
+		if null {
+			runs = append(runs, array.MakeArrayOfNull(memory.DefaultAllocator, l.ListValues().DataType(), int(length)*(row-first)))
+		} else {
+			runs = append(runs, array.NewSlice(l.ListValues(), start, end))
+		}
+	}
+	if len(runs) == 0 {
+		return array.NewSlice(l.ListValues(), 0, 0), nil
+	}
+	return concatenate(runs)
+}
+
+// validity returns a copy of the bits that say which values are not NULL, from the first value on; nil if all are not.
+func validity(arr arrow.Array) *memory.Buffer {
+	if arr.NullN() == 0 {
+		return nil
+	}
+	bits := make([]byte, bitutil.BytesForBits(int64(arr.Len())))
+	bitutil.CopyBitmap(arr.NullBitmapBytes(), arr.Data().Offset(), arr.Len(), bits, 0)
+	return memory.NewBufferBytes(bits)
 }
 
 func distinctKeys(m *array.Map) error {

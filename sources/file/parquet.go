@@ -64,9 +64,7 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 		return 0, err //nolint:wrapcheck // add wraps it
 	}
 	defer func() { _ = pr.Close() }() // over memory
-	if !slices.ContainsFunc(s.cfg.Columns, func(c stream.Column) bool { return ofFixedSize(c.Arrow) }) {
-		pr.MetaData().FileMetaData.KeyValueMetadata = nil
-	}
+	dropArrowSchema(pr)
 	fr, err := pqarrow.NewFileReader(pr, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	if err != nil {
 		return 0, err //nolint:wrapcheck // add wraps it
@@ -107,16 +105,10 @@ func (t *tables) read(ctx context.Context, s *source, c content) (rows int64, er
 	return rows, nil
 }
 
-// ofFixedSize reports that a type is an ARRAY or holds one, which only Arrow's own schema tells from a list. A file may carry
-// that schema beside Parquet's; whatever else it says is not needed, and the library trusts its lengths, which in a damaged
-// file may ask for more memory than there is.
-func ofFixedSize(dt arrow.DataType) bool {
-	if _, ok := dt.(*arrow.FixedSizeListType); ok {
-		return true
-	}
-	nested, ok := dt.(arrow.NestedType)
-	return ok && slices.ContainsFunc(nested.Fields(), func(f arrow.Field) bool { return ofFixedSize(f.Type) })
-}
+// dropArrowSchema forgets the Arrow schema that a file may carry beside Parquet's. The library trusts its lengths, which in a
+// damaged file may ask for more memory than there is, and what it says beyond Parquet's own, that a list is an ARRAY, is what
+// the declared type says.
+func dropArrowSchema(pr *file.Reader) { pr.MetaData().FileMetaData.KeyValueMetadata = nil }
 
 // column reads one column as its declared type.
 func (t *tables) column(ctx context.Context, fr *pqarrow.FileReader, col stream.Column, c content) (arrow.Array, error) {

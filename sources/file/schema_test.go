@@ -16,7 +16,7 @@ import (
 )
 
 // TestArrowsSchemaInTheFile asks that columns of types that only Arrow's own schema in the file names are read as what they
-// are to Parquet, that damage of it harms nobody, and that an ARRAY is one by it.
+// are to Parquet, and that damage of it harms nobody, an ARRAY neither.
 func TestArrowsSchemaInTheFile(t *testing.T) {
 	t.Parallel()
 	text := arrow.BinaryTypes.String
@@ -45,7 +45,7 @@ func TestArrowsSchemaInTheFile(t *testing.T) {
 	}{
 		"whole":   {columns, buf.String(), `[{"few":"a","large":"b","d":"1970-01-01 00:00:07Z","pair":[1,2]},{"few":"a","large":null,"d":null,"pair":[3,4]}]`},
 		"flat":    {columns[:3], buf.String(), `[{"few":"a","large":"b","d":"1970-01-01 00:00:07Z"},{"few":"a","large":null,"d":null}]`},
-		"damaged": {columns[:3], damaged, `[{"few":"a","large":"b","d":"1970-01-01 00:00:07Z"},{"few":"a","large":null,"d":null}]`},
+		"damaged": {columns, damaged, `[{"few":"a","large":"b","d":"1970-01-01 00:00:07Z","pair":[1,2]},{"few":"a","large":null,"d":null,"pair":[3,4]}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,4 +62,65 @@ func TestArrowsSchemaInTheFile(t *testing.T) {
 			require.JSONEq(t, c.want, string(got))
 		})
 	}
+}
+
+// TestArrays asks that lists of a file are read as an ARRAY where all have as many elements as declared, whatever is NULL
+// and nested, and that a file with another list is refused with a word about it.
+func TestArrays(t *testing.T) {
+	t.Parallel()
+	pair, texts := arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int32), arrow.FixedSizeListOf(1, arrow.BinaryTypes.String)
+	deep := arrow.FixedSizeListOf(2, pair)
+	inStruct := arrow.StructOf(arrow.Field{Name: "p", Type: pair, Nullable: true})
+	for name, c := range map[string]struct {
+		inFile, want arrow.DataType
+		values, is   string
+	}{
+		"some are NULL": {arrow.ListOf(pair.Elem()), pair, `[null,[1,2],[3,null],null,null,[5,6]]`, ""},
+		"all are NULL":  {arrow.ListOf(pair.Elem()), pair, `[null,null]`, ""},
+		"texts":         {arrow.ListOf(texts.Elem()), texts, `[["a"],null,[null],["bc"]]`, ""},
+		"of arrays":     {arrow.ListOf(arrow.ListOf(pair.Elem())), deep, `[[[1,2],[3,4]],null,[null,[5,6]]]`, ""},
+		"in a struct":   {arrow.StructOf(arrow.Field{Name: "p", Type: arrow.ListOf(pair.Elem()), Nullable: true}), inStruct, `[{"p":[1,2]},null,{"p":null},{"p":[3,4]}]`, ""},
+		"in a list":     {arrow.ListOf(arrow.ListOf(pair.Elem())), arrow.ListOf(pair), `[[[1,2],[3,4],null],[],null,[[5,6]]]`, ""},
+		"too long":      {arrow.ListOf(pair.Elem()), pair, `[[1,2],[3,4,5]]`, "list 2 has 3 elements"},
+		"too short":     {arrow.ListOf(pair.Elem()), pair, `[null,[1]]`, "list 2 has 1 elements"},
+		"long in deep":  {arrow.ListOf(arrow.ListOf(pair.Elem())), deep, `[[[1,2],[3]]]`, "list 2 has 1 elements"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, formatParquet)
+			f.columns = []stream.Column{{Name: "c", Type: "declared", Arrow: c.want}}
+			f.put(t, "a.parquet", ofOneColumn(t, c.inFile, c.values))
+			s := f.open(t)
+			defer s.Close()
+			in, _ := all(t, s)
+			defer in.Release()
+			if c.is != "" {
+				require.NotNil(t, in.Broken)
+				require.Contains(t, in.Broken.Reasons[0], c.is)
+				return
+			}
+			require.Nil(t, in.Broken)
+			require.Truef(t, arrow.TypeEqual(c.want, in.Rows[0].Column(0).DataType()), "%s", in.Rows[0].Column(0).DataType())
+			got, err := in.Rows[0].Column(0).MarshalJSON()
+			require.NoError(t, err)
+			require.JSONEq(t, c.values, string(got))
+		})
+	}
+}
+
+// ofOneColumn returns a Parquet file with one column c.
+func ofOneColumn(t *testing.T, dt arrow.DataType, values string) string {
+	t.Helper()
+	arr, _, err := array.FromJSON(memory.DefaultAllocator, dt, strings.NewReader(values))
+	require.NoError(t, err)
+	defer arr.Release()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "c", Type: dt, Nullable: true}}, nil)
+	rec := array.NewRecord(schema, []arrow.Array{arr}, int64(arr.Len()))
+	defer rec.Release()
+	var buf bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &buf, nil, pqarrow.DefaultWriterProps())
+	require.NoError(t, err)
+	require.NoError(t, w.Write(rec))
+	require.NoError(t, w.Close())
+	return buf.String()
 }
