@@ -142,20 +142,38 @@ func (e *env) bench(ctx context.Context, suites []string, f benchFlags) error {
 		}
 		f.Memory = limit
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+	var err error
+	if f.Binary, f.Versions, err = benched(); err != nil {
+		return err
 	}
-	f.Binary, f.Log, f.Versions = self, e.stderr, libraries()
-	f.Versions["tidemill"] = version()
+	f.Log = e.stderr
+	return e.benchSuites(ctx, suites, f.Dir, f.benchShow, func(ctx context.Context, name, dir string) (benchReport, error) {
+		o := f.Options
+		o.Dir = dir
+		return benchmarks.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
+	})
+}
+
+// benched is this program, and the versions that a report states of it.
+func benched() (binary string, versions map[string]string, err error) {
+	binary, err = os.Executable()
+	if err != nil {
+		return "", nil, fmt.Errorf("find this program: %w", err)
+	}
+	versions = libraries()
+	versions["tidemill"] = version()
+	return binary, versions, nil
+}
+
+// benchSuites runs suites, each in a folder of its own below dir, until one fails or the user interrupts.
+func (e *env) benchSuites(
+	ctx context.Context, suites []string, dir string, show benchShow,
+	run func(ctx context.Context, suite, dir string) (benchReport, error),
+) error {
 	ctx, done := e.untilInterrupted(ctx)
 	defer done()
 	for _, name := range suites {
-		err := e.benchSuite(ctx, f.Dir, f.benchShow, func(dir string) (benchReport, error) {
-			o := f.Options
-			o.Dir = dir
-			return benchmarks.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
-		})
+		err := e.benchSuite(ctx, dir, show, func(dir string) (benchReport, error) { return run(ctx, name, dir) })
 		if err != nil {
 			return err
 		}

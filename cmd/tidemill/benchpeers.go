@@ -89,28 +89,19 @@ func (e *env) benchPeers(ctx context.Context, suites []string, f peersFlags) err
 	if len(suites) == 0 {
 		suites = peers.Suites()
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+	var err error
+	if f.Binary, f.Versions, err = benched(); err != nil {
+		return err
 	}
 	if f.Peers, err = filepath.Abs(f.Peers); err != nil {
 		return fmt.Errorf("find the peers: %w", err)
 	}
-	f.Binary, f.Log, f.Versions = self, e.stderr, libraries()
-	f.Versions["tidemill"] = version()
-	ctx, done := e.untilInterrupted(ctx)
-	defer done()
-	for _, name := range suites {
-		err := e.benchSuite(ctx, f.Dir, f.benchShow, func(dir string) (benchReport, error) {
-			o := f.Options
-			o.Dir = dir
-			return peers.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	f.Log = e.stderr
+	return e.benchSuites(ctx, suites, f.Dir, f.benchShow, func(ctx context.Context, name, dir string) (benchReport, error) {
+		o := f.Options
+		o.Dir = dir
+		return peers.Run(ctx, name, o) //nolint:wrapcheck // benchSuite does
+	})
 }
 
 // duckDBCommand is what bench peers starts as plain DuckDB.

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemill/tidemill/engine"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/internal/vfs"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
@@ -359,7 +360,7 @@ func (d *queryDiff) text() string {
 		}
 		fmt.Fprintf(&b, "  %s:\n", part.head)
 		for _, line := range part.lines {
-			fmt.Fprintf(&b, "    %s\n", plain(line))
+			fmt.Fprintf(&b, "    %s\n", rowenc.Plain(line))
 		}
 	}
 	return b.String()

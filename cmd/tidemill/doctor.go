@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/duck"
+	"github.com/tidemill/tidemill/internal/rowenc"
 )
 
 // The states of a check.
@@ -86,9 +87,9 @@ func (e *env) doctor(ctx context.Context, o doctorOptions) error {
 // tellChecks prints a line for each check, and below it how to mend what is not well.
 func (e *env) tellChecks(checks []check) {
 	for _, c := range checks {
-		fmt.Fprintf(e.stdout, "%-5s %-15s %s\n", c.state, c.name, plain(c.detail))
+		fmt.Fprintf(e.stdout, "%-5s %-15s %s\n", c.state, c.name, rowenc.Plain(c.detail))
 		if c.state != healthy && c.fix != "" {
-			fmt.Fprintf(e.stdout, "%-5s %-15s %s\n", "", "", "fix: "+plain(c.fix))
+			fmt.Fprintf(e.stdout, "%-5s %-15s %s\n", "", "", "fix: "+rowenc.Plain(c.fix))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/rowenc"
 )
 
 // listing is a table of results for people and for scripts: one set of names for both.
@@ -135,12 +136,12 @@ func (l *listing) table() string {
 		if !l.verbatim {
 			name = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
 		}
-		cells[0] = append(cells[0], plain(name))
+		cells[0] = append(cells[0], rowenc.Plain(name))
 	}
 	for _, row := range l.rows {
 		line := make([]string, len(row))
 		for i, v := range row {
-			line[i] = plain(text(v))
+			line[i] = rowenc.Plain(text(v))
 		}
 		cells = append(cells, line)
 	}

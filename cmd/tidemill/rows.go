@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -70,7 +67,7 @@ func rowTable(schema *arrow.Schema, records []arrow.Record) string {
 	l := listing{verbatim: true, right: map[string]bool{}}
 	for _, f := range schema.Fields() {
 		l.columns = append(l.columns, f.Name)
-		l.right[f.Name] = numeric(f.Type)
+		l.right[f.Name] = rowenc.Numeric(f.Type)
 	}
 	for _, rec := range records {
 		rows := rowenc.Bind(rec, len(l.columns))
@@ -87,31 +84,6 @@ func rowTable(schema *arrow.Schema, records []arrow.Record) string {
 		}
 	}
 	return l.table() + fmt.Sprintf("(%s)\n", plural(int64(len(l.rows)), "row"))
-}
-
-func numeric(t arrow.DataType) bool {
-	switch t.ID() {
-	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
-		arrow.FLOAT32, arrow.FLOAT64, arrow.DECIMAL128:
-		return true
-	default:
-		return false
-	}
-}
-
-// plain replaces what would move the cursor or speak to the terminal: data is not to be trusted.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return '⏎'
-		case r == '\t':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == utf8.RuneError:
-			return '·'
-		}
-		return r
-	}, text)
 }
 
 // plural writes "1 row" and "2,000 rows".

@@ -95,7 +95,7 @@ func (e *env) tailPiece(p engine.Piece, more func() bool) (bool, error) {
 		for i := range int(rec.NumRows()) {
 			line = append(rows.JSON(line[:0], i), '\n')
 			if e.tty {
-				line = []byte(plain(strings.TrimSuffix(string(line), "\n")) + "\n")
+				line = []byte(rowenc.Plain(strings.TrimSuffix(string(line), "\n")) + "\n")
 			}
 			if _, err := e.stdout.Write(line); err != nil {
 				return false, fmt.Errorf("write rows: %w", err)
@@ -132,5 +132,5 @@ func faultLine(l letters.Letter) string {
 	if l.Subject != "" {
 		place = l.Subject + " " + place
 	}
-	return plain(fmt.Sprintf("fault: %s: %s: %s", place, l.Reason, text))
+	return rowenc.Plain(fmt.Sprintf("fault: %s: %s: %s", place, l.Reason, text))
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/internal/rowenc"
 )
 
 // closingsMax is how many of the next closings of each table are shown.
@@ -418,7 +420,7 @@ func (r *whyReport) flat() *listing {
 // text is the report for people.
 func (r *whyReport) text() string {
 	var b strings.Builder
-	line := func(name, value string) { fmt.Fprintf(&b, "%-11s%s\n", name, plain(value)) }
+	line := func(name, value string) { fmt.Fprintf(&b, "%-11s%s\n", name, rowenc.Plain(value)) }
 	line("query", r.Query+", "+r.about())
 	line("why", r.Why)
 	if r.Hint != "" {

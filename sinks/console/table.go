@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
-
-	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/rowenc"
 	"github.com/tidemill/tidemill/stream"
@@ -32,8 +29,8 @@ func tableOf(r stream.Batch, rows int) table {
 		columns, t.names, t.right = append(columns, r.Schema.NumFields()), append(t.names, "op"), append(t.right, false)
 	}
 	for i, f := range r.Schema.Fields() {
-		columns, t.names = append(columns, i), append(t.names, clean(f.Name))
-		t.right = append(t.right, numeric(f.Type))
+		columns, t.names = append(columns, i), append(t.names, rowenc.Plain(f.Name))
+		t.right = append(t.right, rowenc.Numeric(f.Type))
 	}
 	for _, rec := range r.Records {
 		bound := rowenc.Bind(rec, -1)
@@ -56,31 +53,7 @@ func cell(rows *rowenc.Rows, column, row int) string {
 	if len(text) > cellBytes {
 		text = text[:cellBytes]
 	}
-	return clean(string(text))
-}
-
-// clean replaces what would move the cursor or speak to the terminal.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return '⏎'
-		case r == '\t':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == utf8.RuneError:
-			return '·'
-		}
-		return r
-	}, text)
-}
-
-func numeric(t arrow.DataType) bool {
-	switch t.ID() {
-	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
-		arrow.FLOAT32, arrow.FLOAT64, arrow.DECIMAL128:
-		return true
-	}
-	return false
+	return rowenc.Plain(string(text))
 }
 
 // render draws the table at most width wide: the widest columns are cut first, and columns that do not fit
