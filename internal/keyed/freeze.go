@@ -16,12 +16,14 @@ import (
 const frozenRows = 1 << 13
 
 // A batch comes first, and there may be no more cores than it has use for: while one is open, the reader rests so many times
-// as long as it worked. Its work is bounded, and so is the time until it has read all. A rest that is due is put off until
-// it is worth a timer, and what the disk took of the work counts no more than the longest rest.
+// as long as it worked. A rest that is due is put off until it is worth a timer, and what the disk took of the work counts no
+// more than the longest rest. All rests together are bounded too: a recovery runs again what was done since a Frozen that had
+// not been read to its end.
 const (
 	frozenShare   = 3
 	frozenRest    = 4 * time.Millisecond
 	frozenRestMax = 20 * time.Millisecond
+	frozenRestAll = 3 * time.Second
 )
 
 // A Frozen is a store as it was at one moment between two batches, or what had changed by then since the moment before.
@@ -35,8 +37,9 @@ type Frozen struct {
 	most    int       // rows to hand over at once, a multiple of 64
 	worked  time.Time // when the last rows were handed over
 	owed    time.Duration
-	next    int    // words of pending before this one are empty; guarded by s.mu
-	before  *Store // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
+	rest    time.Duration // that rows which are handed over at once earn at most
+	next    int           // words of pending before this one are empty; guarded by s.mu
+	before  *Store        // rows as they were before they changed, and keys that are gone; guarded by s.mu while s.frozen is this
 	puts    []uint32
 	gone    []uint32
 }
@@ -52,13 +55,22 @@ func (s *Store) Freeze(base bool) *Frozen {
 	f := &Frozen{s: s, most: frozenRows, base: base || !s.tracked, before: &Store{l: s.l, memory: s.memory,
 		rows:  rows{width: s.l.rowBytes, pool: s.memory, kind: spill.Copies},
 		arena: newArena(s.arena.limit, s.memory, spill.Copies)}}
-	f.pending, f.empty = s.dirty, s.changes == 0
+	f.pending, f.empty = s.dirty, f.count() == 0
 	if f.base {
-		f.pending, f.empty = rowsUpTo(uint32(len(s.rows.chunks))<<chunkBits), s.live == 0
+		f.pending = rowsUpTo(uint32(len(s.rows.chunks)) << chunkBits)
 	}
+	f.rest = min(frozenRestMax, frozenRestAll/time.Duration(f.count()/frozenRows+1))
 	s.mark()
 	s.frozen = f
 	return f
+}
+
+// count is how many rows there are to hand over, and keys that are gone.
+func (f *Frozen) count() int {
+	if f.base {
+		return f.s.live
+	}
+	return f.s.changes
 }
 
 // Base reports that it has all rows.
@@ -142,11 +154,11 @@ func (f *Frozen) giveWay() {
 		f.owed = 0
 		return
 	}
-	f.owed += frozenShare * time.Since(f.worked)
+	f.owed += min(frozenShare*time.Since(f.worked), f.rest)
 	if f.owed < frozenRest {
 		return
 	}
-	<-time.After(min(f.owed, frozenRestMax))
+	<-time.After(f.owed)
 	f.owed = 0
 }
 

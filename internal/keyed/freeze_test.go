@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
@@ -73,4 +74,18 @@ func TestFrozenLetsGo(t *testing.T) {
 	rows := 0
 	s.rows.each(func(uint32, byte) bool { rows++; return true })
 	require.Equal(t, 1, rows)
+}
+
+// TestFrozenRestsAreBounded asks that the reader of many rows rests no longer for all of them than is worth a recovery's time.
+func TestFrozenRestsAreBounded(t *testing.T) {
+	t.Parallel()
+	for rows, rest := range map[int]time.Duration{1: frozenRestMax, 1_000_000: frozenRestMax, 10_000_000: 2457 * time.Microsecond} {
+		s := open(t, Options{Schema: schemaOf(arrow.PrimitiveTypes.Int64), Keys: 1})
+		s.live = rows // none of which Freeze looks at
+		f := s.Freeze(true)
+		s.live = 0
+		f.Close()
+		require.InDelta(t, rest, f.rest, float64(10*time.Microsecond), rows)
+		require.LessOrEqual(t, f.rest*time.Duration(rows/frozenRows), frozenRestAll)
+	}
 }

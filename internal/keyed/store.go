@@ -351,7 +351,7 @@ func (s *Store) find(r int) (slot uint32, ok bool) {
 // aheadRows is how many rows lookAhead does at once. What it reads of them has to stay in the nearest cache.
 const aheadRows = 64
 
-// lookAhead reads what row r of the input and those after it will need, in short loops whose cache misses overlap: the loop
+// lookAhead touches what row r of the input and those after it will need, in short loops whose cache misses overlap: the loop
 // that uses it does too much with each row for that. It is called for each row in order.
 func (s *Store) lookAhead(r int) {
 	s.pace(r)
@@ -361,30 +361,25 @@ func (s *Store) lookAhead(r int) {
 	var cells [aheadRows]uint64
 	hashes := s.hashes[r:min(r+aheadRows, len(s.hashes))]
 	for i, hash := range hashes {
-		cells[i] = s.firstCell(hash)
+		cells[i] = s.table.cell(hash)
+	}
+	for _, c := range cells[:len(hashes)] {
+		if c != 0 {
+			// A page of a file that is written first is mapped alone and once. One that is read first comes with those around it,
+			// which have to be let go again, and a second fault follows when the row is changed, or marked as seen.
+			s.rows.row(uint32(c) - 1)[0] |= flagUsed
+		}
+	}
+	if s.l.blobAt < 0 {
+		return
 	}
 	sum := uint64(0)
 	for _, c := range cells[:len(hashes)] {
 		if c != 0 {
-			sum += uint64(s.rows.row(uint32(c) - 1)[0])
-		}
-	}
-	if s.l.blobAt >= 0 {
-		for _, c := range cells[:len(hashes)] {
-			if c != 0 {
-				sum += uint64(s.arena.blob(s.ref(s.rows.row(uint32(c) - 1)))[0])
-			}
+			sum += uint64(s.arena.blob(s.ref(s.rows.row(uint32(c) - 1)))[0])
 		}
 	}
 	s.ahead += sum
-}
-
-func (s *Store) firstCell(hash uint64) uint64 {
-	p := s.table.part(hash)
-	if len(p.cells) == 0 {
-		return 0
-	}
-	return p.cells[uint32(hash)&uint32(len(p.cells)-1)]
 }
 
 func (s *Store) ref(row []byte) uint32 { return binary.LittleEndian.Uint32(row[s.l.blobAt:]) }

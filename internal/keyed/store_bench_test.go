@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/internal/spill"
 )
 
 // benchSchema is that of SELECT k, count(*), sum(v), max(v) GROUP BY k.
@@ -36,9 +38,9 @@ func benchRecord(schema *arrow.Schema, rows int, key func(i int) int64, value in
 	return b.NewRecord()
 }
 
-func benchStore(b *testing.B, key arrow.DataType, n int) *Store {
+func benchStore(b *testing.B, key arrow.DataType, n int, memory *spill.Pool) *Store {
 	b.Helper()
-	s := open(b, Options{Schema: benchSchema(key), Keys: 1})
+	s := open(b, Options{Schema: benchSchema(key), Keys: 1, Memory: memory})
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -64,12 +66,22 @@ func BenchmarkLookupPut(b *testing.B) {
 			for _, rows := range []int{100, 1_000, 100_000} {
 				b.Run(fmt.Sprintf("%s/keys=%d/rows=%d", key, n, rows), func(b *testing.B) {
 					if s == nil {
-						s = benchStore(b, key, n)
+						s = benchStore(b, key, n, nil)
 					}
 					lookupPut(b, s, n, rows)
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkSpilled is the same over 2,000,000 keys of which one in ten or so is in memory alone.
+func BenchmarkSpilled(b *testing.B) {
+	const keys = 2_000_000
+	memory := spill.New(spill.Options{Dir: b.TempDir(), Resident: 48 << 20, Room: 16 << 20})
+	s := benchStore(b, arrow.PrimitiveTypes.Int64, keys, memory)
+	for _, rows := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) { lookupPut(b, s, keys, rows) })
 	}
 }
 

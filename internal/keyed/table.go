@@ -29,6 +29,20 @@ func (t *table) part(hash uint64) *part { return &t.parts[hash>>(64-partBits)] }
 
 func cellOf(hash uint64, slot uint32) uint64 { return uint64(uint32(hash))<<32 | uint64(slot+1) }
 
+// cell returns the first cell with the lower half of the hash, 0 if there is none.
+func (t *table) cell(hash uint64) uint64 {
+	p := t.part(hash)
+	if len(p.cells) == 0 {
+		return 0
+	}
+	mask := uint32(len(p.cells) - 1)
+	i := uint32(hash) & mask
+	for p.cells[i] != 0 && uint32(p.cells[i]>>32) != uint32(hash) {
+		i = (i + 1) & mask
+	}
+	return p.cells[i]
+}
+
 // ready makes room for a row of that hash.
 func (t *table) ready(hash uint64) error {
 	if p := t.part(hash); (p.used+1)*16 > len(p.cells)*13 {

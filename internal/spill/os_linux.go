@@ -31,22 +31,23 @@ func reserveBy(f *os.File, size int64, allocate func() error) error {
 	return err //nolint:wrapcheck // mapFile says what it did
 }
 
-// residentFiles returns how many bytes of mapped files the process has in memory, or -1 if that is not known.
-func residentFiles() int64 {
-	fd, err := unix.Open("/proc/self/statm", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1
+// residentFiles returns what tells how many bytes of mapped files the process has in memory, or -1 if that is not known.
+func residentFiles() func() int64 {
+	statm, err := os.Open("/proc/self/statm") // open as long as what is returned is in use
+	return func() int64 {
+		var text [128]byte // pages in total, resident, and of that of files
+		n := 0
+		if err == nil {
+			n, _ = statm.ReadAt(text[:], 0) // up to its end, which is an error
+		}
+		fields := bytes.Fields(text[:n])
+		if len(fields) < 3 {
+			return -1
+		}
+		pages, err := strconv.ParseInt(string(fields[2]), 10, 64)
+		if err != nil {
+			return -1
+		}
+		return pages * int64(os.Getpagesize())
 	}
-	var text [128]byte // total, resident, and of that pages of files
-	n, err := unix.Read(fd, text[:])
-	_ = unix.Close(fd)
-	fields := bytes.Fields(text[:max(0, n)])
-	if err != nil || len(fields) < 3 {
-		return -1
-	}
-	pages, err := strconv.ParseInt(string(fields[2]), 10, 64)
-	if err != nil {
-		return -1
-	}
-	return pages * int64(os.Getpagesize())
 }

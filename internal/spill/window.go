@@ -23,7 +23,7 @@ type Window struct {
 
 // NewWindow returns a window without a pool.
 func NewWindow() *Window {
-	return &Window{mapped: map[*byte][]byte{}, resident: residentFiles}
+	return &Window{mapped: map[*byte][]byte{}, resident: residentFiles()}
 }
 
 // widen adds room, or takes it away.
