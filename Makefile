@@ -76,8 +76,9 @@ $(PEERS)/.venv/%: $(PEERS)/%/requirements.txt
 benchcmp: ## the micro-benchmarks of two commits, in turns: OLD=main~5 NEW=HEAD COUNT=6 BENCH=. BENCHTIME=200ms PACKAGES=./wal
 	tools/benchcmp.sh $(OLD) $(NEW) $(COUNT) '$(BENCH)' $(BENCHTIME) $(PACKAGES)
 
-generate: build ## write the generated documents
+generate: build ## write the generated documents, and the list of DuckDB's functions
 	$(BIN)/tidemill docs --dir docs
+	$(GO) generate ./planner
 
 ci: lint test ## what .ci/run calls
 

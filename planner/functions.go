@@ -1,12 +1,7 @@
 package planner
 
 import (
-	"context"
-	"fmt"
-	"regexp"
-	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/tidemill/tidemill/internal/diag"
 )
@@ -24,19 +19,6 @@ const (
 
 // PosColumn is the hidden column that orders rows: batch << 31 | ordinal within the batch's input.
 const PosColumn = "__pos"
-
-// aggregates and macros of the catalogue the plan is made against.
-type catalogue struct {
-	aggregates map[string]bool
-	volatile   map[string]bool
-	macros     map[string][]macro // scalar and table macros by lower-case name
-}
-
-type macro struct {
-	table  bool
-	params []string
-	body   string
-}
 
 // clocks are the functions whose value is the batch's logged time, with the variable that stands for them.
 func clocks() map[string]string {
@@ -67,93 +49,6 @@ func refused() map[string]string {
 		"getenv": world, "write_log": world, "read_text": world, "read_blob": world, "query": world,
 		"query_table": world, "glob": world,
 	}
-}
-
-// builtin is the catalogue without an application's macros: DuckDB's own functions, the same in every database of a
-// process. To list them takes DuckDB some 25 ms, most of what planning a small body costs.
-var builtin atomic.Pointer[catalogue] //nolint:gochecknoglobals // computed when first needed, never changed
-
-// catalogueOf returns the catalogue with the macros of an application, which db has already. It must not be changed.
-func catalogueOf(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
-	if len(own) > 0 {
-		return loadCatalogue(ctx, db, own)
-	}
-	if c := builtin.Load(); c != nil {
-		return c, nil
-	}
-	c, err := loadCatalogue(ctx, db, nil)
-	if err != nil {
-		return nil, err
-	}
-	builtin.Store(c)
-	return c, nil
-}
-
-// loadCatalogue reads what DuckDB knows. Of its own macros only those matter whose bodies must be seen: where they
-// aggregate, make rows, read the clock or query something.
-func loadCatalogue(ctx context.Context, db Binder, own map[string]bool) (*catalogue, error) {
-	rows, err := db.Rows(ctx, `SELECT DISTINCT lower(function_name), function_type, coalesce(stability, ''),
-		coalesce(array_to_string(parameters, ','), ''), coalesce(macro_definition, ''), internal
-		FROM duckdb_functions()
-		WHERE function_type IN ('aggregate', 'macro', 'table_macro')
-			OR stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
-		ORDER BY ALL`)
-	if err != nil {
-		return nil, fmt.Errorf("list functions: %w", err)
-	}
-	c := &catalogue{aggregates: map[string]bool{}, volatile: map[string]bool{}, macros: map[string][]macro{}}
-	for _, r := range rows {
-		if text(r[1]) == "aggregate" {
-			c.aggregates[text(r[0])] = true
-		}
-	}
-	for more := true; more; { // a macro may call one that matters
-		more = false
-		for _, r := range rows {
-			name, kind, stability := text(r[0]), text(r[1]), text(r[2])
-			if kind != "macro" && kind != "table_macro" {
-				if kind != "aggregate" && stability != "" {
-					c.volatile[name] = true
-				}
-				continue
-			}
-			if internal, ok := r[5].(bool); (!ok || !internal) && !own[name] {
-				continue // of another application, or of our prelude
-			}
-			m := macro{table: kind == "table_macro", body: text(r[4])}
-			if p := text(r[3]); p != "" {
-				m.params = strings.Split(p, ",")
-			}
-			if (own[name] || c.matters(m.body)) && !c.knows(name, m) {
-				c.macros[name] = append(c.macros[name], m)
-				more = true
-			}
-		}
-	}
-	// Errors are raised on purpose, and always the same way.
-	delete(c.volatile, "error")
-	return c, nil
-}
-
-func (c *catalogue) knows(name string, m macro) bool {
-	for _, o := range c.macros[name] {
-		if o.table == m.table && o.body == m.body && slices.Equal(o.params, m.params) {
-			return true
-		}
-	}
-	return false
-}
-
-// matters reports whether the body of one of DuckDB's macros has to be seen.
-func (c *catalogue) matters(body string) bool {
-	clock, bad := clocks(), refused()
-	for _, name := range regexp.MustCompile(`[a-z_0-9]+`).FindAllString(strings.ToLower(body), -1) {
-		if c.aggregates[name] || clock[name] != "" || bad[name] != "" || len(c.macros[name]) > 0 ||
-			name == "unnest" || name == "select" {
-			return true
-		}
-	}
-	return false
 }
 
 func text(v any) string {
