@@ -89,7 +89,7 @@ func (q *Query) mergesInAnyOrder() bool {
 	return true
 }
 
-// find asks the source for its files.
+// find asks the source for its files, and what they say of themselves.
 func (n *native) find(ctx context.Context) (err error) {
 	in, err := openInput(ctx, n.q.opt, n.q.app, n.src,
 		home{dir: filepath.Join(n.q.opt.DataDir, "batch-sources", n.q.def.Name, n.src.Name)})
@@ -101,15 +101,24 @@ func (n *native) find(ctx context.Context) (err error) {
 	if !ok {
 		return errNotNative
 	}
-	files, err := source.ParquetFiles(ctx)
+	set, err := source.ParquetFiles(ctx, n.in.EventTime)
 	if err != nil {
 		return fmt.Errorf("list the files of source %q: %w", n.src.Name, err)
 	}
-	if len(files) == 0 {
+	if set == nil || set.Rows == 0 {
 		return errNotNative
 	}
-	quoted := make([]string, len(files))
-	for i, f := range files {
+	n.rows = set.Rows
+	if err := n.goodTimes(set.Times); err != nil {
+		return err
+	}
+	for _, c := range declared(n.src) { // whether the query reads it or not: a file that lacks one is a dead letter
+		if c.Metadata || !set.Alike[c.Name] {
+			return errNotNative
+		}
+	}
+	quoted := make([]string, len(set.Paths))
+	for i, f := range set.Paths {
 		if strings.ContainsAny(f, `*?[\`) {
 			return errNotNative // a pattern to DuckDB
 		}
@@ -119,31 +128,27 @@ func (n *native) find(ctx context.Context) (err error) {
 	return nil
 }
 
-// fits asks that every file has the declared columns in their types, and that no event time is one that only a dead
-// letter has.
-func (n *native) fits(ctx context.Context) error {
-	for _, c := range declared(n.src) {
-		if c.Metadata {
+// goodTimes asks that no event time is one that only a dead letter has.
+func (n *native) goodTimes(times *stream.ParquetTimes) error {
+	switch {
+	case n.in.EventTime == "":
+		return nil
+	case times == nil:
+		return errNotNative
+	case times.Least <= times.Most:
+		if times.Least < planner.EarliestTime || times.Most > -planner.EarliestTime {
 			return errNotNative
 		}
+		n.most = &times.Most
 	}
-	rows, err := n.conn.Rows(ctx, "SELECT count(*), sum(num_rows) FROM parquet_file_metadata("+n.files+")")
-	if err != nil {
-		return err
+	if n.in.DropsNull {
+		n.nulls = times.Nulls
 	}
-	files := integer(rows[0][0])
-	if _, err := fmt.Sscan(fmt.Sprint(rows[0][1]), &n.rows); err != nil {
-		return errNotNative
-	}
-	if err := n.sameTypes(ctx, files); err != nil {
-		return err
-	}
-	return n.goodTimes(ctx)
+	return nil
 }
 
-// sameTypes compares the columns that DuckDB finds in the files, which must be the same in all of them, with the
-// declared ones, whether the query reads them or not: a file that lacks one is a dead letter.
-func (n *native) sameTypes(ctx context.Context, files int64) error {
+// fits asks that DuckDB finds the declared columns in their types. The files are alike.
+func (n *native) fits(ctx context.Context) error {
 	found, err := n.conn.Describe(ctx, "SELECT * FROM read_parquet("+n.files+", hive_partitioning = false)")
 	if err != nil {
 		return err
@@ -152,48 +157,12 @@ func (n *native) sameTypes(ctx context.Context, files int64) error {
 	for _, c := range found {
 		types[c.Name] = c.Type
 	}
-	rows, err := n.conn.Rows(ctx, "SELECT name FROM parquet_schema("+n.files+") GROUP BY name HAVING count(*) = "+fmt.Sprint(files)+
-		" AND count(DISTINCT (type, type_length, repetition_type, num_children, converted_type, scale, precision, logical_type)) = 1")
-	if err != nil {
-		return err
-	}
-	alike := map[any]bool{}
-	for _, r := range rows {
-		alike[r[0]] = true
-	}
 	for _, c := range declared(n.src) {
-		if types[c.Name] != c.Type || !alike[c.Name] {
+		if types[c.Name] != c.Type {
 			return errNotNative
 		}
 	}
 	return nil
-}
-
-// goodTimes looks at what the files say of their event times.
-func (n *native) goodTimes(ctx context.Context) error {
-	if n.in.EventTime == "" {
-		return nil
-	}
-	rows, err := n.conn.Rows(ctx, fmt.Sprintf("SELECT count(*), sum(coalesce(nulls, 0)), count(*) FILTER (WHERE "+
-		"nulls IS NOT NULL AND (nulls = num_values OR least >= make_timestamp(%d) AND most <= make_timestamp(%d))), "+
-		"epoch_us(max(most)) FROM (SELECT num_values, stats_null_count AS nulls, "+
-		"TRY_CAST(coalesce(stats_min_value, stats_min) AS TIMESTAMP) AS least, "+
-		"TRY_CAST(coalesce(stats_max_value, stats_max) AS TIMESTAMP) AS most FROM parquet_metadata(%s) WHERE path_in_schema = %s)",
-		planner.EarliestTime, -planner.EarliestTime, n.files, duck.QuoteLiteral(n.in.EventTime)))
-	if err != nil {
-		return err
-	}
-	if integer(rows[0][0]) == 0 || integer(rows[0][0]) != integer(rows[0][2]) {
-		return errNotNative
-	}
-	if rows[0][3] != nil {
-		most := integer(rows[0][3])
-		n.most = &most
-	}
-	if n.in.DropsNull {
-		_, err = fmt.Sscan(fmt.Sprint(rows[0][1]), &n.nulls)
-	}
-	return err
 }
 
 // prepare makes what the body names: reference tables, the source, window macros, the user's macros and views.

@@ -112,9 +112,22 @@ type TimeBound interface {
 // ParquetFiles is a Source whose rows are those of Parquet files, so that a run over all of history can let DuckDB read
 // them.
 type ParquetFiles interface {
-	// ParquetFiles returns the files that are there now, in the order in which they are read; none if it is not so.
-	ParquetFiles(ctx context.Context) ([]string, error)
+	// ParquetFiles returns what the files that are there now say of themselves, and of the column times unless it is "". It is
+	// nil if the rows are not those of Parquet files, there is none, or one can not be read.
+	ParquetFiles(ctx context.Context, times string) (*ParquetSet, error)
 }
+
+// ParquetSet is what the footers of Parquet files say.
+type ParquetSet struct {
+	Paths []string // in the order in which they are read
+	Rows  int64
+	Alike map[string]bool // the columns that all of them have, of the same type
+	// Times is nil unless the column that was asked for is one of timestamps, of which each row group says how they lie.
+	Times *ParquetTimes
+}
+
+// ParquetTimes says where the timestamps of a column lie, in microseconds since 1970. Where there is none Least is above Most.
+type ParquetTimes struct{ Nulls, Least, Most int64 }
 
 // Input is what a source gave for one range. Exactly one of Messages and Rows is set; both are nil when the
 // range holds nothing.

@@ -12,9 +12,9 @@ var (
 )
 
 // ParquetFiles implements stream.ParquetFiles.
-func (s *source) ParquetFiles(ctx context.Context) ([]string, error) {
+func (s *source) ParquetFiles(ctx context.Context, times string) (*stream.ParquetSet, error) {
 	if s.format != formatParquet {
-		return nil, nil
+		return nil, nil //nolint:nilnil // as it promises
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,9 +25,5 @@ func (s *source) ParquetFiles(ctx context.Context) ([]string, error) {
 	if _, err := s.present(ctx, l); err != nil {
 		return nil, err
 	}
-	var files []string
-	for _, e := range l.after(0, ordinalMax) {
-		files = append(files, e.Path)
-	}
-	return files, nil
+	return parquetSet(ctx, s.cfg.FS, l.after(0, ordinalMax), times)
 }
