@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemill/tidemill/internal/compression"
 )
 
 // client is the driver's own connection to the broker.
@@ -56,7 +58,28 @@ func (c *client) remove(ctx context.Context, stream string) error {
 
 // fill publishes rows [0, n), pack of them in a message, and returns when the broker has acknowledged all.
 func (c *client) fill(ctx context.Context, m rowMaker, n int64, pack int) error {
+	return c.fillWith(ctx, n, pack, bodies(m, pack))
+}
+
+// fillCompressed does so with compressed messages.
+func (c *client) fillCompressed(ctx context.Context, m rowMaker, n int64, pack int, algorithm string) error {
+	compressor, err := compression.NewCompressor(algorithm)
+	if err != nil {
+		return err //nolint:wrapcheck // says what
+	}
+	body := bodies(m, pack)
 	return c.fillWith(ctx, n, pack, func(from, to int64) ([]byte, error) {
+		plain, err := body(from, to)
+		if err != nil {
+			return nil, err
+		}
+		return compressor.Compress(plain) //nolint:wrapcheck // says what
+	})
+}
+
+// bodies makes messages of rows, a line each if there are several.
+func bodies(m rowMaker, pack int) func(from, to int64) ([]byte, error) {
+	return func(from, to int64) ([]byte, error) {
 		body := make([]byte, 0, 260*pack)
 		for i := from; i < to; i++ {
 			if body = m.Append(body, i); pack > 1 {
@@ -64,7 +87,7 @@ func (c *client) fill(ctx context.Context, m rowMaker, n int64, pack int) error 
 			}
 		}
 		return body, nil
-	})
+	}
 }
 
 // fillWith does so with messages that encode makes of rows [from, to).

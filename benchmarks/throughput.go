@@ -16,10 +16,12 @@ type throughput struct {
 	rows    int64
 	pack    int // rows in a message; 0 for rows in files
 	target  float64
-	also    string                        // of the target, after the number
-	sql     string                        // %d stands for the number of the run
-	checks  func(dir string) []check      // of one run, in its folder
-	dump    func(run int) (stream string) // the sink's stream to read back; "" for none
+
+	compression string                        // of messages; "" for none
+	also        string                        // of the target, after the number
+	sql         string                        // %d stands for the number of the run
+	checks      func(dir string) []check      // of one run, in its folder
+	dump        func(run int) (stream string) // the sink's stream to read back; "" for none
 }
 
 const filterSQL = `CREATE SOURCE rows (` + columns + `
@@ -148,11 +150,18 @@ func (r *run) provide(ctx context.Context, t throughput) (rowsFile string, err e
 		return filepath.Join(dir, "*.ndjson"), writeParts(dir, t.maker, t.rows, files)
 	}
 	r.say("publishing %d rows, %d in a message", t.rows, t.pack)
-	if err := r.client.fill(ctx, t.maker, t.rows, t.pack); err != nil {
+	if err := r.publish(ctx, t); err != nil {
 		return "", err
 	}
 	rowsFile = filepath.Join(r.Dir, "rows.ndjson")
 	return rowsFile, writeRows(rowsFile, t.maker, 0, t.rows)
+}
+
+func (r *run) publish(ctx context.Context, t throughput) error {
+	if t.compression != "" {
+		return r.client.fillCompressed(ctx, t.maker, t.rows, t.pack, t.compression)
+	}
+	return r.client.fill(ctx, t.maker, t.rows, t.pack)
 }
 
 // rowBytes is the mean size of the first rows of a maker.

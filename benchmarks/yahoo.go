@@ -35,7 +35,7 @@ const (
 
 // Inputs are the ways in which a suite can be fed, first the one it is fed in unless told; none if there is no choice.
 func Inputs(suite string) []string {
-	return map[string][]string{"yahoo": {"packed", "single", "files"},
+	return map[string][]string{"yahoo": {"packed", "packed-lz4", "single", "files"},
 		"nexmark": {inputParquet, inputNDJSON, inputMemory}}[suite]
 }
 
@@ -54,6 +54,9 @@ func (r *run) yahoo(ctx context.Context) error {
 	case "packed":
 		t.rows, t.pack, t.target = 8_000_000, 1000, 4_000_000
 		t.sql = r.yahooText(fmt.Sprintf(yahooStream, "ndjson"), yahooCounts)
+	case "packed-lz4":
+		t.rows, t.pack, t.compression, t.target = 8_000_000, 1000, "lz4", 4_000_000
+		t.sql = r.yahooText(fmt.Sprintf(yahooStream, "ndjson")+", compression = 'auto'", yahooCounts)
 	case "single":
 		t.rows, t.pack, t.target = 2_000_000, 1, 350_000
 		t.sql = r.yahooText(fmt.Sprintf(yahooStream, "json"), yahooCounts)

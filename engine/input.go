@@ -191,7 +191,8 @@ func openSource(ctx context.Context, opt Options, s *planner.Source, h home) (*i
 func newDecoder(s *planner.Source, unread []string, recycle bool) (*decode.Decoder, error) {
 	d, err := decode.New(decode.Options{Columns: declared(s), Unread: unread, Recycle: recycle, Format: s.Options.String("format"),
 		TimestampFormat: s.Options.String("timestamp_format"), CSVDelimiter: s.Options.String("csv_delimiter"),
-		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null")})
+		CSVHeader: s.Options.Bool("csv_header"), CSVNull: s.Options.String("csv_null"),
+		Compression: s.Options.String("compression")})
 	if err != nil {
 		return nil, fmt.Errorf("source %q: %w", s.Name, err)
 	}

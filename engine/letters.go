@@ -122,10 +122,12 @@ func (q *Query) rowLetter(ctx context.Context, w *work, in *input, l letters.Let
 		}
 		l.Index = int64(c.index[i])
 		l = transport(l, c.messages, int(c.message[i]))
+		received := l.Payload
+		l.Payload = r.lines.plain(received, in.def.Options.String("compression"))
 		if r.packed(c, i) {
 			l.Payload = r.lines.line(l, in.def.Options.String("format"))
 		}
-		if c.again != nil {
+		if c.again != nil || !sameMemory(received, r.lines.text) {
 			l.Payload = bytes.Clone(l.Payload)
 		}
 	} else if p, row := r.part(ordinal); p.File != "" {
@@ -223,9 +225,20 @@ func (r *rows) packed(c *chunk, i int64) bool {
 
 // lines are those of the message that was asked for last, so that many letters of one file cost one look at it.
 type lines struct {
-	of   []byte
-	list [][]byte
+	received, text []byte // a message as it came, and what it holds
+	of             []byte
+	list           [][]byte
 }
+
+// plain returns what a message holds, decompressed if it came compressed.
+func (x *lines) plain(received []byte, compression string) []byte {
+	if !sameMemory(x.received, received) {
+		x.received, x.text = received, decode.Plain(compression, received)
+	}
+	return x.text
+}
+
+func sameMemory(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // line returns the bytes of the letter's row in a message with a JSON object per line. Of other packed messages the
 // letter has the row alone.
@@ -233,7 +246,7 @@ func (x *lines) line(l letters.Letter, format string) []byte {
 	if format != "ndjson" || len(l.Payload) == 0 {
 		return nil
 	}
-	if len(x.of) != len(l.Payload) || &x.of[0] != &l.Payload[0] {
+	if !sameMemory(x.of, l.Payload) {
 		x.of, x.list = l.Payload, nil
 		for line := range bytes.Lines(l.Payload) {
 			if line = bytes.TrimSpace(line); len(line) > 0 {

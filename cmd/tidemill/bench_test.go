@@ -21,7 +21,7 @@ func TestBenchChecks(t *testing.T) {
 		fault   string
 	}{
 		{benchmarks.Options{}, []string{"filter", "nexmrk"}, `there is no suite "nexmrk"; choose of filter`},
-		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" of yahoo is not one of packed, single, files`},
+		{benchmarks.Options{Input: "file"}, []string{"yahoo"}, `--input "file" of yahoo is not one of packed, packed-lz4, single, files`},
 		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Rates: []int64{10, 0}}, []string{"latency"}, "--rates has 0"},
 		{benchmarks.Options{Sink: "foo"}, []string{"packed"}, `there is no sink of packed "foo"; choose of jetstream, duckdb, parquet`},

@@ -123,7 +123,8 @@ func (e *env) readStream(
 	if format == "" {
 		format = "ndjson"
 	}
-	text := fmt.Sprintf("CREATE SOURCE back (%s) WITH (connector = 'jetstream', url = %s, stream = %s, subject = %s, format = %s);\n"+
+	text := fmt.Sprintf("CREATE SOURCE back (%s) WITH (connector = 'jetstream', url = %s, stream = %s, subject = %s, format = %s,\n"+
+		"  compression = 'auto');\n"+
 		"CREATE SINK nowhere WITH (connector = 'console');\nCREATE QUERY back_query INTO nowhere AS SELECT * FROM back;",
 		strings.Join(cols, ", "), duck.QuoteLiteral(sink.Options.String("url")),
 		duck.QuoteLiteral(sink.Options.String("stream")), duck.QuoteLiteral(subject), duck.QuoteLiteral(format))

@@ -32,6 +32,7 @@ type Options struct {
 	CSVDelimiter    string           // one byte; default ","
 	CSVHeader       bool             // each payload begins with a line of column names
 	CSVNull         string           // the unquoted text that means NULL
+	Compression     string           // none (default), or auto: payloads that are compressed are decompressed first
 	Alloc           memory.Allocator // nil for Go's heap
 	Recycle         bool             // in place of Alloc: memory of Results that are done with is filled again
 }
@@ -40,8 +41,8 @@ type Options struct {
 type Fault struct {
 	Message    int    // which message
 	Index      int    // which row within the message, from 0; -1 for the payload as a whole
-	Start, End int    // the bytes within the payload that it concerns
-	Bytes      []byte // a copy of them where payloads are not kept, of the whole payload if they are not known
+	Start, End int    // the bytes within the payload that it concerns, those of a row within what it decompresses to
+	Bytes      []byte // a copy of them where no payload has them, of the whole payload if they are not known
 	Reason     string // one line: the column, what was expected and the value, shortened
 }
 
@@ -73,7 +74,8 @@ type Decoder struct {
 	flat    flatObjects // of objects with those keys
 	metas   []meta      // those that the transport fills
 	payload func(d *Decoder, msg int, b []byte)
-	single  bool // most payloads are one object
+	single  bool          // most payloads are one object
+	packed  *decompressor // nil: payloads are taken as they are
 	tsUnit  tsUnit
 	day     lastDay
 	csv     csvFormat
@@ -105,7 +107,8 @@ func New(o Options) (*Decoder, error) {
 	if d.alloc == nil {
 		d.alloc = memory.DefaultAllocator
 	}
-	if err := d.setColumns(o.Columns, o.Unread); err != nil {
+	err := d.setColumns(o.Columns, o.Unread)
+	if err != nil {
 		return nil, err
 	}
 	unit, ok := parseTSUnit(o.TimestampFormat)
@@ -114,6 +117,9 @@ func New(o Options) (*Decoder, error) {
 			WithHint("write iso, s, ms, us or ns")
 	}
 	d.tsUnit = unit
+	if d.packed, err = newDecompressor(o.Compression); err != nil {
+		return nil, err
+	}
 	return d, d.setFormat(o)
 }
 
@@ -195,7 +201,11 @@ func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
 	if m == nil {
 		m = &stream.Messages{}
 	}
-	d.begin(max(m.Len(), d.rowsIn(len(m.Data))), len(m.Data))
+	bytes := len(m.Data)
+	if d.packed != nil {
+		bytes = offsetMax // they say nothing of what they decompress to
+	}
+	d.begin(max(m.Len(), d.rowsIn(len(m.Data))), bytes)
 	d.add(m)
 	return d.finish(m)
 }
@@ -212,6 +222,9 @@ func (d *Decoder) rowsIn(bytes int) int { return int(d.rowsPerBytes * float64(by
 func (d *Decoder) begin(rows, bytes int) {
 	d.row, d.rowCap, d.base, d.bytes, d.tooBig = 0, 0, 0, 0, false
 	d.bad = nil
+	if d.packed != nil {
+		d.packed.bytes = 0
+	}
 	for _, n := range d.checked {
 		n.grow(d.alloc, 1)
 	}
@@ -255,6 +268,9 @@ func (d *Decoder) Idle() {
 	if d.pool != nil {
 		d.pool.Drop()
 	}
+	if d.packed != nil {
+		d.packed.Idle()
+	}
 }
 
 // add decodes messages behind those that were added before.
@@ -268,7 +284,7 @@ func (d *Decoder) add(m *stream.Messages) {
 			rows = d.flatMessages(m, i)
 		}
 		if rows == 0 {
-			d.payload(d, d.base+i, m.Payload(i))
+			d.one(d.base+i, m.Payload(i))
 		}
 		i += max(1, rows)
 	}

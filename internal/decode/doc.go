@@ -13,5 +13,6 @@
 // nothing per row.
 //
 // Hostile input gives faults, never a panic: nesting is limited, lengths are checked before they are used,
-// and the memory used is bounded by a small multiple of the payload (plus the fixed width of the rows found).
+// and the memory used is bounded by a small multiple of the payload (plus the fixed width of the rows found). A payload that
+// is compressed is decompressed by itself, and is one fault if it can not be, or has more than 64 MiB then.
 package decode

@@ -20,15 +20,22 @@ func (d *Decoder) Add(m *stream.Messages) {
 	from, base := len(d.bad), d.base
 	d.add(m)
 	for i := from; i < len(d.bad); i++ {
-		f := &d.bad[i]
-		if i > from && f.same(d.bad[i-1]) {
-			f.Bytes = d.bad[i-1].Bytes
-			continue
-		}
-		payload := m.Payload(f.Message - base)
-		if f.part(len(payload)) {
-			payload = payload[f.Start:f.End]
-		}
+		d.keep(i, from, m.Payload(d.bad[i].Message-base))
+	}
+}
+
+// keep copies the bytes of a payload that fault i concerns, unless it has a copy, or that before it, of those from `from` on,
+// has one of the same.
+func (d *Decoder) keep(i, from int, payload []byte) {
+	f := &d.bad[i]
+	switch {
+	case f.Bytes != nil:
+	case i > from && f.same(d.bad[i-1]):
+		f.Bytes = d.bad[i-1].Bytes
+	case f.part(len(payload)):
+		payload = payload[f.Start:f.End]
+		fallthrough
+	default:
 		f.Bytes = append([]byte{}, payload...) // not nil, which would say that they are not known
 	}
 }

@@ -25,7 +25,7 @@ const module = "github.com/tidemill/tidemill/"
 
 // floors says on which floor a package stands; the longest prefix counts. Imports go down only.
 var floors = map[string]int{
-	"internal/vfs": 0, "internal/clock": 0, "internal/diag": 0, "internal/invariant": 0, "internal/spill": 0, "internal/zstdpages": 0,
+	"internal/vfs": 0, "internal/clock": 0, "internal/diag": 0, "internal/invariant": 0, "internal/spill": 0, "internal/zstdpages": 0, "internal/compression": 0,
 	"stream": 1, "trigger": 1, "internal/duck": 1, "internal/rowenc": 1, "internal/parquetenc": 1, "internal/keyed": 1, "internal/natsd": 1, "internal/pool": 1, "internal/flatparquet": 1, "internal/natsconn": 1,
 	"wal": 2, "state": 2, "planner": 2, "sources": 2, "sinks": 2, "internal/decode": 2,
 	"checkpoint": 3, "sqlfront": 3,
@@ -36,6 +36,7 @@ var floors = map[string]int{
 // doors says who alone may import a vendor's package.
 var doors = map[string][]string{
 	"github.com/marcboeker/go-duckdb":          {"internal/duck"},
+	"github.com/pierrec/lz4/v4":                {"internal/compression"},
 	"github.com/robfig/cron/v3":                {"trigger"},
 	"github.com/nats-io/nats-server/v2/server": {"internal/natsd", "internal/testkit"},
 	"github.com/nats-io/nats.go": {"internal/natsconn", "internal/natsd", "internal/testkit", "sources/jetstream",

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/tidemill/tidemill/internal/compression"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/stream"
@@ -25,6 +26,9 @@ func Connector() stream.SinkConnector {
 				" \"__op\" where rows can go away. In JSON, NaN and the infinities are null."},
 		{Name: "rows_per_message", Type: stream.Int, Default: "1000", Min: 1, Max: 1_000_000,
 			Summary: "Most rows in one message of ndjson or arrow. Large rows make it fewer."},
+		{Name: "compression", Type: stream.Enum, Values: append([]string{"none"}, compression.Algorithms()...), Default: "none",
+			Summary: "How each message of ndjson or arrow is compressed: an LZ4 frame, a Zstandard frame or gzip, which a jetstream " +
+				"source with compression = 'auto' reads."},
 		{Name: "create", Type: stream.Bool, Default: "true",
 			Summary: "Whether to create the stream if it is missing."},
 		{Name: "replicas", Type: stream.Int, Default: "1", Min: 1, Max: 5,
@@ -80,6 +84,9 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 	if err := s.choosePayload(); err != nil {
 		return nil, err
 	}
+	if err := s.chooseCompression(); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.template, err = parseTemplate(cfg, text, s.payload == "json"); err != nil {
 		return nil, err
@@ -108,4 +115,19 @@ func (s *sink) choosePayload() error {
 			OfOption("payload").WithHint("use payload = 'ndjson' to pack the changes of many keys into a message")
 	}
 	return nil
+}
+
+// chooseCompression refuses to compress messages of one row, which would only grow.
+func (s *sink) chooseCompression() error {
+	algorithm := s.cfg.Options.String("compression")
+	if algorithm == "" || algorithm == "none" {
+		return nil
+	}
+	if s.payload == "json" {
+		return diag.New(diag.BadOption, "sink %q: messages of one JSON object are not compressed", s.cfg.Name).
+			OfOption("compression").WithHint("use payload = 'ndjson' or 'arrow', or compression = 'none'")
+	}
+	var err error
+	s.compress, err = compression.NewCompressor(algorithm)
+	return err //nolint:wrapcheck // the Spec lists the same names
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/compression"
 	"github.com/tidemill/tidemill/internal/testkit"
 	sink "github.com/tidemill/tidemill/sinks/jetstream"
 	"github.com/tidemill/tidemill/sinks/sinktest"
@@ -17,10 +18,12 @@ import (
 
 func TestContract(t *testing.T) {
 	for name, tt := range map[string]struct {
-		atomic bool
-		packed int64
+		atomic      bool
+		packed      int64
+		compression string
 	}{
-		"singles": {true, 100}, "atomic batches": {true, 1}, "plain": {false, 1},
+		"singles": {true, 100, ""}, "atomic batches": {true, 1, ""}, "plain": {false, 1, ""},
+		"compressed": {true, 100, "lz4"}, "compressed batches": {true, 3, "zstd"}, "compressed plain": {false, 3, "gzip"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, sinktest.Features{Modes: []stream.Mode{stream.Append}}, func(t *testing.T) sinktest.Place { //nolint:thelper // a factory
@@ -31,23 +34,30 @@ func TestContract(t *testing.T) {
 					Connect: func(cfg stream.SinkConfig) (stream.Sink, error) {
 						cfg.Options = stream.Options{"url": srv.URL(), "stream": "OUT", "connect_timeout": 2 * time.Second,
 							"rows_per_message": tt.packed}
+						if tt.compression != "" {
+							cfg.Options["compression"] = tt.compression
+						}
 						cfg.Stage = &stager{data: map[int64][]byte{}}
 						return sink.Connector().Open(t.Context(), cfg) //nolint:wrapcheck // a test
 					},
-					Rows: func() [][]any { return contractRows(t, srv) },
+					Rows: func() [][]any { return contractRows(t, srv, tt.compression != "") },
 				}
 			})
 		})
 	}
 }
 
-func contractRows(t *testing.T, srv *testkit.Server) (rows [][]any) {
+func contractRows(t *testing.T, srv *testkit.Server, compressed bool) (rows [][]any) {
 	t.Helper()
+	restore := compression.NewDecompressor(1 << 20)
 	for _, m := range srv.Messages("OUT") {
 		if m.Header.Get("Tidemill-Marker") != "" {
 			continue
 		}
-		for line := range strings.Lines(string(m.Data)) {
+		require.Equal(t, compressed, compression.Compressed(m.Data))
+		body, err := restore.Decompress(m.Data)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(body)) {
 			var row struct {
 				ID   int64
 				Name *string

@@ -62,7 +62,9 @@ func (s *sink) encode(b stream.Batch, maxPayload int, made func([]message)) ([]m
 		}
 	}
 	for i := range e.packs {
-		e.flush(&e.packs[i])
+		if err := e.flush(&e.packs[i]); err != nil {
+			return nil, err
+		}
 	}
 	return e.messages, nil
 }
@@ -134,7 +136,9 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 		}
 		p := &e.packs[at]
 		if p.rows == e.rows {
-			e.flush(p)
+			if err := e.flush(p); err != nil {
+				return err
+			}
 		}
 		before := len(p.body)
 		p.body = append(rows.JSON(p.body, i), '\n')
@@ -144,7 +148,9 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 		if len(p.body) > e.most { // the row begins the next message
 			row := p.body[before:]
 			p.body = p.body[:before:before]
-			e.flush(p)
+			if err := e.flush(p); err != nil {
+				return err
+			}
 			p.body = append(p.body, row...)
 		}
 		p.rows++
@@ -152,11 +158,30 @@ func (e *encoder) lines(rows *rowenc.Rows, n int) error {
 	return nil
 }
 
-func (e *encoder) flush(p *pack) {
-	if p.rows > 0 {
-		e.add(message{subject: p.subject, body: p.body})
-		p.rows, p.body = 0, make([]byte, 0, len(p.body)+len(p.body)/16) // the next one is about as long
+func (e *encoder) flush(p *pack) error {
+	if p.rows == 0 {
+		return nil
 	}
+	if err := e.addPacked(p.subject, p.body); err != nil {
+		return err
+	}
+	if p.rows = 0; e.compress == nil {
+		p.body = make([]byte, 0, len(p.body)+len(p.body)/16) // the next one is about as long
+	}
+	p.body = p.body[:0]
+	return nil
+}
+
+// addPacked adds a message of several rows, which keeps body unless it is compressed.
+func (e *encoder) addPacked(subject string, body []byte) error {
+	if e.compress != nil {
+		var err error
+		if body, err = e.compress.Compress(body); err != nil {
+			return fmt.Errorf("sink %q: %w", e.cfg.Name, err)
+		}
+	}
+	e.add(message{subject: subject, body: body})
+	return nil
 }
 
 // arrow packs rows [from, to) as Arrow IPC streams, in halves where they are too large.
@@ -168,7 +193,9 @@ func (e *encoder) arrow(rec arrow.Record, columns int, from, to int64) error {
 		case err != nil:
 			return fmt.Errorf("encode rows for sink %q: %w", e.cfg.Name, err)
 		case len(body) <= e.most:
-			e.add(message{subject: e.template.parts[0].text, body: body})
+			if err := e.addPacked(e.template.parts[0].text, body); err != nil {
+				return err
+			}
 		case end-from == 1:
 			return e.large(len(body))
 		default:

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemill/tidemill/stream"
 )
 
 func TestStagedBytesAreWhatWasStaged(t *testing.T) {
@@ -41,4 +43,17 @@ func FuzzUnpickle(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestMessagesOfOneRowAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	cfg := stream.SinkConfig{Name: "out", Mode: stream.Append,
+		Options: stream.Options{"stream": "OUT", "payload": "json", "compression": "lz4"}}
+	_, err := open(t.Context(), cfg)
+	require.ErrorContains(t, err, `sink "out": messages of one JSON object are not compressed`)
+	cfg.Options["payload"] = "ndjson"
+	cfg.Options["compression"] = "none"
+	s, err := open(t.Context(), cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
 }

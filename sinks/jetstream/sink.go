@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tidemill/tidemill/internal/compression"
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/stream"
@@ -19,6 +20,7 @@ type sink struct {
 	stream   string
 	template template
 	payload  string
+	compress *compression.Compressor // nil: messages are plain
 
 	owner   stream.Owner
 	subject string  // of the marker

@@ -25,6 +25,10 @@ func Connector() stream.SourceConnector {
 		{Name: "history_time", Type: stream.Enum, Values: []string{"event", "published"}, Default: "event",
 			Summary: "What --from, --to and slots mean for this source: the event time of its rows, so that all of " +
 				"it is read, or the time at which the server stored them, so that only that stretch is read."},
+		{Name: "compression", Type: stream.Enum, Values: []string{"none", "auto"}, Fixed: true,
+			Summary: "auto decompresses payloads that are LZ4 frames, Zstandard frames or gzip, which their first bytes tell, " +
+				"and takes others as they are. One that is damaged, or has more than 64 MiB then, is a dead letter. " +
+				"max_bytes_per_batch counts bytes as they lie in the stream. Default none."},
 	}
 	return stream.SourceConnector{
 		Spec: stream.Spec{
