@@ -221,7 +221,7 @@ func (a *asofJoin) finish(c *compiler, t tree, both []tree) error {
 		many := !s.from.single
 		f := *s.from
 		f.single, s.from = true, &f // nothing names single rows: they need no number of their own
-		if err := s.input(c, a.n); err != nil {
+		if err := s.input(c, a.n, true); err != nil {
 			return err
 		}
 		s.entry.Many = many

@@ -204,6 +204,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 			"whose key has no watermarked time, in output mode APPEND or UPDATE").At(c.app.Text, c.q.Span).
 			WithHint("drop the option")
 	}
+	ties := c.tie(top, rel)
 	sql, err := c.render(top)
 	if err != nil {
 		return nil, err
@@ -221,7 +222,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 	}
 	if len(c.ops) == 0 {
 		c.planStateless(p, rel, sql)
-	} else if err := c.planStateful(p, top, rel, sql); err != nil {
+	} else if err := c.planStateful(p, top, rel, sql, ties); err != nil {
 		return nil, err
 	}
 	if err := c.inputs(p, rel); err != nil {
@@ -248,16 +249,17 @@ func (c *compiler) planStateless(p *Plan, rel *relation, sql string) {
 	p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (" + p.Input + ")"
 	if p.Counted || !rel.ordered {
 		p.Counted = true
-		p.Result = c.positioned(rel, resultTable)
+		p.Result = c.positioned(rel, resultTable, nil)
 	}
 }
 
 // positioned reads rows in the order of their positions. Rows of one position, which a join or unnest makes, are
-// ordered by their values.
-func (c *compiler) positioned(rel *relation, from string) string {
-	sql := "SELECT * EXCLUDE (" + PosColumn + ") FROM " + from
-	if rel.single {
-		return sql + " ORDER BY " + PosColumn
+// ordered by their ties, or by their values if there are none.
+func (c *compiler) positioned(rel *relation, from string, ties []string) string {
+	hidden := strings.Join(append([]string{PosColumn}, ties...), ", ")
+	sql := "SELECT * EXCLUDE (" + hidden + ") FROM " + from
+	if rel.single || len(ties) > 0 {
+		return sql + " ORDER BY " + hidden
 	}
 	sql += " AS r ORDER BY r." + PosColumn
 	for _, col := range rel.cols {
@@ -276,13 +278,13 @@ func (c *compiler) resultSchema(cols []duck.Column) ([]stream.Column, error) {
 	return out, err
 }
 
-func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string) error {
+func (c *compiler) planStateful(p *Plan, top tree, rel *relation, sql string, ties []string) error {
 	p.Result = c.chain(sql)
 	switch {
 	case rel.pos && rel.lasts && rel.ordered && !rel.filtered:
 		p.Result = "SELECT * EXCLUDE (" + PosColumn + ") FROM (\n" + p.Result + "\n)"
 	case rel.pos:
-		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)")
+		p.Result = c.positioned(rel, "(\n"+p.Result+"\n)", ties)
 	case !rel.sorted && !c.ordered(top):
 		p.Result = "SELECT * FROM (\n" + p.Result + "\n) ORDER BY ALL"
 	}

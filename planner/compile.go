@@ -102,6 +102,7 @@ type relation struct {
 	nulls    []string // those of sources whose rows may come out without event time
 	node     *Node
 	hop      *hopWindows // set where the rows are those of hop() itself
+	join     *streamJoin // set where they are those of a join that can be made again
 }
 
 // mark says what is known of a column.

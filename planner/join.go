@@ -17,6 +17,8 @@ type streamJoin struct {
 	on          string // the condition over both sides, as SQL
 	equal       bool   // it has an equality between the sides
 	bounds      []*bound
+	taken       bool // a join above takes its rows as they are made
+	tied        bool // its rows come with the positions of the rows that they are made from
 }
 
 // joinSide is one side of a join.
@@ -33,6 +35,9 @@ type joinSide struct {
 	own     []tree          // ON conditions on this side alone
 	notNull []string        // what a row that can match has
 	rows    string          // SELECT of the batch's rows
+	chosen  []any           // its select list
+	tree    tree            // its FROM
+	made    *streamJoin     // whose rows it takes as they are made: it keeps none
 	preserv bool            // rows without a match come out
 	flagged bool            // the batch's rows say in __can whether they can match at all
 	id      string          // column that names a row
@@ -195,9 +200,9 @@ func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 				return err
 			}
 		}
-		items = append(items, columnRef(PosColumn, s.from.alias, PosColumn))
+		s.chosen, s.tree = append(items, columnRef(PosColumn, s.from.alias, PosColumn)), t.sub([]string{"left", "right"}[i])
 		var err error
-		if s.rows, err = c.render(selectNode(items, t.sub([]string{"left", "right"}[i]))); err != nil {
+		if s.rows, err = c.render(selectNode(s.chosen, s.tree)); err != nil {
 			return err
 		}
 	}
@@ -404,6 +409,9 @@ func (c *compiler) joinRelation(t tree, j *streamJoin) (*from, error) {
 		sources: union(l.sources, r.sources), nulls: union(j.left.nulls(), j.right.nulls())}
 	rel.arrives = j.kind == "INNER" && l.raw && r.raw
 	rel.single, rel.posType = j.semi() && j.left.from.single, j.positionType()
+	if j.remade() {
+		rel.join = j
+	}
 	cols := j.outColumns()
 	for _, col := range cols {
 		if !strings.HasPrefix(col.Name, "__") {

@@ -54,11 +54,14 @@ func (j *streamJoin) finish(c *compiler, t tree, both []tree) error {
 			return j.neverLeaves(c, t, side)
 		}
 	}
+	if err := j.takeMade(c); err != nil {
+		return err
+	}
 	for _, side := range j.sides() {
-		if len(side.frees) == 0 {
+		if len(side.frees) == 0 && side.made == nil {
 			c.warnings = append(c.warnings, j.warning(c, side))
 		}
-		if err := side.input(c, j.n); err != nil {
+		if err := side.input(c, j.n, side.preserv || j.semi() && side == j.left); err != nil {
 			return err
 		}
 	}
@@ -451,9 +454,12 @@ func (j *streamJoin) warning(c *compiler, s *joinSide) string {
 func (j *streamJoin) notes() []string {
 	var out []string
 	for _, s := range j.sides() {
-		if len(s.frees) == 0 {
+		switch {
+		case s.made != nil:
+			out = append(out, fmt.Sprintf("%s rows are made again of what join %d keeps", s.name, s.made.n))
+		case len(s.frees) == 0:
 			out = append(out, s.name+" rows are never freed")
-		} else {
+		default:
 			out = append(out, fmt.Sprintf("frees a %s row when %s", s.name, s.closed()))
 		}
 		if s.entry.Late != "" {
@@ -478,6 +484,9 @@ func (j *streamJoin) node(c *compiler) *Node {
 		n.Detail = append(n.Detail, j.shown(b.words()))
 	}
 	for _, s := range j.sides() {
+		if s.made != nil {
+			continue
+		}
 		if len(s.frees) == 0 {
 			n.Detail = append(n.Detail, s.name+" rows are never freed")
 			continue

@@ -8,8 +8,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// input writes the SELECT of the batch's rows of a side.
-func (s *joinSide) input(c *compiler, n int) error {
+// input writes the SELECT of the batch's rows of a side, in which named says that something names single rows.
+func (s *joinSide) input(c *compiler, n int, named bool) error {
 	can := append([]string(nil), s.notNull...)
 	for i := range can {
 		can[i] += " IS NOT NULL"
@@ -32,7 +32,10 @@ func (s *joinSide) input(c *compiler, n int) error {
 	}
 	items := append([]string{}, s.columnNames(s.alias+".")...)
 	s.id = PosColumn
-	if !s.from.single {
+	if s.made != nil {
+		items = append(items, s.made.ties(s.alias+".")...)
+	}
+	if named && !s.from.single {
 		s.id = idColumn
 		order := append([]string{s.alias + "." + PosColumn}, s.columnNames(s.alias+".")...)
 		items = append(items, fmt.Sprintf("(CAST(%s AS BIGINT) << 31) + row_number() OVER (ORDER BY %s) AS %s",
@@ -222,12 +225,20 @@ func (j *streamJoin) items(left, right bool) string {
 			items = append(items, "CAST(NULL AS "+s.idType()+") AS "+s.outID())
 		}
 	}
+	if j.tied {
+		for _, s := range j.sides() {
+			items = append(items, s.tied(j.n)...)
+		}
+	}
 	return strings.Join(append(items, j.position(left, right)), ", ")
 }
 
 func (j *streamJoin) operator(bool) *Operator {
 	op := &Operator{Name: fmt.Sprintf("join %d", j.n), Layout: j.layout(), Holds: j.holds(), Notes: j.notes()}
 	for _, s := range j.sides() {
+		if s.made != nil {
+			continue
+		}
 		table := s.table(j.n)
 		table.Waits = j.waits(s)
 		op.Tables = append(op.Tables, table)
@@ -358,7 +369,9 @@ func (s *joinSide) holds() []string {
 func (j *streamJoin) holds() []string {
 	var lines []string
 	for _, s := range j.sides() {
-		lines = append(lines, s.holds()...)
+		if s.made == nil {
+			lines = append(lines, s.holds()...)
+		}
 	}
 	return lines
 }
@@ -366,7 +379,14 @@ func (j *streamJoin) holds() []string {
 func (j *streamJoin) layout() []string {
 	lines := []string{fmt.Sprintf("join %d %s on %s", j.n, strings.ToLower(j.kind), j.on)}
 	for _, s := range j.sides() {
+		if s.made != nil {
+			lines = append(lines, fmt.Sprintf("  %s rows of join %d", s.name, s.made.n))
+			continue
+		}
 		lines = append(lines, s.holds()...)
+		if !s.from.single && s.id == PosColumn {
+			lines = append(lines, "  "+s.name+" rows have no number of their own")
+		}
 		switch {
 		case len(s.frees) == 0:
 			lines = append(lines, "  "+s.name+" rows stay")
