@@ -193,7 +193,7 @@ func (c *compiler) distinctColumns(cols []duck.Column) error {
 const resultTable = "__result"
 
 // plan puts the parts together.
-func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, error) {
+func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (p *Plan, err error) {
 	if !c.results && c.q.Mode == stream.Complete {
 		return nil, diag.New(diag.CompleteNeedsAgg,
 			"output mode COMPLETE needs an aggregate: without one the result grows for ever").
@@ -204,12 +204,19 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (*Plan, e
 			"whose key has no watermarked time, in output mode APPEND or UPDATE").At(c.app.Text, c.q.Span).
 			WithHint("drop the option")
 	}
-	ties := c.tie(top, rel)
+	var ties []string
+	var gather *Gather
+	if j := c.over(top, rel); j != nil {
+		ties = c.tie(top, j)
+		if gather, err = c.gather(top, j, rel.cols); err != nil {
+			return nil, err
+		}
+	}
 	sql, err := c.render(top)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
+	p = &Plan{Gather: gather, Query: c.q.Name, Mode: c.q.Mode, Policy: Policy(c.q.Options.String("watermark_policy")),
 		Macros: c.neededMacros(), SlotBound: c.slotBound, Root: rel.node, Warnings: c.warnings}
 	if len(c.ops) > 0 {
 		p.Mode = c.mode()

@@ -131,7 +131,9 @@ func onlyReader(all []*reader, table string) []*reader {
 
 // shorten leaves out tables that are made to be read once.
 func (p *Plan) shorten() {
-	p.mergeOutput()
+	if !p.mergeOutput() {
+		p.Gather = nil
+	}
 	p.lendInputs()
 	for _, op := range p.Ops {
 		for _, st := range op.Steps {
@@ -142,36 +144,41 @@ func (p *Plan) shorten() {
 	}
 }
 
-// mergeOutput makes the last operator's output a part of the result that reads it.
-func (p *Plan) mergeOutput() {
+// mergeOutput makes the last operator's output a part of the result that reads it, and reports whether it is.
+func (p *Plan) mergeOutput() bool {
 	if len(p.Ops) == 0 || p.Retracts || p.Before != "" {
-		return
+		return false
 	}
 	op := p.Ops[len(p.Ops)-1]
 	at := slices.IndexFunc(op.Steps, func(s Step) bool { return s.Effect == Create && s.Table == outTable(len(p.Ops)) })
 	if at < 0 || !Mentions(p.Result, op.Steps[at].Table) {
-		return
+		return false
 	}
 	out := op.Steps[at]
 	always := out.Rows == nil && !out.Time && p.Emits == nil
 	// Nothing moves the state between it and the result, and without those rows it has none.
 	last := at == len(op.Steps)-1 && out.Rows != nil && !out.Time && !op.Global
 	if !always && (out.Like == "" && !last || !slices.Equal(p.Emits, []string{out.Table})) {
-		return
+		return false
 	}
 	for _, r := range p.readers() {
 		if r.with != &p.With && (r.names(out.Table) || slices.Contains(r.rows, out.Table)) {
-			return
+			return false
 		}
 	}
 	op.Steps = slices.Delete(op.Steps, at, at+1)
-	p.Result = duck.WithSQL([]string{out.Table + " AS (\n" + out.SQL + "\n)"}, p.Result)
+	with := []string{out.Table + " AS (\n" + out.SQL + "\n)"}
+	p.Result = duck.WithSQL(with, p.Result)
+	if p.Gather != nil {
+		p.Gather.Pairs = duck.WithSQL(with, p.Gather.Pairs)
+	}
 	switch {
 	case out.Like != "":
 		p.Emits = []string{out.Like}
 	case !always:
 		p.Emits = out.Rows
 	}
+	return true
 }
 
 // lendInputs finds the sources whose rows one statement reads. A computed event time makes a table necessary: it is

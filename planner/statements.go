@@ -341,6 +341,9 @@ func (s *statements) output() {
 	s.lent(s.add("output", ""), with, func(with []string) string {
 		return orWhy(duck.QuerySQL(nil, sql(with), described(cols)))
 	})
+	if p.Gather != nil {
+		s.list[len(s.list)-1].instead("the batch has many rows", p.Gather.Statements()...)
+	}
 }
 
 // settle counts what is left to count.

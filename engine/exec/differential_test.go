@@ -212,7 +212,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 		for _, mode := range modesOf(sh.modes) {
 			t.Run(fmt.Sprintf("%02d/%s", i, mode), func(t *testing.T) {
 				f := &fixture{t: t, db: f.db, app: f.app}
-				whole := &fixture{t: t, db: whole.db, app: f.app}
+				whole := &fixture{t: t, db: whole.db, app: f.app, direct: true}
 				p, err := f.plan(mode, sh.body)
 				if err != nil {
 					t.Fatal(diag.Render(err))

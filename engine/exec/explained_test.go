@@ -145,6 +145,7 @@ func runExplained(t *testing.T, f *fixture, p *planner.Plan, heard *recorder, rn
 			}
 		}
 		heard.on = true
+		r.s.many = int64(batch%2) * gatherRows
 		r.step(inputs, batch == batches-1)
 		heard.on = false
 		if batch == 0 {

@@ -28,6 +28,8 @@ type fixture struct {
 	t   testing.TB
 	db  *duck.DB
 	app *planner.App
+
+	direct bool // results are read by one statement: else those that can be gathered are, from few rows as from many
 }
 
 func column(name, typ string) planner.Column {
@@ -85,6 +87,9 @@ func (f *fixture) open(p *planner.Plan) *Session {
 	s, err := Open(f.t.Context(), Options{Plan: p, DB: f.db})
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, s.Close()) })
+	if !f.direct {
+		s.many = 0
+	}
 	if len(p.Tables) > 0 {
 		f.load(s)
 	}

@@ -284,7 +284,7 @@ func (r *run) result(ctx context.Context) error {
 		sql = plan.RetractSQL()
 		cols = append(cols, duck.Column{Name: stream.OpColumn, Type: "VARCHAR"})
 	}
-	t, err := r.inParts(ctx, sql, cols)
+	t, err := r.rows(ctx, sql, cols)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type Session struct {
 	variables []string          // that each batch may set
 	set       map[string]string // what they were last set to
 	again     bool              // see onlyFeeds
+	many      int64             // see gatherRows
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -92,6 +93,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{plan: o.Plan, db: o.DB, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
 		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
+	s.many = gatherRows
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
 	if s.clock == nil {
 		s.clock = clock.System{}
