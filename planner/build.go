@@ -236,7 +236,7 @@ func (c *compiler) plan(top tree, rel *relation, schema []duck.Column) (p *Plan,
 		return nil, err
 	}
 	p.shorten()
-	p.sortAgain(rel)
+	p.keepOrder(rel)
 	p.UsesNow = c.usesNow
 	if len(c.horizons) > 0 {
 		p.Horizon = c.horizons[0]
@@ -395,7 +395,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 				if passed[strings.ToLower(col.Name)] {
 					continue // it is named by what is computed of it
 				}
-				items = append(items, fmt.Sprintf("CAST(%s AS %s) AS %s", n, col.Type, n))
+				items = append(items, castAs(col.Column))
 				continue
 			}
 			expr, err := c.computed(s, col)
@@ -407,9 +407,9 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 		}
 		for _, col := range c.hoisted[s.Name] {
 			items = append(items, col.sql+" AS "+col.name)
-			in.Computes = true
 		}
-		in.Select = strings.Join(append(items, PosColumn), ",\n  ")
+		in.Select = selection(append(items, PosColumn))
+		in.steps = c.steps(s, in.Declared)
 		if s.Watermark != nil {
 			in.EventTime = s.Watermark.Column
 			in.DropsNull = true
@@ -421,6 +421,8 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 	}
 	return nil
 }
+
+func selection(items []string) string { return strings.Join(items, ",\n  ") }
 
 // computed returns the expression of a computed column with clocks pinned.
 func (c *compiler) computed(s *Source, col Column) (string, error) {

@@ -95,6 +95,7 @@ type relation struct {
 	lasts    bool                // though of each name there is a row for ever, once there is one
 	single   bool                // a source's row comes out at most once
 	ordered  bool                // rows come out in the order of __pos
+	mixed    bool                // though ordered, DuckDB may change the order of rows
 	sorted   bool                // rows come out as an ORDER BY of the query wants
 	filtered bool                // a WHERE, HAVING or join may drop rows
 	collated bool                // a column may have a collation

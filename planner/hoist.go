@@ -15,7 +15,13 @@ import (
 // hoisted is a column of a source's rows that a query added.
 type hoisted struct {
 	name, sql, typ string
+	cost           int
+	shared         bool   // by several SELECTs
+	guard          string // of rows of which nobody asks for it; "" if there is none
 }
+
+// late reports whether a column is worth a guard. Guards are made of the others.
+func (h *hoisted) late() bool { return h.cost >= hoistGain }
 
 // hoistCosts are the functions that may be computed for rows that would not have asked for them: no text makes one
 // fail, if its other arguments are constants. The number says how much a call costs, where 1 is what keeping a value does.
@@ -33,6 +39,7 @@ type hoisting struct {
 	s      *scope
 	source *Source
 	costs  map[string]int
+	cost   map[string]int  // by SQL: of one call
 	gains  map[string]int  // by SQL: what the calls cost, but the first
 	sure   map[string]bool // those that DuckDB computes for about every row
 	found  []string        // in order
@@ -50,7 +57,8 @@ func (c *compiler) hoist(node tree, s *scope) error {
 	if source == nil {
 		return nil
 	}
-	h := &hoisting{c: c, s: s, source: source, costs: hoistCosts(), gains: map[string]int{}, sure: map[string]bool{}}
+	h := &hoisting{c: c, s: s, source: source, costs: hoistCosts(), cost: map[string]int{}, gains: map[string]int{},
+		sure: map[string]bool{}}
 	where := node.sub("where_clause")
 	err := h.count(where, spot{1, true})
 	if err = both(err, h.count(node["select_list"], spot{1, where == nil})); err != nil {
@@ -70,7 +78,11 @@ func (c *compiler) hoist(node tree, s *scope) error {
 	if len(columns) == 0 {
 		return nil
 	}
-	return h.replace(node, columns)
+	if err := h.replace(node, columns); err != nil {
+		return err
+	}
+	h.guards(node)
+	return nil
 }
 
 // hoistSource returns the source whose rows the outermost SELECT reads, if it reads nothing else and no star could show a
@@ -174,7 +186,7 @@ func (h *hoisting) add(sql string, t tree, at spot) {
 	cost := h.costs[t.function()]
 	if _, seen := h.gains[sql]; !seen {
 		h.found = append(h.found, sql)
-		h.gains[sql] = -cost
+		h.gains[sql], h.cost[sql] = -cost, cost
 	}
 	h.gains[sql] += at.times * cost
 	h.sure[sql] = h.sure[sql] || at.sure
@@ -183,8 +195,9 @@ func (h *hoisting) add(sql string, t tree, at spot) {
 // column returns the column of the source that has the value of a call, and adds it if there is none yet.
 func (h *hoisting) column(sql string) (hoisted, error) {
 	c, name := h.c, h.source.Name
-	for _, col := range c.hoisted[name] {
+	for i, col := range c.hoisted[name] {
 		if col.sql == sql {
+			c.hoisted[name][i].shared = true
 			return col, nil
 		}
 	}
@@ -192,7 +205,8 @@ func (h *hoisting) column(sql string) (hoisted, error) {
 	if err != nil {
 		return hoisted{}, err
 	}
-	col := hoisted{name: fmt.Sprintf("__c%d", len(c.hoisted[name])+1), sql: sql, typ: cols[0].Type}
+	col := hoisted{name: fmt.Sprintf("__c%d", len(c.hoisted[name])+1), sql: sql, typ: cols[0].Type,
+		cost: h.cost[sql]}
 	c.hoisted[name] = append(c.hoisted[name], col)
 	var further []Column
 	for _, col := range c.hoisted[name] {

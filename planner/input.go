@@ -12,7 +12,7 @@ import (
 type Input struct {
 	Table     string            // the temporary table of the batch's rows, with __pos
 	Select    string            // select list over the columns that are read and __pos
-	Computes  bool              // whether Select has computed columns
+	Computes  bool              // whether Select has computed columns that the source declares
 	EventTime string            // the column with the watermark, or ""
 	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
 	Declared  []stream.Column   // the columns that are not computed and are read, in order: what Records must have
@@ -20,6 +20,8 @@ type Input struct {
 	Lent      bool              // no table is made unless rows must leave it: the one statement that reads them is lent them
 	MaxAhead  time.Duration     // 0: none
 	Columns   map[string]string // every column's DuckDB type
+
+	steps []string // the columns that are not computed, and the hoisted ones: see Lent; nil if there are none of these
 }
 
 // EarliestTime is the least event time that windows can be computed for, in microseconds; its negative is the

@@ -15,10 +15,20 @@ type Lent struct {
 	Columns []duck.Column // of the view
 	Select  string        // select list over these
 	Compute bool          // whether Select makes something of them, rather than naming them
+	InOrder bool          // the order of rows matters
+	Steps   []string      // what may stand for Select, see duck.FeedStepsSQL; nil: nothing
 }
 
 // SQL returns the common table expressions that stand before the statement.
-func (l *Lent) SQL() string { return duck.FeedSQL(l.Feed, l.Table, l.Select, l.Compute) }
+func (l *Lent) SQL() string {
+	switch {
+	case l.Steps != nil:
+		return duck.FeedStepsSQL(l.Feed, l.Table, l.Steps...)
+	case l.Compute && l.InOrder:
+		return duck.FeedInOrderSQL(l.Feed, l.Table, l.Select)
+	}
+	return duck.FeedSQL(l.Feed, l.Table, l.Select, l.Compute)
+}
 
 // lentOf returns what is lent under the name of a table, or nil.
 func (p *Plan) lentOf(table string) *Lent {
@@ -50,7 +60,9 @@ type reader struct {
 }
 
 // names reports whether it may read a table: an alias, what stands before a dot, and a column behind one, are none.
-func (r *reader) names(table string) bool {
+func (r *reader) names(table string) bool { return r.times(table) > 0 }
+
+func (r *reader) times(table string) int {
 	return mentions(strings.Join(r.texts, "\n"), table, func(before, after string) bool {
 		after = strings.TrimPrefix(after, `"`)
 		before = strings.TrimSuffix(before, `"`)
@@ -60,22 +72,22 @@ func (r *reader) names(table string) bool {
 
 // Mentions reports whether SQL may name something: whether the name is a word of the text, whatever it means there.
 func Mentions(sql, name string) bool {
-	return mentions(sql, name, func(string, string) bool { return true })
+	return mentions(sql, name, func(string, string) bool { return true }) > 0
 }
 
-// mentions is Mentions of the places that count, by what stands before and after the name, in lower case.
-func mentions(sql, name string, counts func(before, after string) bool) bool {
+// mentions counts the places of Mentions that count, by what stands before and after the name, in lower case.
+func mentions(sql, name string, counts func(before, after string) bool) (n int) {
 	sql = strings.ToLower(sql)
 	name = strings.ToLower(strings.Trim(duck.QuoteIdent(name), `"`))
 	for at := 0; ; {
 		i := strings.Index(sql[at:], name)
 		if i < 0 {
-			return false
+			return n
 		}
 		before, after := sql[:at+i], sql[at+i+len(name):]
 		if (before == "" || !isWordByte(before[len(before)-1])) && (after == "" || !isWordByte(after[0])) &&
 			counts(before, after) {
-			return true
+			n++
 		}
 		at += i + 1
 	}
@@ -190,19 +202,28 @@ func (p *Plan) lendInputs() {
 		by := onlyReader(all, in.Table)
 		in.Lent = len(by) > 0 && !in.computedTime()
 		cols := append(described(in.Declared), duck.Column{Name: PosColumn, Type: "BIGINT"})
-		p.Lent = append(p.Lent, Lent{Table: in.Table, Feed: "__batch_" + in.Table, Columns: cols, Select: in.Select,
-			Compute: in.Computes || !lentAsIs(cols)})
+		lent := Lent{Table: in.Table, Feed: "__batch_" + in.Table, Columns: cols, Select: in.Select,
+			Compute: in.Computes || in.steps != nil || !lentAsIs(cols)}
+		once := !slices.ContainsFunc(by, func(r *reader) bool { return r.times(in.Table) > 1 })
+		if once && !in.Computes && lentAsIs(cols) {
+			lent.Steps = in.steps
+		}
+		p.Lent = append(p.Lent, lent)
 		if in.Lent {
 			take(by, in.Table)
 		}
 	}
 }
 
-// sortAgain puts the rows of a plan without operators in order again where DuckDB may have changed it: over rows that are lent
-// by way of a materialized expression its filters hold back a few rows until more come, and let many pass them.
-func (p *Plan) sortAgain(rel *relation) {
-	if len(p.Ops) == 0 && !p.Counted && rel.filtered && p.Inputs[0].Lent && p.Lent[0].Compute {
+// keepOrder keeps the rows of a plan without operators in order where DuckDB may change it: its filters over a materialized
+// expression hold back a few rows until more come, and let many pass them, and so do joins.
+func (p *Plan) keepOrder(rel *relation) {
+	switch {
+	case len(p.Ops) > 0 || p.Counted:
+	case rel.mixed:
 		p.Result += " ORDER BY " + PosColumn
+	case rel.filtered && p.Inputs[0].Lent:
+		p.Lent[0].InOrder = true
 	}
 }
 

@@ -398,10 +398,15 @@ func (p *Plan) AfterSQL(lent []string) string {
 func CastList(cols []stream.Column) string {
 	items := make([]string, len(cols))
 	for i, c := range cols {
-		n := duck.QuoteIdent(c.Name)
-		items[i] = "CAST(" + n + " AS " + c.Type + ") AS " + n
+		items[i] = castAs(c)
 	}
 	return strings.Join(items, ", ")
+}
+
+// castAs gives a column its type.
+func castAs(c stream.Column) string {
+	n := duck.QuoteIdent(c.Name)
+	return "CAST(" + n + " AS " + c.Type + ") AS " + n
 }
 
 // described are columns as DuckDB describes them.

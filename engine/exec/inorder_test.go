@@ -41,6 +41,42 @@ func numbers(b stream.Batch) (list []int32) {
 	return list
 }
 
+// TestOrKeepsTheOrder has conditions of which DuckDB's filters would give the rows of one operand first.
+func TestOrKeepsTheOrder(t *testing.T) {
+	f := newFixtureOf(t, 2)
+	for _, where := range []string{
+		"k = 'k1' OR v % 3 = 1", "v > 7 AND (k = 'k1' OR v % 3 = 1) AND v <> 50", "k IN ('k1', 'k5')", "k IN ('k' || v % 9, 'k5')",
+		"k IN ('k1', 'k3', 'k5', 'x')", "k IN ('k1', 'k3', 'k5', 'x', 'y')", "k IN ('k1', 'k3', 'k5', 'x', 'y', 'z')",
+		"k IN ('k1', 'k3', 'k5', 'x', 'y', 'z', 'k6')", "NOT (k <> 'k1' AND v % 3 <> 1)", "k NOT IN ('k1', 'k3')", "k = ANY (['k1', 'k5'])",
+		"v < 5 OR v > 200 AND k IN ('k1', 'k3', 'k5', 'x', 'y')", "v < 5 OR v > 200 AND k NOT IN ('k1', 'k3', 'k5', 'x', 'y', 'z')",
+		"CASE WHEN k = 'k1' THEN TRUE ELSE v % 3 = 1 OR v % 5 = 1 END", "(k = 'k5' OR v % 3 = 1) IS NOT FALSE",
+	} {
+		for _, from := range []string{"src", "other", "(SELECT v, k FROM other WHERE v % 7 < 5 OR k = 'k2')"} {
+			body := "SELECT v FROM " + from + " WHERE " + where
+			p, err := f.plan(stream.Append, body)
+			require.NoError(t, err)
+			for _, rows := range []int{20_000, 2 * partRows} {
+				if rows > partRows && from != "other" {
+					continue // parts as there
+				}
+				in := p.Inputs[0].Table
+				call := Call{Inputs: map[string]Input{in: {Records: manyRows(t, rows)}}}
+				lent, err := f.open(p).Run(t.Context(), call)
+				require.NoError(t, err)
+				call.Excluded = map[string]map[int64]string{in: {2: "so that a table is made"}}
+				kept, err := f.open(p).Run(t.Context(), call)
+				require.NoError(t, err)
+				for _, out := range []*Output{lent, kept} {
+					got := numbers(out.Result)
+					out.Result.Release()
+					require.Greater(t, len(got), rows/15)
+					require.True(t, slices.IsSorted(got), body)
+				}
+			}
+		}
+	}
+}
+
 // TestSubqueriesKeepTheOrder gives DuckDB's threads so many rows that a join that a subquery became would mix them.
 func TestSubqueriesKeepTheOrder(t *testing.T) {
 	f := newFixtureOf(t, 4)

@@ -38,6 +38,31 @@ func FeedSQL(feed, table, selection string, computes bool) string {
 	return QuoteIdent(table) + as + "SELECT " + selection + "\nFROM " + QuoteIdent(feed) + " AS src)"
 }
 
+// everyRow is a LIMIT above any number of rows of a feed. DuckDB moves no condition and no expression past a LIMIT, whose rows
+// stay in order.
+const everyRow = "\nLIMIT 4611686018427387904"
+
+// FeedInOrderSQL is FeedSQL of a selection that computes something, for a statement whose conditions are to leave the rows in
+// order.
+func FeedInOrderSQL(feed, table, selection string) string {
+	whole := "__whole_" + table
+	return FeedSQL(feed, whole, selection, true) + ",\n" + QuoteIdent(table) + " AS (FROM " + QuoteIdent(whole) + everyRow + ")"
+}
+
+// FeedStepsSQL is FeedSQL for a statement that names the table once. Each selection is over what the one before it gives. What
+// they compute, which must not fail, is computed once for each row, if anything asks for it, where the rows are: they are
+// not copied, and conditions on them leave them in order.
+func FeedStepsSQL(feed, table string, selections ...string) string {
+	from := QuoteIdent(feed)
+	for i, selection := range selections {
+		if i > 0 {
+			from = "(" + from + ")"
+		}
+		from = "SELECT " + selection + "\nFROM " + from + " AS src" + everyRow
+	}
+	return QuoteIdent(table) + " AS (" + from + ")"
+}
+
 // hugeintField is how Arrow carries HUGEINT as it is. The cast from DECIMAL(38,0) divides each value by one, which
 // costs more than all else that is done with it.
 func hugeintField(name string) arrow.Field {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +223,38 @@ func TestCancelStopsQueryAndRead(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, [][]any{{int64(42)}}, rows)
 	}
+}
+
+// TestStepsStayWhereTheyAre looks at DuckDB's plan of a statement over rows that get columns in steps: its condition reads
+// them, and stays above the limits, so that nothing is computed twice. Rows come in order, of which it takes few first and
+// most later.
+func TestStepsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	_, c := openTest(t, Options{Sealed: true, Threads: 2})
+	f := openFeed(t, c)
+	with := FeedStepsSQL("__feed", "rows", "id, s, flag, md5(s) AS a", "id, a, CASE WHEN flag THEN NULL ELSE sha256(s) END AS b, md5(s) AS unread")
+	sql := WithSQL([]string{with}, "SELECT id, a || b AS ab, b FROM rows WHERE (b <> 'x' AND b <> 'y') AND (id < 5 OR id >= 9000)")
+	require.NoError(t, f.Lend([]arrow.Record{feedRecord(t, memory.DefaultAllocator, 0, 8000), feedRecord(t, memory.DefaultAllocator, 8000, 20_000)}))
+	defer f.Return()
+	rows, err := c.Rows(t.Context(), "EXPLAIN "+sql)
+	require.NoError(t, err)
+	plan := rows[0][1].(string)
+	filter, limit := strings.Index(plan, "FILTER"), strings.Index(plan, "STREAMING_LIMIT")
+	require.Positive(t, filter, plan)
+	require.Greater(t, limit, filter, plan)
+	require.Equal(t, 2, strings.Count(plan, "STREAMING_LIMIT"), plan)
+	for _, call := range []string{"md5", "sha256", "unread", "CTE"} {
+		require.NotContains(t, plan, call)
+	}
+	got, err := c.Query(t.Context(), nil, sql, []Column{feedColumns[0], {Name: "ab", Type: "VARCHAR"}, {Name: "b", Type: "VARCHAR"}})
+	require.NoError(t, err)
+	defer got.Release()
+	next, n := int64(0), int64(0)
+	for _, rec := range got.Records {
+		for _, id := range rec.Column(0).(*array.Int64).Int64Values() {
+			require.GreaterOrEqual(t, id, next)
+			next, n = id+1, n+1
+		}
+	}
+	require.EqualValues(t, 3+7_333, n, "those without a flag")
 }
