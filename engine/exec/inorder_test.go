@@ -49,6 +49,7 @@ func TestOrKeepsTheOrder(t *testing.T) {
 		"k IN ('k1', 'k3', 'k5', 'x')", "k IN ('k1', 'k3', 'k5', 'x', 'y')", "k IN ('k1', 'k3', 'k5', 'x', 'y', 'z')",
 		"k IN ('k1', 'k3', 'k5', 'x', 'y', 'z', 'k6')", "NOT (k <> 'k1' AND v % 3 <> 1)", "k NOT IN ('k1', 'k3')", "k = ANY (['k1', 'k5'])",
 		"v < 5 OR v > 200 AND k IN ('k1', 'k3', 'k5', 'x', 'y')", "v < 5 OR v > 200 AND k NOT IN ('k1', 'k3', 'k5', 'x', 'y', 'z')",
+		"v % 7 IN (2, 4)", "v IN (7, 5, 6) OR v > 500", "v > 3 AND (v >= 700 OR v IN (5))",
 		"CASE WHEN k = 'k1' THEN TRUE ELSE v % 3 = 1 OR v % 5 = 1 END", "(k = 'k5' OR v % 3 = 1) IS NOT FALSE",
 	} {
 		for _, from := range []string{"src", "other", "(SELECT v, k FROM other WHERE v % 7 < 5 OR k = 'k2')"} {
