@@ -196,7 +196,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 	if err := c.hoist(node, s); err != nil {
 		return nil, nil, err
 	}
-	if s.main.pos && s.single && s.ordered {
+	if s.main.pos && s.single && s.ordered && !subqueried(node) {
 		node["where_clause"] = s.keepingOrder(node["where_clause"])
 	}
 	if s.main.pos {
