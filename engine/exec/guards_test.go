@@ -101,7 +101,7 @@ func TestGuardsChangeNothing(t *testing.T) {
 	t.Parallel()
 	f, whole := newFixtureOf(t, 2), newFixtureOf(t, 1)
 	guarded, inPlace := 0, 0
-	const bodies = 150
+	const bodies = 100
 	for seed := range uint64(bodies) {
 		r := costlyBody{rand.New(rand.NewPCG(seed, 21))}
 		body, rows := r.body(), r.rows()
