@@ -33,6 +33,7 @@ const (
 
 	batchShares = 32 // one part in so many of the limit is the payload of a batch, of all sources together
 	batchLeast  = 1 << 20
+	expands     = 4 // compressed payload is taken to be so many times as long as it comes
 )
 
 // MemoryLeast is the least memory limit of a query, in bytes.
@@ -115,5 +116,8 @@ func (q *Query) boundInput(in *input) {
 		return
 	}
 	each := q.limit / batchShares / int64(len(q.plan.Sources))
+	if in.def.Options.String("compression") == "auto" {
+		each /= expands
+	}
 	in.limit.Bytes = min(in.limit.Bytes, max(each, batchLeast))
 }
