@@ -9,28 +9,27 @@ import (
 	"slices"
 
 	"github.com/DataDog/zstd"
-	"github.com/pierrec/lz4/v4"
 )
 
 // kind is how a payload is compressed.
 type kind string
 
 const (
-	plain     kind = ""
-	lz4Frame  kind = "LZ4 frame"
-	zstdFrame kind = "Zstandard frame"
-	gzipFile  kind = "gzip file"
+	plain    kind = ""
+	lz4Kind  kind = "LZ4 frame"
+	zstdKind kind = "Zstandard frame"
+	gzipKind kind = "gzip file"
 )
 
 // kindOf tells it by the first bytes.
 func kindOf(payload []byte) kind {
 	switch {
 	case bytes.HasPrefix(payload, []byte{0x04, 0x22, 0x4d, 0x18}):
-		return lz4Frame
+		return lz4Kind
 	case bytes.HasPrefix(payload, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return zstdFrame
+		return zstdKind
 	case bytes.HasPrefix(payload, []byte{0x1f, 0x8b, 0x08}):
-		return gzipFile
+		return gzipKind
 	}
 	return plain
 }
@@ -43,7 +42,6 @@ type Decompressor struct {
 	most int
 	out  []byte
 	zstd zstd.Ctx
-	lz4  *lz4.Reader
 	gzip gzip.Reader
 }
 
@@ -58,15 +56,12 @@ func (d *Decompressor) Decompress(payload []byte) ([]byte, error) {
 	switch kind {
 	case plain:
 		return payload, nil
-	case zstdFrame:
+	case zstdKind:
 		err = d.zstdFrames(payload)
-	case lz4Frame:
+	case lz4Kind:
 		err = d.lz4Frames(payload)
-	case gzipFile:
-		err = d.gzip.Reset(bytes.NewReader(payload))
-		if d.out = d.out[:0]; err == nil {
-			err = d.drain(&d.gzip)
-		}
+	case gzipKind:
+		err = d.gzipFiles(payload)
 	}
 	var large tooLargeError
 	switch {
@@ -78,8 +73,8 @@ func (d *Decompressor) Decompress(payload []byte) ([]byte, error) {
 	return d.out, nil
 }
 
-// Idle gives up the memory that is kept to be filled again.
-func (d *Decompressor) Idle() { d.out = nil }
+// Idle gives up the memory that is kept to be filled again, and the payload that came last.
+func (d *Decompressor) Idle() { d.out, d.gzip = nil, gzip.Reader{} }
 
 // tooLargeError is about a payload that holds more than these bytes.
 type tooLargeError int
@@ -88,7 +83,7 @@ func (e tooLargeError) Error() string {
 	return fmt.Sprintf("it has more than %d bytes when decompressed", int(e))
 }
 
-// least is how much memory is used before more is looked for, so that a block of LZ4 goes there without a copy.
+// least is how much memory is used before more is looked for.
 const least = 512 << 10
 
 // zstdFrames restores Zstandard frames. How long they claim to be is not believed: memory grows until they fit or are too
@@ -113,39 +108,16 @@ func (d *Decompressor) zstdFrames(payload []byte) error {
 	}
 }
 
-// lz4Frames restores LZ4 frames, one behind the other.
-func (d *Decompressor) lz4Frames(payload []byte) error {
-	if d.lz4 == nil {
-		d.lz4 = lz4.NewReader(nil)
+// gzipFiles restores gzip, one file behind the other.
+func (d *Decompressor) gzipFiles(payload []byte) error {
+	if err := d.gzip.Reset(bytes.NewReader(payload)); err != nil {
+		return err //nolint:wrapcheck // the caller says what it is about
 	}
-	rest := &whole{*bytes.NewReader(payload)}
-	for d.out = d.out[:0]; rest.Len() > 0; {
-		d.lz4.Reset(rest)
-		if err := d.drain(d.lz4); err != nil {
-			return err
+	for d.out = d.out[:0]; ; {
+		if at := len(d.out); cap(d.out)-at < least {
+			d.out = slices.Grow(d.out, min(max(at, least), d.most+1-at))
 		}
-	}
-	return nil
-}
-
-// whole is a reader of frames that say themselves where they end: who asks for more has one that is cut short.
-type whole struct{ bytes.Reader }
-
-func (w *whole) Read(b []byte) (int, error) {
-	n, err := w.Reader.Read(b)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err //nolint:wrapcheck // nothing else can go wrong
-}
-
-// drain appends all that a reader gives.
-func (d *Decompressor) drain(r io.Reader) error {
-	for {
-		if cap(d.out)-len(d.out) < least {
-			d.out = slices.Grow(d.out, max(cap(d.out), least))
-		}
-		n, err := r.Read(d.out[len(d.out):min(cap(d.out), d.most+1)])
+		n, err := d.gzip.Read(d.out[len(d.out):min(cap(d.out), d.most+1)])
 		d.out = d.out[:len(d.out)+n]
 		switch {
 		case len(d.out) > d.most:
