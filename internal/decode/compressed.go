@@ -1,20 +1,25 @@
 package decode
 
 import (
-	"math"
+	"fmt"
 
 	"github.com/tidemill/tidemill/internal/compression"
 	"github.com/tidemill/tidemill/internal/diag"
 )
 
-// compressedMax is what a payload may have when decompressed: as much as the largest message that a NATS server takes.
-const compressedMax = 64 << 20
+const (
+	// compressedMax is what a payload may have when decompressed: as much as the largest message that a NATS server takes.
+	compressedMax = 64 << 20
+	// compressedAll is what those of one Result may have together: less than a column can hold, beside payloads that are plain. The
+	// range of a batch is logged before anybody knows what its payloads decompress to, so that those beyond it must not be an error.
+	compressedAll = 1920 << 20
+)
 
 // decompressor restores compressed payloads.
 type decompressor struct {
 	*compression.Decompressor
 	bytes int // of payloads that were compressed, in the Result at hand
-	most  int // of them
+	most  int // of them: what would be more is a fault
 }
 
 // newDecompressor returns nil where payloads are taken as they are.
@@ -23,7 +28,7 @@ func newDecompressor(option string) (*decompressor, error) {
 	case "", "none":
 		return nil, nil
 	case "auto":
-		return &decompressor{Decompressor: compression.NewDecompressor(compressedMax), most: math.MaxInt32}, nil
+		return &decompressor{Decompressor: compression.NewDecompressor(compressedMax), most: compressedAll}, nil
 	}
 	return nil, diag.New(diag.BadOption, "compression %q is not known", option).OfOption("compression").
 		WithHint("write none or auto")
@@ -42,10 +47,12 @@ func (d *Decoder) one(msg int, payload []byte) {
 		d.badPayload(m, msg, len(payload), "the message can not be decompressed: "+err.Error())
 		return
 	}
-	if d.packed.bytes += len(text); d.packed.bytes > d.packed.most {
-		d.tooBig = true // what it could take in faults is bounded too
+	if len(text) > d.packed.most-d.packed.bytes {
+		d.badPayload(m, msg, len(payload), fmt.Sprintf("the messages of its batch have more than %d bytes when decompressed: "+
+			"lower max_bytes_per_batch or max_rows_per_batch of the source, and replay it", d.packed.most))
 		return
 	}
+	d.packed.bytes += len(text)
 	d.payload(d, msg, text)
 	for i := m.bad; i < len(d.bad); i++ {
 		if f := &d.bad[i]; f.Index == wholePayload {

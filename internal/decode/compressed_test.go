@@ -91,16 +91,20 @@ func TestFaultsOfCompressedMessages(t *testing.T) {
 	require.Contains(t, r.Bad[0].Reason, "expected an object", "without the option a compressed message is what its bytes say")
 }
 
-// TestCompressedMessagesOfOneBatchAreBounded has messages that each may be, and together hold more than a Result may have.
+// TestCompressedMessagesOfOneBatchAreBounded has messages that each may be, and together hold more than a Result may have: those
+// beyond are faults, and the others are decoded.
 func TestCompressedMessagesOfOneBatchAreBounded(t *testing.T) {
 	d := decoder(t, Options{Format: "ndjson", Compression: "auto"}, "a", "BIGINT")
 	d.packed.most = 100
-	half := compressed(t, "zstd", strings.Repeat(" ", 50))
+	half, little := compressed(t, "zstd", `{"a":1}`+strings.Repeat(" ", 43)), compressed(t, "zstd", `{"a":2}`)
 	for range 2 { // the second time nothing is left of the first
-		_, err := d.Decode(messages(half, half, half))
-		require.ErrorContains(t, err, "2 GiB")
-		r, err := d.Decode(messages(half, half))
+		r, err := d.Decode(messages(half, little, half, `{"a":3}`, little))
 		require.NoError(t, err)
+		require.Equal(t, []int32{0, 1, 3, 4}, r.Message)
+		require.Len(t, r.Bad, 1)
+		require.Equal(t, []int{2, wholePayload}, []int{r.Bad[0].Message, r.Bad[0].Index})
+		require.Contains(t, r.Bad[0].Reason, "the messages of its batch have more than 100 bytes when decompressed")
+		require.Equal(t, half, string(r.Bad[0].Of([]byte(half))))
 		r.Release()
 	}
 }

@@ -27,8 +27,8 @@ func Connector() stream.SourceConnector {
 				"it is read, or the time at which the server stored them, so that only that stretch is read."},
 		{Name: "compression", Type: stream.Enum, Values: []string{"none", "auto"}, Fixed: true,
 			Summary: "auto decompresses payloads that are LZ4 frames, Zstandard frames or gzip, which their first bytes tell, " +
-				"and takes others as they are. One that is damaged, or has more than 64 MiB then, is a dead letter. " +
-				"max_bytes_per_batch counts bytes as they lie in the stream. Default none."},
+				"and takes others as they are. One that is damaged, or has more than 64 MiB then, is a dead letter, " +
+				"as are those of a batch beyond 1,920 MiB. max_bytes_per_batch counts bytes as they lie in the stream. Default none."},
 	}
 	return stream.SourceConnector{
 		Spec: stream.Spec{
