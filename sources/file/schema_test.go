@@ -70,6 +70,8 @@ func TestArrays(t *testing.T) {
 	t.Parallel()
 	pair, texts := arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int32), arrow.FixedSizeListOf(1, arrow.BinaryTypes.String)
 	deep := arrow.FixedSizeListOf(2, pair)
+	pairs := arrow.StructOf(arrow.Field{Name: "k", Type: pair.Elem(), Nullable: true}, arrow.Field{Name: "v", Type: texts.Elem(), Nullable: true})
+	mapped := arrow.MapOf(texts.Elem(), pair.Elem())
 	inStruct := arrow.StructOf(arrow.Field{Name: "p", Type: pair, Nullable: true})
 	for name, c := range map[string]struct {
 		inFile, want arrow.DataType
@@ -81,6 +83,11 @@ func TestArrays(t *testing.T) {
 		"of arrays":     {arrow.ListOf(arrow.ListOf(pair.Elem())), deep, `[[[1,2],[3,4]],null,[null,[5,6]]]`, ""},
 		"in a struct":   {arrow.StructOf(arrow.Field{Name: "p", Type: arrow.ListOf(pair.Elem()), Nullable: true}), inStruct, `[{"p":[1,2]},null,{"p":null},{"p":[3,4]}]`, ""},
 		"in a list":     {arrow.ListOf(arrow.ListOf(pair.Elem())), arrow.ListOf(pair), `[[[1,2],[3,4],null],[],null,[[5,6]]]`, ""},
+		"of structs":    {arrow.ListOf(pairs), arrow.FixedSizeListOf(2, pairs), `[null,[{"k":1,"v":"a"},null],null,[{"k":null,"v":"b"},{"k":2,"v":null}]]`, ""},
+		"of maps":       {arrow.ListOf(mapped), arrow.FixedSizeListOf(1, mapped), `[null,[[{"key":"a","value":1}]],[null],null,[[]]]`, ""},
+		"of lists":      {arrow.ListOf(arrow.ListOf(pair.Elem())), arrow.FixedSizeListOf(2, arrow.ListOf(pair.Elem())), `[null,[[1,2,3],null],[[],[4]]]`, ""},
+		"of bits":       {arrow.ListOf(arrow.FixedWidthTypes.Boolean), arrow.FixedSizeListOf(3, arrow.FixedWidthTypes.Boolean), `[[true,false,null],null,[false,true,true]]`, ""},
+		"in a map":      {arrow.MapOf(arrow.BinaryTypes.String, arrow.ListOf(pair.Elem())), arrow.MapOf(arrow.BinaryTypes.String, pair), `[[{"key":"a","value":[1,2]},{"key":"b","value":null}],null,[]]`, ""},
 		"too long":      {arrow.ListOf(pair.Elem()), pair, `[[1,2],[3,4,5]]`, "list 2 has 3 elements"},
 		"too short":     {arrow.ListOf(pair.Elem()), pair, `[null,[1]]`, "list 2 has 1 elements"},
 		"long in deep":  {arrow.ListOf(arrow.ListOf(pair.Elem())), deep, `[[[1,2],[3]]]`, "list 2 has 1 elements"},
