@@ -18,7 +18,8 @@ const (
 // decompressor restores compressed payloads.
 type decompressor struct {
 	*compression.Decompressor
-	bytes int // of payloads that were compressed, in the Result at hand
+	bytes int // of payloads that were compressed, in the Result at hand, or the one before
+	rows  int // in the Result before
 	most  int // of them: what would be more is a fault
 }
 

@@ -149,3 +149,21 @@ func FuzzCompressed(f *testing.F) {
 		}
 	})
 }
+
+// TestOneCompressedMessageForetellsLittle has a message that decompresses to a thousand times as much, with many rows or a long text,
+// and then others of more bytes that have few: what is set up for these is not what the first would have had of so many bytes.
+func TestOneCompressedMessageForetellsLittle(t *testing.T) {
+	for name, first := range map[string]string{
+		"rows": strings.Repeat("{}\n", 200_000), "text": `{"b":"` + strings.Repeat("x", 1<<20) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := decoder(t, Options{Format: "ndjson", Compression: "auto"}, "a", "BIGINT", "b", "VARCHAR")
+			r, err := d.Decode(messages(compressed(t, "zstd", first)))
+			require.NoError(t, err)
+			r.Release()
+			d.begin(d.foretell(messages(strings.Repeat(`{"b":"y"}`+strings.Repeat(" ", 1000)+"\n", 1000))))
+			require.LessOrEqual(t, d.rowCap, 250_000)
+			require.LessOrEqual(t, len(d.columns[1].data), 2<<20)
+		})
+	}
+}

@@ -201,11 +201,7 @@ func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
 	if m == nil {
 		m = &stream.Messages{}
 	}
-	bytes := len(m.Data)
-	if d.packed != nil {
-		bytes = offsetMax // they say nothing of what they decompress to
-	}
-	d.begin(max(m.Len(), d.rowsIn(len(m.Data))), bytes)
+	d.begin(d.foretell(m))
 	d.add(m)
 	return d.finish(m)
 }
@@ -213,6 +209,15 @@ func (d *Decoder) Decode(m *stream.Messages) (Result, error) {
 func tooBig() error {
 	return diag.New(diag.BatchFailed, "a batch of more than 2 GiB in one column can not be held").
 		WithHint("lower max_bytes_per_batch or max_rows_per_batch of the source")
+}
+
+// foretell returns how many rows messages may have, and how many bytes of text, to begin with.
+func (d *Decoder) foretell(m *stream.Messages) (rows, bytes int) {
+	rows, bytes = d.rowsIn(len(m.Data)), len(m.Data)
+	if d.packed != nil { // their bytes say little, as one message may be a thousand times as long as the next
+		rows, bytes = min(rows, d.packed.rows+d.packed.rows/16), max(bytes, d.packed.bytes)
+	}
+	return max(m.Len(), rows), bytes
 }
 
 // rowsIn foretells how many rows so many bytes give, from those of the Result before.
@@ -364,6 +369,9 @@ func (d *Decoder) result() Result {
 	r := Result{Rows: array.NewRecord(d.schema, arrays, int64(d.row)), Message: d.message, Index: d.index, Bad: d.bad}
 	for _, a := range arrays {
 		a.Release()
+	}
+	if d.packed != nil {
+		d.packed.rows = d.row
 	}
 	if d.row > 0 && d.bytes > 0 {
 		d.rowsPerBytes = float64(d.row) / float64(d.bytes)

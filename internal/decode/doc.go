@@ -15,6 +15,5 @@
 // Hostile input gives faults, never a panic: nesting is limited, lengths are checked before they are used,
 // and the memory used is bounded by a small multiple of the payload (plus the fixed width of the rows found). A payload that
 // is compressed is decompressed by itself, and is one fault if it can not be, if it has more than 64 MiB then, or if those of one
-// Result have
-// more than 1,920 MiB together.
+// Result have more than 1,920 MiB together.
 package decode
