@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/DataDog/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -50,6 +51,7 @@ func NewCompressor(algorithm string) (*Compressor, error) {
 func (c *Compressor) Compress(payload []byte) ([]byte, error) {
 	if c.zstd != nil {
 		packed, err := c.zstd.CompressLevel(nil, payload, zstdLevel)
+		runtime.KeepAlive(c) // a call that is under way does not keep the library from freeing the context
 		if err != nil {
 			return nil, fmt.Errorf("compress a payload: %w", err)
 		}

@@ -6,19 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/DataDog/zstd"
 )
 
-// kind is how a payload is compressed.
+// kind is how a payload is compressed, as a message says it.
 type kind string
 
 const (
 	plain    kind = ""
-	lz4Kind  kind = "LZ4 frame"
-	zstdKind kind = "Zstandard frame"
-	gzipKind kind = "gzip file"
+	lz4Kind  kind = "an LZ4 frame"
+	zstdKind kind = "a Zstandard frame"
+	gzipKind kind = "a gzip file"
 )
 
 // kindOf tells it by the first bytes.
@@ -63,14 +64,14 @@ func (d *Decompressor) Decompress(payload []byte) ([]byte, error) {
 	case gzipKind:
 		err = d.gzipFiles(payload)
 	}
-	var large tooLargeError
-	switch {
-	case errors.As(err, &large):
-		return nil, large
-	case err != nil:
-		return nil, fmt.Errorf("it begins as a %s and is no whole one: %w", kind, err)
+	if err == nil {
+		return d.out, nil
 	}
-	return d.out, nil
+	var large tooLargeError
+	if errors.As(err, &large) {
+		return nil, large
+	}
+	return nil, fmt.Errorf("it begins as %s and is no whole one: %w", kind, err)
 }
 
 // Idle gives up the memory that is kept to be filled again, and the payload that came last.
@@ -96,6 +97,7 @@ func (d *Decompressor) zstdFrames(payload []byte) error {
 		size = min(size, d.most)
 		d.out = slices.Grow(d.out[:0], size)[:size]
 		n, err := d.zstd.DecompressInto(d.out, payload)
+		runtime.KeepAlive(d) // a call that is under way does not keep the library from freeing the context
 		switch {
 		case err == nil:
 			d.out = d.out[:n]

@@ -1,7 +1,9 @@
 package compression
 
 import (
+	"bytes"
 	"encoding/binary"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -68,7 +70,7 @@ func TestFrameOfTheProgram(t *testing.T) {
 		damaged := []byte(withSettings)
 		damaged[at] ^= 1
 		_, err := d.Decompress(damaged)
-		require.ErrorContains(t, err, "it begins as a LZ4 frame and is no whole one: ", "byte %d", at)
+		require.ErrorContains(t, err, "it begins as an LZ4 frame and is no whole one: ", "byte %d", at)
 	}
 }
 
@@ -88,9 +90,38 @@ func TestHeaders(t *testing.T) {
 		"a block is longer than its header allows": append(frame(0x60, 0x40)[:7], 1, 0, 1, 0x80),
 	} {
 		_, err := NewDecompressor(most).Decompress(payload)
-		require.EqualError(t, err, "it begins as a LZ4 frame and is no whole one: "+says)
+		require.EqualError(t, err, "it begins as an LZ4 frame and is no whole one: "+says)
 	}
 	got, err := NewDecompressor(most).Decompress(frame(0x60, 0x40))
 	require.NoError(t, err)
 	require.Equal(t, "x", string(got))
+}
+
+// TestNothingIsFreedWhileInUse compresses and restores by what nobody needs any more, while garbage is collected.
+func TestNothingIsFreedWhileInUse(t *testing.T) {
+	text := lines(4 << 20)
+	done := make(chan struct{})
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	}()
+	defer func() { <-collected }()
+	defer close(done)
+	for range 20 {
+		c, err := NewCompressor("zstd")
+		require.NoError(t, err)
+		packed, err := c.Compress(text)
+		require.NoError(t, err)
+		got, err := NewDecompressor(len(text)).Decompress(packed)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(text, got))
+	}
 }

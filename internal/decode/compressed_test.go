@@ -82,7 +82,7 @@ func TestFaultsOfCompressedMessages(t *testing.T) {
 	require.Len(t, r.Bad, 3)
 	require.Equal(t, `{"a":"x"}`, string(r.Bad[0].Of([]byte(good))))
 	require.Equal(t, []int{0, 1}, []int{r.Bad[0].Message, r.Bad[0].Index})
-	require.Equal(t, "the message can not be decompressed: it begins as a LZ4 frame and is no whole one: unexpected EOF", r.Bad[1].Reason)
+	require.Equal(t, "the message can not be decompressed: it begins as an LZ4 frame and is no whole one: unexpected EOF", r.Bad[1].Reason)
 	require.Equal(t, cut, string(r.Bad[1].Of([]byte(cut))))
 	require.Equal(t, "the message can not be decompressed: it has more than 67108864 bytes when decompressed", r.Bad[2].Reason)
 	require.Equal(t, bomb, string(r.Bad[2].Of([]byte(bomb))))
