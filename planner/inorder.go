@@ -20,7 +20,7 @@ func (s *scope) keepingOrder(where any) any {
 			operands[i] = s.keepingOrder(operands[i])
 		}
 		return t
-	case t.str("type") == "CONJUNCTION_OR", unrolled(t):
+	case mayBeOr(t):
 		if between := s.between(t); between != nil {
 			return between
 		}
@@ -29,6 +29,16 @@ func (s *scope) keepingOrder(where any) any {
 			"else_expr": boolean(false)}
 	}
 	return where
+}
+
+// mayBeOr reports whether DuckDB may make an OR of a condition. Behind a name, in another SELECT or of this one, there may be any
+// condition, and a cast to what it is, coalesce of it alone, and CASE that is decided are taken away.
+func mayBeOr(t tree) bool {
+	switch t.class() {
+	case "COLUMN_REF", "CAST", "CASE":
+		return true
+	}
+	return t.str("type") == "CONJUNCTION_OR" || t.str("type") == "OPERATOR_COALESCE" || unrolled(t)
 }
 
 // between returns the BETWEEN that an IN of an integer column and neighbouring constants is, or nil. DuckDB finds by it which
@@ -81,13 +91,14 @@ func unrolled(t tree) bool {
 	return t.str("type") == "COMPARE_IN" && n > 2 && n < joinedFrom
 }
 
-// joinsValues reports whether DuckDB makes joins of lists of values somewhere in a SELECT, which leave no order of rows.
-func joinsValues(node tree) bool {
+// joinsValues reports whether DuckDB makes joins of lists of values somewhere in a SELECT, which leave no order of rows. It may
+// in what a macro is that it expands itself, and may find an OR there.
+func (c *compiler) joinsValues(node tree) bool {
 	found := false
 	for _, part := range []string{"select_list", "where_clause"} {
 		walk(node[part], func(t tree) bool {
 			in := t.str("type") == "COMPARE_IN" || t.str("type") == "COMPARE_NOT_IN"
-			found = found || in && len(t.list("children")) >= joinedFrom
+			found = found || in && len(t.list("children")) >= joinedFrom || c.ownMacros[t.function()]
 			return !found
 		})
 	}

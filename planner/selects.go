@@ -219,7 +219,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		lasts: s.main.lasts, raw: s.main.raw, posType: s.main.posType, change: s.main.change, arrives: s.main.arrives, tables: s.main.tables, keyed: s.main.keyed, retracts: s.main.retracts,
 		many:  s.main.many || s.main.change && (s.repeats || unnests(node)),
 		nulls: s.main.nulls, collated: s.main.collated || collated(node["select_list"]) != nil,
-		single: s.single && !unnests(node), ordered: s.ordered && !subqueried(node), mixed: s.main.mixed || joinsValues(node),
+		single: s.single && !unnests(node), ordered: s.ordered && !subqueried(node), mixed: s.main.mixed || c.joinsValues(node),
 		filtered: s.main.filtered || s.drops || node.sub("where_clause") != nil}
 	detail := []string{}
 	if where := asTree(filter); where != nil {

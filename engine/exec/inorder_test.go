@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -74,6 +75,37 @@ func TestOrKeepsTheOrder(t *testing.T) {
 					require.True(t, slices.IsSorted(got), body)
 				}
 			}
+		}
+	}
+}
+
+// TestHiddenOrKeepsTheOrder has conditions in which DuckDB's optimizer finds an OR, or a list of values, that the text does not
+// show there.
+func TestHiddenOrKeepsTheOrder(t *testing.T) {
+	f := newFixtureOf(t, 2)
+	f.app.Macros = []*planner.Macro{
+		{Name: "either", Text: "CREATE OR REPLACE MACRO either(k, v, n := 3) AS k = 'k1' OR v % n = 1"},
+		{Name: "listed", Text: "CREATE OR REPLACE MACRO listed(k, x := 'k3') AS k IN ('k1', x, 'k5', 'x', 'y', 'z')"}}
+	const or = "(k = 'k1' OR v % 3 = 1)"
+	for _, body := range []string{
+		"SELECT v FROM other WHERE coalesce" + or,
+		"SELECT v FROM other WHERE " + or + "::BOOLEAN",
+		"SELECT v FROM other WHERE CASE WHEN TRUE THEN " + or + " ELSE FALSE END",
+		"SELECT v, " + or + " AS ok FROM other WHERE ok",
+		"SELECT v FROM (SELECT v, " + or + " AS ok FROM other) WHERE ok AND v <> 7",
+		"SELECT v FROM (SELECT v, k IN ('k1', 'k3', 'k5') AS ok FROM other) WHERE ok",
+		"SELECT v FROM other WHERE either(k, v)",
+		"SELECT v FROM other WHERE listed(k)",
+	} {
+		p, err := f.plan(stream.Append, body)
+		require.NoError(t, err)
+		for _, rows := range []int{20_000, 2 * partRows} {
+			out, err := f.open(p).Run(t.Context(), Call{Inputs: map[string]Input{"other": {Records: manyRows(t, rows)}}})
+			require.NoError(t, err)
+			got := numbers(out.Result)
+			out.Result.Release()
+			require.Greater(t, len(got), rows/4)
+			require.True(t, slices.IsSorted(got), body)
 		}
 	}
 }
