@@ -409,7 +409,7 @@ func (c *compiler) joinRelation(t tree, j *streamJoin) (*from, error) {
 		sources: union(l.sources, r.sources), nulls: union(j.left.nulls(), j.right.nulls())}
 	rel.arrives = j.kind == "INNER" && l.raw && r.raw
 	rel.single, rel.posType = j.semi() && j.left.from.single, j.positionType()
-	if j.remade() {
+	if j.remade(c) {
 		rel.join = j
 	}
 	cols := j.outColumns()

@@ -1,6 +1,11 @@
 package planner
 
-import "github.com/tidemill/tidemill/internal/duck"
+import (
+	"maps"
+	"slices"
+
+	"github.com/tidemill/tidemill/internal/duck"
+)
 
 // An inner join of sources whose rows all stay needs no tables of the batch's rows: they are put into the state first,
 // where their positions tell them from those that were there, and the join's rows are made of the state alone. What such a
@@ -30,9 +35,11 @@ func (s *joinSide) remade() *streamJoin {
 	return below
 }
 
-// remade reports whether the join gives the same rows whenever they are made: what it compares is in them alone.
-func (j *streamJoin) remade() bool {
-	return j.stays() && !Mentions(j.on, "getvariable") && !Mentions(j.on, "select")
+// remade reports whether the join gives the same rows whenever they are made: what it compares is in them alone, and not in
+// reference tables either, which macros may read that DuckDB expands itself.
+func (j *streamJoin) remade(c *compiler) bool {
+	others := append(slices.Collect(maps.Keys(c.usedMacros)), "getvariable", "select")
+	return j.stays() && !slices.ContainsFunc(others, func(name string) bool { return Mentions(j.on, name) })
 }
 
 // takeMade lets sides have the rows of joins below as they are made.
