@@ -16,6 +16,7 @@ type streamJoin struct {
 	left, right *joinSide
 	on          string // the condition over both sides, as SQL
 	equal       bool   // it has an equality between the sides
+	again       bool   // that condition gives the same whenever it is computed
 	bounds      []*bound
 	taken       bool // a join above takes its rows as they are made
 	tied        bool // its rows come with the positions of the rows that they are made from
@@ -409,7 +410,7 @@ func (c *compiler) joinRelation(t tree, j *streamJoin) (*from, error) {
 		sources: union(l.sources, r.sources), nulls: union(j.left.nulls(), j.right.nulls())}
 	rel.arrives = j.kind == "INNER" && l.raw && r.raw
 	rel.single, rel.posType = j.semi() && j.left.from.single, j.positionType()
-	if j.remade(c) {
+	if j.remade() {
 		rel.join = j
 	}
 	cols := j.outColumns()

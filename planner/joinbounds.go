@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func (j *streamJoin) finish(c *compiler, t tree, both []tree) error {
 	if err != nil {
 		return err
 	}
-	j.on = on
+	j.on, j.again = on, !slices.ContainsFunc(both, func(t tree) bool { return !j.steady(t) })
 	j.dropTwins()
 	for _, side := range j.sides() {
 		j.leaves(side)

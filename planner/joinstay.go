@@ -1,11 +1,6 @@
 package planner
 
-import (
-	"maps"
-	"slices"
-
-	"github.com/tidemill/tidemill/internal/duck"
-)
+import "github.com/tidemill/tidemill/internal/duck"
 
 // An inner join of sources whose rows all stay needs no tables of the batch's rows: they are put into the state first,
 // where their positions tell them from those that were there, and the join's rows are made of the state alone. What such a
@@ -35,12 +30,8 @@ func (s *joinSide) remade() *streamJoin {
 	return below
 }
 
-// remade reports whether the join gives the same rows whenever they are made: what it compares is in them alone, and not in
-// reference tables either, which macros may read that DuckDB expands itself.
-func (j *streamJoin) remade(c *compiler) bool {
-	others := append(slices.Collect(maps.Keys(c.usedMacros)), "getvariable", "select")
-	return j.stays() && !slices.ContainsFunc(others, func(name string) bool { return Mentions(j.on, name) })
-}
+// remade reports whether the join gives the same rows whenever they are made.
+func (j *streamJoin) remade() bool { return j.stays() && j.again }
 
 // takeMade lets sides have the rows of joins below as they are made.
 func (j *streamJoin) takeMade(c *compiler) (err error) {
