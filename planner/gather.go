@@ -71,7 +71,7 @@ func (g *Gather) Statements() []string {
 func (c *compiler) gather(top tree, j *streamJoin, columns []duck.Column) (*Gather, error) {
 	g, all := &Gather{}, top.list("select_list")
 	for _, l := range j.origins() {
-		g.Sides = append(g.Sides, GatherSide{Table: l.side.state(l.n), Tie: l.side.tie(l.n),
+		g.Sides = append(g.Sides, GatherSide{Table: l.side.state(l.n), Tie: l.tie(),
 			Columns: []duck.Column{{Name: PosColumn, Type: "BIGINT"}}})
 	}
 	for n, item := range all[:len(columns)] {

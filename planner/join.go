@@ -16,6 +16,7 @@ type streamJoin struct {
 	left, right *joinSide
 	on          string // the condition over both sides, as SQL
 	equal       bool   // it has an equality between the sides
+	whole       string // where all rows stay: it over the rows of the sources
 	again       bool   // that condition gives the same whenever it is computed
 	bounds      []*bound
 	taken       bool // a join above takes its rows as they are made
@@ -36,7 +37,6 @@ type joinSide struct {
 	own     []tree          // ON conditions on this side alone
 	notNull []string        // what a row that can match has
 	rows    string          // SELECT of the batch's rows
-	chosen  []any           // its select list
 	tree    tree            // its FROM
 	made    *streamJoin     // whose rows it takes as they are made: it keeps none
 	preserv bool            // rows without a match come out
@@ -201,9 +201,10 @@ func (c *compiler) sideColumns(t tree, j *streamJoin) error {
 				return err
 			}
 		}
-		s.chosen, s.tree = append(items, columnRef(PosColumn, s.from.alias, PosColumn)), t.sub([]string{"left", "right"}[i])
+		items = append(items, columnRef(PosColumn, s.from.alias, PosColumn))
+		s.tree = t.sub([]string{"left", "right"}[i])
 		var err error
-		if s.rows, err = c.render(selectNode(s.chosen, s.tree)); err != nil {
+		if s.rows, err = c.render(selectNode(items, s.tree)); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,8 @@ func (j *streamJoin) finish(c *compiler, t tree, both []tree) error {
 			return err
 		}
 	}
-	on, err := c.exprSQL(asTree(conjunction(both)))
+	condition := asTree(conjunction(both))
+	on, err := c.exprSQL(condition)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (j *streamJoin) finish(c *compiler, t tree, both []tree) error {
 			return j.neverLeaves(c, t, side)
 		}
 	}
-	if err := j.takeMade(c); err != nil {
+	if err := j.takeMade(c, condition); err != nil {
 		return err
 	}
 	for _, side := range j.sides() {

@@ -32,9 +32,6 @@ func (s *joinSide) input(c *compiler, n int, named bool) error {
 	}
 	items := append([]string{}, s.columnNames(s.alias+".")...)
 	s.id = PosColumn
-	if s.made != nil {
-		items = append(items, s.made.ties(s.alias+".")...)
-	}
 	if named && !s.from.single {
 		s.id = idColumn
 		order := append([]string{s.alias + "." + PosColumn}, s.columnNames(s.alias+".")...)
@@ -223,11 +220,6 @@ func (j *streamJoin) items(left, right bool) string {
 			items = append(items, s.alias+"."+s.id+" AS "+s.outID())
 		case j.remembers(s):
 			items = append(items, "CAST(NULL AS "+s.idType()+") AS "+s.outID())
-		}
-	}
-	if j.tied {
-		for _, s := range j.sides() {
-			items = append(items, s.tied(j.n)...)
 		}
 	}
 	return strings.Join(append(items, j.position(left, right)), ", ")

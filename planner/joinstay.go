@@ -1,15 +1,20 @@
 package planner
 
-import "github.com/tidemill/tidemill/internal/duck"
+import (
+	"strings"
+
+	"github.com/tidemill/tidemill/internal/duck"
+)
 
 // An inner join of sources whose rows all stay needs no tables of the batch's rows: they are put into the state first,
 // where their positions tell them from those that were there, and the join's rows are made of the state alone. What such a
 // join gives can be made again at any time, so one above it keeps none of it: three sources that are joined are three tables.
 
-// stays reports whether this is such a join. Its sides must have been looked at for times.
+// stays reports whether this is such a join. Of three sources DuckDB may compare any two first, so that must not fail. Its sides
+// must have been looked at for times.
 func (j *streamJoin) stays() bool {
 	for _, s := range j.sides() {
-		if len(s.frees) > 0 || s.entry.Late != "" || !s.raw() && s.remade() == nil {
+		if len(s.frees) > 0 || s.entry.Late != "" || !s.raw() && (!j.again || s.remade() == nil) {
 			return false
 		}
 	}
@@ -27,6 +32,11 @@ func (s *joinSide) remade() *streamJoin {
 	if below == nil || len(s.where)+len(s.own) > 0 || s.tree.str("type") != "BASE_TABLE" || s.tree.str("table_name") != below.out() {
 		return nil
 	}
+	for _, col := range s.columns {
+		if l, _ := below.behind(col); l.side == nil {
+			return nil
+		}
+	}
 	return below
 }
 
@@ -34,24 +44,25 @@ func (s *joinSide) remade() *streamJoin {
 func (j *streamJoin) remade() bool { return j.stays() && j.again }
 
 // takeMade lets sides have the rows of joins below as they are made.
-func (j *streamJoin) takeMade(c *compiler) (err error) {
+func (j *streamJoin) takeMade(c *compiler, on tree) (err error) {
 	if !j.stays() {
 		return nil
 	}
 	for _, s := range j.sides() {
-		if s.made = s.remade(); s.made == nil {
-			continue
-		}
-		s.made.taken, s.made.tied = true, true
-		items := s.chosen
-		for _, tie := range s.made.ties("") {
-			items = append(items, columnRef(tie, s.from.alias, tie))
-		}
-		if s.rows, err = c.render(selectNode(items, s.tree)); err != nil {
-			return err
+		if s.made = s.remade(); s.made != nil {
+			s.made.taken = true
 		}
 	}
-	return nil
+	whole := rewrite(clone(on), func(t tree) (any, bool) {
+		names := t.names("column_names")
+		if t.class() != "COLUMN_REF" || names[0] != leftAlias && names[0] != rightAlias {
+			return nil, false
+		}
+		l, col := j.leaf(names[1])
+		return columnRef("", l.alias(), col.name), true
+	})
+	j.whole, err = c.exprSQL(asTree(whole))
+	return err
 }
 
 // staySteps are the steps of such a join.
@@ -71,7 +82,7 @@ func (j *streamJoin) staySteps() []Step {
 		return steps
 	}
 	return append(steps, Step{Title: "new left rows with all right ones, and kept left rows with new right ones", Table: j.out(),
-		SQL: j.made(">="), Rows: j.tables()})
+		SQL: j.fromLeaves(), Rows: j.tables()})
 }
 
 // tables are the batch's tables that the join's rows are made from.
@@ -87,26 +98,54 @@ func (j *streamJoin) tables() []string {
 	return out
 }
 
-// made selects rows of the join by how their positions compare with the batch's first one; "" is all of them.
-func (j *streamJoin) made(op string) string {
-	rows := func(left, right string) string {
-		return "SELECT " + j.items(true, true) + "\nFROM " + j.kept(j.left, left) + "\nJOIN " + j.kept(j.right, right) + "\nON " + j.on
+// fromLeaves selects the rows of the join that are made of a new row of some source: new ones of one source, of those before it
+// the old ones alone, of those behind it all. All sources are joined in one FROM, whose order DuckDB is free to choose: it begins
+// with the new rows, where what a subquery joins would be joined first.
+func (j *streamJoin) fromLeaves() string {
+	var parts []string
+	leaves := j.origins()
+	for i := range leaves {
+		ops := map[leaf]string{leaves[i]: ">="}
+		for _, before := range leaves[:i] {
+			ops[before] = "<"
+		}
+		parts = append(parts, "SELECT "+j.leafItems()+"\nFROM "+j.joined(ops))
 	}
-	if op != ">=" {
-		return rows(op, op)
-	}
-	return rows(">=", "") + "\nUNION ALL " + rows("<", ">=")
+	return strings.Join(parts, "\nUNION ALL ")
 }
 
-// kept selects the same of a side.
-func (j *streamJoin) kept(s *joinSide, op string) string {
-	if s.made != nil {
-		with := s.made.out() + " AS NOT MATERIALIZED (\n" + s.made.made(op) + "\n)"
-		return "(\n" + duck.WithSQL([]string{with}, s.rows) + "\n) " + s.alias
+// leafItems are the columns of the join's rows, of those of the sources.
+func (j *streamJoin) leafItems() string {
+	var items, positions []string
+	for _, s := range j.sides() {
+		for _, col := range s.columns {
+			l, from := j.leaf(col.name)
+			items = append(items, l.alias()+"."+duck.QuoteIdent(from.name)+" AS "+duck.QuoteIdent(col.name))
+		}
 	}
-	where := ""
-	if op != "" {
-		where = " WHERE " + PosColumn + " " + op + " " + getVariable(VarFirst(0))
+	for _, l := range j.origins() {
+		position := l.alias() + "." + PosColumn
+		positions = append(positions, position)
+		if j.tied {
+			items = append(items, position+" AS "+l.tie())
+		}
 	}
-	return "(SELECT " + s.stored() + " FROM " + s.state(j.n) + where + ") " + s.alias
+	return strings.Join(append(items, "greatest("+strings.Join(positions, ", ")+") AS "+PosColumn), ", ")
+}
+
+// joined joins what is kept of the sources: of each the rows whose positions compare so with the batch's first one, or all.
+func (j *streamJoin) joined(ops map[leaf]string) string {
+	var parts []string
+	for _, s := range j.sides() {
+		if s.made != nil {
+			parts = append(parts, "("+s.made.joined(ops)+")")
+			continue
+		}
+		l, where := leaf{s, j.n}, ""
+		if op := ops[l]; op != "" {
+			where = " WHERE " + PosColumn + " " + op + " " + getVariable(VarFirst(0))
+		}
+		parts = append(parts, "(SELECT "+s.stored()+" FROM "+s.state(j.n)+where+") "+l.alias())
+	}
+	return strings.Join(parts, "\nJOIN ") + "\nON " + j.whole
 }

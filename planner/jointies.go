@@ -28,17 +28,31 @@ func (j *streamJoin) origins() []leaf {
 func (j *streamJoin) leaf(column string) (leaf, joinColumn) {
 	for _, s := range j.sides() {
 		for _, col := range s.columns {
-			switch names := col.expr.names("column_names"); {
+			switch {
 			case col.name != column:
 			case s.made == nil:
 				return leaf{s, j.n}, col
-			case col.expr.class() == "COLUMN_REF" && len(names) == 2:
-				return s.made.leaf(names[1])
+			default:
+				return s.made.behind(col)
 			}
 		}
 	}
 	return leaf{}, joinColumn{}
 }
+
+// behind is leaf of what a column of a join above is.
+func (j *streamJoin) behind(col joinColumn) (leaf, joinColumn) {
+	if names := col.expr.names("column_names"); col.expr.class() == "COLUMN_REF" && len(names) == 2 {
+		return j.leaf(names[1])
+	}
+	return leaf{}, joinColumn{}
+}
+
+// alias names the rows of a source where all are joined.
+func (l leaf) alias() string { return l.side.alias + strconv.Itoa(l.n) }
+
+// tie names the column with their positions.
+func (l leaf) tie() string { return PosColumn + "_" + l.side.name + strconv.Itoa(l.n) }
 
 // over is the join that a query does nothing but select from, whose rows its ties tell apart, or nil.
 func (c *compiler) over(top tree, rel *relation) *streamJoin {
@@ -58,7 +72,7 @@ func (c *compiler) over(top tree, rel *relation) *streamJoin {
 // tie adds the columns to a query over a join that order its rows of one position, and returns them.
 func (c *compiler) tie(top tree, j *streamJoin) []string {
 	j.tied = true
-	from, ties, items := top.sub("from_table"), j.ties(""), top.list("select_list")
+	from, ties, items := top.sub("from_table"), j.ties(), top.list("select_list")
 	for _, tie := range ties {
 		items = append(items, columnRef(tie, from.str("alias"), tie))
 	}
@@ -67,20 +81,10 @@ func (c *compiler) tie(top tree, j *streamJoin) []string {
 }
 
 // ties names the columns of the join's rows that have the positions of those that they are made from.
-func (j *streamJoin) ties(prefix string) []string {
+func (j *streamJoin) ties() []string {
 	var out []string
 	for _, l := range j.origins() {
-		out = append(out, prefix+l.side.tie(l.n))
+		out = append(out, l.tie())
 	}
 	return out
-}
-
-func (s *joinSide) tie(n int) string { return PosColumn + "_" + s.name + strconv.Itoa(n) }
-
-// tied selects the columns of a side.
-func (s *joinSide) tied(n int) []string {
-	if s.made != nil {
-		return s.made.ties(s.alias + ".")
-	}
-	return []string{s.alias + "." + PosColumn + " AS " + s.tie(n)}
 }

@@ -40,9 +40,12 @@ func TestJoinsFailWithTheirRows(t *testing.T) {
 	some, none := record([]row{{k: "x", v: 1, f: 1.0, ts: 20}}), record(nil)
 	defer some.Release()
 	defer none.Release()
+	p, err := f.plan(stream.Append, "SELECT a.k FROM src b JOIN more a ON a.k = b.k JOIN other c ON c.v = b.v AND (a.k || c.k)::INTEGER > 0")
+	require.NoError(t, err)
+	require.Nil(t, p.Gather, "which would compare a and c where there is no b")
 	for on, fails := range map[string]bool{"a.k = b.k": false, "a.v % 3 = b.v % 3 AND (a.v < b.w OR a.v >= b.w)": false,
 		"a.v = b.v AND (a.k || b.k)::INTEGER > 0": true, "a.v = b.v AND a.v + 2147483647 > b.v": true} {
-		p, err := f.plan(stream.Append, "SELECT a.k, c.v FROM src b JOIN more a ON "+on+" JOIN other c ON c.v = a.v")
+		p, err = f.plan(stream.Append, "SELECT a.k, c.v FROM src b JOIN more a ON "+on+" JOIN other c ON c.v = a.v")
 		require.NoError(t, err)
 		require.Equal(t, !fails, p.Gather != nil, on)
 		_, err = f.open(p).Run(t.Context(), Call{Inputs: map[string]Input{"src": {Records: []arrow.Record{some}},
