@@ -1,6 +1,9 @@
 package planner
 
-import "slices"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // A condition that fails for two rows fails in the batch in which the later of them comes, and one that reads a reference table
 // sees it as it is then. If what a join gives is to be made later on, and again, that must make no difference.
@@ -45,4 +48,18 @@ func (j *streamJoin) column(alias, name string) joinColumn {
 		}
 	}
 	return joinColumn{}
+}
+
+// integerOf returns the number that a constant is, or -1 if it is none, or less than 0.
+func integerOf(t tree) int64 {
+	value := t.sub("value")
+	n, ok := value["value"].(json.Number)
+	if t.class() != "CONSTANT" || value.sub("type").str("id") != "INTEGER" || !ok {
+		return -1
+	}
+	i, err := n.Int64()
+	if err != nil {
+		return -1
+	}
+	return i
 }

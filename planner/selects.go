@@ -197,7 +197,7 @@ func (c *compiler) project(node tree, s *scope) (tree, *relation, error) {
 		return nil, nil, err
 	}
 	if s.main.pos && s.single && s.ordered && !subqueried(node) {
-		node["where_clause"] = s.keepingOrder(node["where_clause"])
+		node["where_clause"] = keepingOrder(node["where_clause"])
 	}
 	if s.main.pos {
 		pos := columnRef(PosColumn, s.alias, PosColumn)
