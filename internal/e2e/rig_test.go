@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,14 +155,18 @@ func (r *rig) drain() {
 	r.early += c.early()
 }
 
-// produce publishes rows until the returned function is called: times up to 2 seconds in disorder, and one row in a
-// hundred far behind. A publish without an answer is tried again, so that a row may be there twice: the stream says
-// what is there.
+// rowsLeast is how many rows make enough windows to mean something, however slow the machine is.
+const rowsLeast = 5000
+
+// produce publishes rows until the returned function is called, and rowsLeast at least: times up to 2 seconds in disorder,
+// and one row in a hundred far behind. A publish without an answer is tried again, so that a row may be there twice: the
+// stream says what is there.
 func (r *rig) produce() (stop func()) {
 	js := r.server.JetStream()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	rnd := rand.New(rand.NewPCG(r.rnd.Uint64(), 2))
 	var wg sync.WaitGroup
+	var published atomic.Int64
 	wg.Go(func() {
 		start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		tick := time.NewTicker(10 * time.Millisecond)
@@ -187,6 +192,7 @@ func (r *rig) produce() (stop func()) {
 					}
 				}
 				id++
+				published.Add(1)
 			}
 			select {
 			case <-ctx.Done():
@@ -196,6 +202,8 @@ func (r *rig) produce() (stop func()) {
 		}
 	})
 	return func() {
+		enough := func() bool { return published.Load() >= rowsLeast }
+		require.Eventually(r.t, enough, time.Minute, 10*time.Millisecond)
 		cancel()
 		wg.Wait()
 	}
