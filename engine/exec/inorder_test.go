@@ -69,14 +69,20 @@ func TestOrKeepsTheOrder(t *testing.T) {
 				kept, err := f.open(p).Run(t.Context(), call)
 				require.NoError(t, err)
 				for _, out := range []*Output{lent, kept} {
-					got := numbers(out.Result)
-					out.Result.Release()
-					require.Greater(t, len(got), rows/15)
-					require.True(t, slices.IsSorted(got), body)
+					requireInOrder(t, out, rows/15, body)
 				}
 			}
 		}
 	}
+}
+
+// requireInOrder asks that a result has more rows than that, in the order of their numbers, and releases it.
+func requireInOrder(t *testing.T, out *Output, more int, body string) {
+	t.Helper()
+	defer out.Result.Release()
+	got := numbers(out.Result)
+	require.Greater(t, len(got), more)
+	require.True(t, slices.IsSorted(got), body)
 }
 
 // TestHiddenOrKeepsTheOrder has conditions in which DuckDB's optimizer finds an OR, or a list of values, that the text does not
@@ -102,10 +108,7 @@ func TestHiddenOrKeepsTheOrder(t *testing.T) {
 		for _, rows := range []int{20_000, 2 * partRows} {
 			out, err := f.open(p).Run(t.Context(), Call{Inputs: map[string]Input{"other": {Records: manyRows(t, rows)}}})
 			require.NoError(t, err)
-			got := numbers(out.Result)
-			out.Result.Release()
-			require.Greater(t, len(got), rows/4)
-			require.True(t, slices.IsSorted(got), body)
+			requireInOrder(t, out, rows/4, body)
 		}
 	}
 }

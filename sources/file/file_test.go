@@ -127,8 +127,14 @@ func parquetFile(t *testing.T, ids ...int64) string {
 	}
 	rec := b.NewRecord()
 	defer rec.Release()
+	return parquetWith(t, rec)
+}
+
+// parquetWith is a Parquet file with the rows of a record.
+func parquetWith(t *testing.T, rec arrow.Record) string {
+	t.Helper()
 	var buf bytes.Buffer
-	w, err := pqarrow.NewFileWriter(schema, &buf, nil, pqarrow.DefaultWriterProps())
+	w, err := pqarrow.NewFileWriter(rec.Schema(), &buf, nil, pqarrow.DefaultWriterProps())
 	require.NoError(t, err)
 	require.NoError(t, w.Write(rec))
 	require.NoError(t, w.Close())
