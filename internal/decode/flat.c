@@ -1,10 +1,5 @@
 #include "flat.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
+#include "flat_stops.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
 
@@ -15,42 +10,23 @@ typedef struct {
 	int64_t vector; // the last place of which 16 bytes are looked at together
 } text;
 
-static inline int plain(uint8_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
-
-// stops16 returns a number whose lowest bit that is set tells which of 16 bytes is the first that is not plain, in units
-// of stop_bits; 0 if all are. Flipping a bit puts the quote right above the control characters, and what is above ASCII is
-// negative: one comparison finds all of these.
-#if defined(__SSE2__)
-enum { stop_bits = 1 };
-static inline uint64_t stops16(const uint8_t *p) {
-	__m128i v = _mm_loadu_si128((const __m128i *)p);
-	__m128i low = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20)));
-	return (uint64_t)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-}
-#elif defined(__aarch64__)
-enum { stop_bits = 4 };
-static inline uint64_t stops16(const uint8_t *p) {
-	int8x16_t v = vld1q_s8((const int8_t *)p);
-	uint8x16_t low = vcgtq_s8(vdupq_n_s8(0x21), veorq_s8(v, vdupq_n_s8('"' ^ 0x20)));
-	uint8x16_t stop = vorrq_u8(low, vceqq_s8(v, vdupq_n_s8('\\')));
-	return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(stop), 4)), 0);
-}
-#else
-enum { stop_bits = 1 };
-static inline uint64_t stops16(const uint8_t *p) {
-	uint64_t stops = 0;
-	for (int i = 0; i < 16; i++) stops |= (uint64_t)!plain(p[i]) << i;
-	return stops;
-}
-#endif
-
 // plain_end returns where plain bytes from p on end, at t->end or behind it if that is where.
 static inline int64_t plain_end(const text *t, int64_t p) {
 	for (; likely(p <= t->vector); p += 16) {
-		uint64_t stops = stops16(t->b + p);
+		uint64_t stops = plain_stops16(t->b + p);
 		if (stops) return p + __builtin_ctzll(stops) / stop_bits;
 	}
 	while (p < t->end && plain(t->b[p])) p++;
+	return p;
+}
+
+// bare_end is the same for bytes that are neither space, comma nor brace: numbers, true, false and null.
+static inline int64_t bare_end(const text *t, int64_t p) {
+	for (; likely(p <= t->vector); p += 16) {
+		uint64_t stops = bare_stops16(t->b + p);
+		if (likely(stops)) return p + __builtin_ctzll(stops) / stop_bits;
+	}
+	while (p < t->end && bare(t->b[p])) p++;
 	return p;
 }
 
@@ -89,7 +65,7 @@ static int64_t odd_end(const text *t, int64_t start, int64_t p) {
 	case '[':
 		return nested_end(t, start);
 	}
-	for (p = start; p < t->end && t->b[p] > ' ' && t->b[p] != ',' && t->b[p] != '}';) p++;
+	p = bare_end(t, start);
 	return p > start ? p : 0;
 }
 
@@ -119,6 +95,17 @@ static inline int64_t row_end(const text *t, int64_t p) {
 	return t->b[p] == '\n' ? p + 1 : 0;
 }
 
+// foretold returns end, which is guess more often than not: the processor then goes on with guess, whose bytes it need not
+// have seen, and looks at several values at once. The compiler must not know that both are the same, nor that a conditional
+// move would do, which has to wait.
+static inline int64_t foretold(int64_t end, int64_t guess) {
+	int64_t same = guess;
+	__asm__("" : "+r"(same));
+	if (end != guess) return end;
+	__asm__ volatile("");
+	return same;
+}
+
 // row_scan reads the object at p and returns what is behind it and its line, or 0. Its first span goes to spans.
 static inline int64_t row_scan(const text *t, int64_t p, const uint8_t *names, const flat_key *keys, int64_t count,
 	flat_span *spans, uint8_t *odd) {
@@ -127,11 +114,12 @@ static inline int64_t row_scan(const text *t, int64_t p, const uint8_t *names, c
 		if (p == 0) return 0;
 		if (p < t->end && t->b[p] == ' ') p++;
 		if (p >= t->end) return 0;
+		int64_t guess = p + keys[k].usual;
 		spans->start = (uint32_t)p;
 		if (likely(t->b[p] == '"')) {
 			int64_t quote = plain_end(t, p + 1);
 			if (likely(quote < t->end && t->b[quote] == '"')) {
-				p = quote + 1;
+				p = foretold(quote + 1, guess);
 				spans->end = (uint32_t)p | FLAT_PLAIN;
 				continue;
 			}
@@ -140,17 +128,29 @@ static inline int64_t row_scan(const text *t, int64_t p, const uint8_t *names, c
 			p = odd_end(t, p, p);
 		}
 		if (p == 0) return 0;
+		p = foretold(p, guess);
 		odd[k] = 1;
 		spans->end = (uint32_t)p;
 	}
 	return row_end(t, p);
 }
 
+// usual_rows is how many values must be of the same length for one to be foretold.
+enum { usual_rows = 16 };
+
+// usual_size returns the size that the first values of a key have, or 0 if they have several.
+static uint32_t usual_size(const flat_span *v) {
+	uint32_t size = v[0].end - v[0].start;
+	for (int64_t i = 1; i < usual_rows; i++)
+		if (v[i].end - v[i].start != size) return 0;
+	return size & ~FLAT_PLAIN;
+}
+
 // ahead_bytes is how far before the scan bytes are asked of memory, so that it seldom waits.
 enum { ahead_bytes = 1024 };
 
 int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
-	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most) {
+	flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most) {
 	text t = {b, size, size, size - 16};
 	int64_t row = 0;
 	memset(odd, 0, (size_t)count);
@@ -166,6 +166,7 @@ int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends
 		spans[count * FLAT_ROWS + row] = (flat_span){(uint32_t)p, (uint32_t)next};
 		p = next;
 	}
+	for (int64_t k = 0; row >= usual_rows && k < count; k++) keys[k].usual = usual_size(spans + k * FLAT_ROWS);
 	return row;
 }
 

@@ -16,9 +16,10 @@ typedef struct {
 
 // A key with what stands before it, a brace or a comma, and with its quotes and its colon: all of it in an array of bytes
 // that holds all keys, and the first 16 of its bytes as two little endian numbers, with masks for those that are its own.
+// usual is the size of its values if the last ones looked at had the same, else 0; flat_scan keeps it.
 typedef struct {
 	uint64_t low, high, low_mask, high_mask;
-	uint32_t at, size;
+	uint32_t at, size, usual;
 } flat_key;
 
 // How many rows are read at once, at most.
@@ -32,7 +33,7 @@ typedef struct {
 // key; odd[k] becomes 1 if a value is not a plain string. Strings are known to have no control characters, and values no
 // line break, but what is not plain must still be checked to be JSON, and to be one value.
 int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
-	const flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
+	flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
 
 // flat_texts copies what stands between the quotes of plain strings, one behind the other, to data behind ends[0], and puts
 // the end of text i in ends[i + 1]. It stops at a text that does not fit in so much room, and returns how many did.
