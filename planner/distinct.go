@@ -174,9 +174,10 @@ func (a *aggregate) forget(op *Operator) {
 	}
 }
 
-// adds are all rows that a batch adds to the groups, with keys and partials: its own, and what new values add.
-func (a *aggregate) adds() string {
-	own := a.in + a.live()
+// adds are all rows that a batch adds to the groups, with keys and partials: its own, and what new values add. None of them
+// is late if punctual.
+func (a *aggregate) adds(punctual bool) string {
+	own := a.in + a.alive(punctual)
 	if len(a.seen) == 0 {
 		return own
 	}

@@ -61,7 +61,8 @@ func (a *aggregate) foldedSteps(how []keyed.Merge) []Step {
 	return append([]Step{once}, steps...)
 }
 
-// deltaSQL aggregates the batch's rows by group: what they add to the groups, and how many of them there are.
+// deltaSQL aggregates the batch's rows by group: what they add to the groups, and how many of them there are: where
+// they are counted none is late.
 func (a *aggregate) deltaSQL(counted bool) string {
 	if a.panes != nil {
 		return a.panesSQL(counted, false)
@@ -74,5 +75,5 @@ func (a *aggregate) deltaSQL(counted bool) string {
 	if counted {
 		merged = append(merged, "count(*) AS "+RowsColumn)
 	}
-	return "SELECT " + list(keys, merged) + "\nFROM " + a.adds() + "\nGROUP BY " + strings.Join(keys, ", ")
+	return "SELECT " + list(keys, merged) + "\nFROM " + a.adds(counted) + "\nGROUP BY " + strings.Join(keys, ", ")
 }

@@ -306,6 +306,18 @@ func (a *aggregate) live() string {
 	return " WHERE " + a.time.mark.closes(duck.QuoteIdent(a.time.key)) + " > " + getVariable(VarLate)
 }
 
+// alive is live for a statement that runs where no row of the batch is late, if punctual: then all times that close a group
+// are to come, but for NULL, which no bound of a window in whole seconds is. DuckDB would find such a bound twice for it.
+func (a *aggregate) alive(punctual bool) string {
+	switch {
+	case !punctual || !a.timed():
+		return a.live()
+	case a.time.mark.kind != markEvent && a.time.mark.whole:
+		return ""
+	}
+	return " WHERE " + duck.QuoteIdent(a.time.key) + " IS NOT NULL"
+}
+
 // touched restricts rows of the state to the groups of the batch.
 func (a *aggregate) touched(alias string) string {
 	if len(a.keys) == 0 {

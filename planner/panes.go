@@ -109,7 +109,7 @@ func (a *aggregate) panesSQL(counted, placed bool) string {
 		merged = append(merged, "count(*) AS "+RowsColumn)
 		items = append(items, "CASE w.__w WHEN 0 THEN p."+RowsColumn+" ELSE 0 END AS "+RowsColumn)
 	}
-	sql := "SELECT * FROM (\n  SELECT " + list(items) + "\n  FROM (SELECT " + list(keys, merged) + " FROM " + a.in + a.live() + " GROUP BY " +
+	sql := "SELECT * FROM (\n  SELECT " + list(items) + "\n  FROM (SELECT " + list(keys, merged) + " FROM " + a.in + a.alive(counted) + " GROUP BY " +
 		strings.Join(keys, ", ") + ") p\n  CROSS JOIN (SELECT unnest(range(" + fmt.Sprint(a.panes.hop.n) + ")) AS __w) w\n)"
-	return sql + a.live()
+	return sql + a.alive(counted)
 }

@@ -84,3 +84,30 @@ func TestBatchesWithLateRowsTakeTheOtherSteps(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsWithoutTheTimeOfAGroupAreInNone asks it of batches in which no row is late, and of others.
+func TestRowsWithoutTheTimeOfAGroupAreInNone(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string][]string{
+		"SELECT ts, count(*) AS n FROM src GROUP BY ts":                                                                           {"101|1"},
+		"SELECT window_end, count(*) AS n FROM tumble(src, ts, INTERVAL '500 milliseconds') GROUP BY window_end":                  {"101|1"},
+		"SELECT window_end, count(*) AS n FROM tumble(src, ts, INTERVAL '5 seconds', CAST(NULL AS INTERVAL)) GROUP BY window_end": nil,
+	} {
+		f := newFixture(t)
+		p, err := f.plan(stream.Update, body)
+		require.NoError(t, err)
+		require.Equal(t, planner.Punctual, p.Ops[0].Steps[0].When)
+		for _, rows := range [][]row{{{"a", 1, nil, 101}, {"b", 1, nil, nil}}, {{"a", 1, nil, 101}, {"b", 1, nil, nil}, {"c", 1, nil, 80}}} {
+			s := f.open(p)
+			late := int64(100_000_000)
+			rec := record(rows)
+			out, err := s.Run(t.Context(), Call{Batch: 1, Watermark: &late, Late: &late,
+				Inputs: map[string]Input{"src": {Records: []arrow.Record{rec}}}})
+			require.NoError(t, err, body)
+			rec.Release()
+			require.Equal(t, want, texts(out.Result), body)
+			require.Equal(t, []int64{int64(len(want)), 1}, []int64{out.Sources["src"].Used, out.Sources["src"].NullTime}, body)
+			out.Result.Release()
+		}
+	}
+}
