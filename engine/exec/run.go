@@ -71,6 +71,7 @@ func (s *Session) Try(ctx context.Context, c Call, keep map[string][]int64) erro
 }
 
 func (s *Session) newRun(c Call) *run {
+	s.positions.Turn()
 	r := &run{s: s, c: c, out: &Output{Sources: map[string]*Counts{}, Late: map[string][]int64{},
 		Phases: map[string]time.Duration{}}, delayed: len(s.repeats) > 0, made: map[string]int64{}, tabled: map[string]bool{}}
 	base := int64(0)

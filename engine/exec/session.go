@@ -12,6 +12,7 @@ import (
 	"github.com/tidemill/tidemill/internal/clock"
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/keyed"
+	"github.com/tidemill/tidemill/internal/pool"
 	"github.com/tidemill/tidemill/internal/spill"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
@@ -47,7 +48,8 @@ type Session struct {
 	macros   bool            // they have been defined
 	empty    map[string]bool // tables of the batch that are known to have no rows
 
-	feeds map[string]*duck.Feed // by the table whose rows they lend
+	feeds     map[string]*duck.Feed // by the table whose rows they lend
+	positions pool.Memory           // of the rows of a batch
 
 	variables []string          // that each batch may set
 	set       map[string]string // what they were last set to

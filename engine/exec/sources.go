@@ -9,15 +9,9 @@ import (
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 
-	"github.com/tidemill/tidemill/internal/invariant"
 	"github.com/tidemill/tidemill/planner"
 )
-
-// positionBits is how much of a position numbers rows within a batch.
-const positionBits = 31
 
 // sourceRun is one source in one batch.
 type sourceRun struct {
@@ -42,7 +36,7 @@ func (r *run) importSource(ctx context.Context, i int, src *sourceRun) error {
 	}
 	schema := arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn,
 		Type: arrow.PrimitiveTypes.Int64}), nil)
-	recs, err := src.positioned(schema, r.c.Batch)
+	recs, err := src.positioned(schema, r.c.Batch, &r.s.positions)
 	defer func() {
 		for _, rec := range recs {
 			rec.Release()
@@ -95,31 +89,6 @@ func (r *run) countExcluded(src *sourceRun) {
 			r.out.Dead = append(r.out.Dead, DeadRow{Source: src.name, Ordinal: o, Reason: src.excluded[o]})
 		}
 	}
-}
-
-// positioned appends __pos to the records and leaves excluded rows out.
-func (src *sourceRun) positioned(schema *arrow.Schema, batch int64) (out []arrow.Record, err error) {
-	invariant.Check(src.base+src.rows < 1<<positionBits, "batch has %d rows", src.base+src.rows)
-	ordinal := int64(0)
-	for _, rec := range src.records {
-		cols, err := src.read(rec)
-		if err != nil {
-			return out, err
-		}
-		b := array.NewInt64Builder(memory.DefaultAllocator)
-		b.Reserve(int(rec.NumRows()))
-		for i := range rec.NumRows() {
-			b.UnsafeAppend(batch<<positionBits | (src.base + ordinal + i))
-		}
-		pos := b.NewArray()
-		b.Release()
-		whole := array.NewRecord(schema, append(cols, pos), rec.NumRows())
-		pos.Release()
-		out = append(out, src.slices(whole, ordinal)...)
-		whole.Release()
-		ordinal += rec.NumRows()
-	}
-	return out, nil
 }
 
 // read returns the columns that the plan reads of a record that has all declared ones, or just these.
@@ -246,9 +215,6 @@ func impossible(column string, value any, ahead time.Duration) string {
 	}
 	return fmt.Sprintf("event time %s of %q is not finite or out of range", text, column)
 }
-
-// ordinal is the number of a position's row among the source's rows in this batch.
-func (src *sourceRun) ordinal(pos int64) int64 { return pos&(1<<positionBits-1) - src.base }
 
 func integer(v any) int64 {
 	switch v := v.(type) {
