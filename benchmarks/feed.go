@@ -39,9 +39,11 @@ const (
 	inSubject = "rows"
 )
 
-// createInput makes the stream that the rows go into.
+// createInput makes the stream that the rows go into. A broker that starts reads all messages that may have doubles, of
+// which these have none.
 func (c *client) createInput(ctx context.Context) error {
-	_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: inStream, Subjects: []string{inSubject}})
+	_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: inStream, Subjects: []string{inSubject},
+		Duplicates: 100 * time.Millisecond})
 	if err != nil {
 		return fmt.Errorf("create stream %s: %w", inStream, err)
 	}

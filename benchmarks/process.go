@@ -103,12 +103,15 @@ type worker struct {
 	batches []engine.Progress // guarded by mu
 }
 
-// startWorker runs the queries of file. It is killed when ctx ends.
+// startWorker runs the queries of file over the broker at url, or with none. It is killed when ctx ends.
 func startWorker(ctx context.Context, o Options, url, dir, file string, more ...string) (*worker, error) {
 	args := []string{"run", file, "--data-dir", filepath.Join(dir, "data"), "--listen", "off", "--progress", "jsonl"}
 	args = append(args, more...)
 	w := &worker{cmd: exec.CommandContext(ctx, o.Binary, args...), ended: make(chan struct{})} //nolint:gosec // ourselves
-	w.cmd.Env = append(os.Environ(), "NATS_URL="+url, "BENCH_DIR="+dir)
+	w.cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
+	if url != "" {
+		w.cmd.Env = append(w.cmd.Env, "NATS_URL="+url)
+	}
 	w.cmd.Stderr = &w.stderr
 	out, err := w.cmd.StdoutPipe()
 	if err != nil {

@@ -36,6 +36,7 @@ type Options struct {
 	Sink        string            // of packed: jetstream, duckdb or parquet
 	Memory      int64             // limit of the process that runs the queries, in bytes; the report says whether it was kept
 	Input       string            // of yahoo and nexmark: one of Inputs; the first if empty
+	Embedded    bool              // the worker of filter, packed and yahoo has the broker in its process
 	SyncAlways  bool              // the broker syncs each write to disk before it acknowledges
 	AtomicBatch int               // most messages of the broker's atomic batches; 0 is natsd.LargeBatch
 	Threads     int               // of DuckDB in the worker; 0 for all cores
@@ -99,14 +100,13 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 // piped runs a suite that reads from a broker and writes to one.
 func (r *run) piped(ctx context.Context, measure func(*run, context.Context) error) (err error) {
 	r.report.Durability = fmt.Sprintf("%s; it takes %d messages in an atomic batch", durability(r.SyncAlways), r.AtomicBatch)
-	if r.broker, err = startBroker(ctx, r.Options, filepath.Join(r.Dir, "nats")); err != nil {
+	if r.Embedded {
+		r.report.Durability += "; while the query runs the broker is in its process"
+	}
+	if err := r.startBroker(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.broker.stop()) }()
-	if r.client, err = dial(r.broker.url); err != nil {
-		return err
-	}
-	defer r.client.close()
+	defer func() { err = errors.Join(err, r.stopBroker()) }()
 	return measure(r, ctx)
 }
 
@@ -149,11 +149,7 @@ func (r *run) worker(ctx context.Context, dir, sql string, more ...string) (*wor
 	if r.Memory > 0 {
 		more = append([]string{"--memory-limit", fmt.Sprint(r.Memory)}, more...)
 	}
-	url := ""
-	if r.broker != nil {
-		url = r.broker.url
-	}
-	w, err := startWorker(ctx, r.Options, url, dir, file, more...)
+	w, err := startWorker(ctx, r.Options, r.brokerURL(), dir, file, more...)
 	if err == nil {
 		r.workers = append(r.workers, w)
 	}
@@ -173,8 +169,8 @@ func (r *run) profiles() []string {
 }
 
 // drain lets one more worker take what is left, up to the batches that only move the watermark.
-func (r *run) drain(ctx context.Context, dir, sql string) error {
-	w, err := r.worker(ctx, dir, sql, "--available-now")
+func (r *run) drain(ctx context.Context, dir, sql string, flags ...string) error {
+	w, err := r.worker(ctx, dir, sql, append(flags, "--available-now")...)
 	if err != nil {
 		return err
 	}

@@ -183,24 +183,8 @@ func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (
 		}
 	}
 	dir := filepath.Join(r.Dir, fmt.Sprintf("run%d", run))
-	sql := runSQL(t.sql, run)
-	before := r.broker.cpu()
-	w, err := r.worker(ctx, dir, sql, r.profiles()...)
-	if err != nil {
-		return nil, err
-	}
-	all := func(b []engine.Progress) bool { return len(b) > 0 && b[len(b)-1].Totals.In >= t.rows }
-	if err := w.until(ctx, all); err != nil {
-		return nil, err
-	}
-	one := &Throughput{Rows: t.rows, RawPerSecond: raw * float64(t.pack), WorkerCPU: cpuSeconds(w.pid()),
-		BrokerCPU: r.broker.cpu() - before}
-	if err := w.interrupt(); err != nil {
-		return nil, err
-	}
-	one.measure(w.progress())
-	one.PeakBytes = w.peakBytes()
-	if err := r.drain(ctx, dir, sql); err != nil {
+	one := &Throughput{Rows: t.rows, RawPerSecond: raw * float64(t.pack)}
+	if err := r.lendBroker(ctx, dir, func(flags []string) error { return r.work(ctx, one, dir, runSQL(t.sql, run), flags) }); err != nil {
 		return nil, err
 	}
 	if stream := t.dump(run); stream != "" {
@@ -210,4 +194,24 @@ func (r *run) eat(ctx context.Context, t throughput, run int, rowsFile string) (
 	}
 	one.Verified, err = compare(ctx, r.Dir, rowsFile, t.columns, t.checks(dir))
 	return one, err
+}
+
+// work lets a worker take all rows, which is measured, and another one what is left behind them.
+func (r *run) work(ctx context.Context, one *Throughput, dir, sql string, flags []string) error {
+	before := r.broker.cpu()
+	w, err := r.worker(ctx, dir, sql, append(flags, r.profiles()...)...)
+	if err != nil {
+		return err
+	}
+	all := func(b []engine.Progress) bool { return len(b) > 0 && b[len(b)-1].Totals.In >= one.Rows }
+	if err := w.until(ctx, all); err != nil {
+		return err
+	}
+	one.WorkerCPU, one.BrokerCPU = cpuSeconds(w.pid()), r.broker.cpu()-before
+	if err := w.interrupt(); err != nil {
+		return err
+	}
+	one.measure(w.progress())
+	one.PeakBytes = w.peakBytes()
+	return r.drain(ctx, dir, sql, flags...)
 }

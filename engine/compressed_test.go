@@ -51,7 +51,7 @@ func TestCompressedMessages(t *testing.T) {
 	send("zstd", 0, row(9, 5))            // late too, alone in its message
 	send("", 0, row(10, 6), row(11, 53))
 
-	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub()), Sinks: sinks.Default(sinks.Deps{})}
+	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub(), nil), Sinks: sinks.Default(sinks.Deps{})}
 	sql := strings.ReplaceAll(`
 CREATE SOURCE events (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '1 second')
   WITH (connector = 'jetstream', URL, stream = 'IN', format = 'ndjson', compression = 'auto', max_rows_per_batch = 4);

@@ -27,7 +27,7 @@ func TestDeadLettersReachTheirSubjectOnce(t *testing.T) {
 		_, err := js.Publish(t.Context(), "orders.eu", []byte(payload))
 		require.NoError(t, err)
 	}
-	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub()), Sinks: sinks.Default(sinks.Deps{})}
+	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub(), nil), Sinks: sinks.Default(sinks.Deps{})}
 	sql := `CREATE SOURCE orders (id BIGINT) WITH (connector = 'jetstream', url = '` + srv.URL() + `', stream = 'ORDERS',
 	          subject = 'orders.>', dead_letter_subject = 'broken.orders');
 	        CREATE SINK out WITH (connector = 'jetstream', url = '` + srv.URL() + `', stream = 'OUT');
@@ -85,7 +85,7 @@ func payloads(t *testing.T, srv *testkit.Server) []string {
 }
 
 func TestASourceMayNotReadItsOwnDeadLetters(t *testing.T) {
-	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub()), Sinks: sinks.Default(sinks.Deps{})}
+	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub(), nil), Sinks: sinks.Default(sinks.Deps{})}
 	app, err := engine.Parse(t.Context(), reg, "app.sql", `
 		CREATE SOURCE orders (id BIGINT) WITH (connector = 'jetstream', stream = 'ORDERS', subject = 'orders.>',
 		  dead_letter_subject = 'orders.broken');

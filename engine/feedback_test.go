@@ -65,7 +65,7 @@ func TestLoopsAreSeenByWhatTheServerSays(t *testing.T) {
 // runOnce runs all queries of a text in a data dir of their own.
 func runOnce(t *testing.T, sql string) error {
 	t.Helper()
-	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub()), Sinks: sinks.Default(sinks.Deps{})}
+	reg := stream.Registry{Sources: sources.Default(sourcemem.NewHub(), nil), Sinks: sinks.Default(sinks.Deps{})}
 	app, err := engine.Parse(t.Context(), reg, "app.sql", sql)
 	require.NoError(t, err)
 	return engine.Run(t.Context(), engine.Options{DataDir: t.TempDir(), Registry: reg, Parse: engine.Parser(reg)}, app, nil, nil)

@@ -20,7 +20,7 @@ func TestHistoryByPublicationTime(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	srv.NewStream("S", "limits", "s")
 	w := newWorld(t, newParser(t))
-	w.reg.Sources["jetstream"] = jetstream.Connector()
+	w.reg.Sources["jetstream"] = jetstream.Connector(nil)
 	var reads []int64
 	w.opt = func(o *engine.Options) {
 		o.Listener.BatchDone = func(p engine.Progress) { reads = append(reads, p.NumInputRows) }
@@ -79,7 +79,7 @@ func TestWorkQueue(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	srv.NewStream("Q", "workqueue", "q")
 	w := newWorld(t, newParser(t))
-	w.reg.Sources["jetstream"] = jetstream.Connector()
+	w.reg.Sources["jetstream"] = jetstream.Connector(nil)
 	app := w.app(fmt.Sprintf(`CREATE SOURCE src (id BIGINT) WITH (connector = 'jetstream', stream = 'Q', url = '%s',
 			max_rows_per_batch = 2);
 		CREATE SINK mem WITH (connector = 'memory');

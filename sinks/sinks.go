@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 
+	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/sinks/console"
 	"github.com/tidemill/tidemill/sinks/duckdb"
 	"github.com/tidemill/tidemill/sinks/files"
@@ -13,11 +14,12 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Deps are what connectors share with the rest of the process. All are required.
+// Deps are what connectors share with the rest of the process.
 type Deps struct {
 	Console io.Writer    // where the console sink prints
 	Files   *duckdb.Pool // the process's DuckDB files
 	Memory  *memory.Hub  // what memory sinks hold
+	NATS    natsconn.Dial
 }
 
 // Default returns every sink connector by its name.
@@ -26,7 +28,7 @@ func Default(d Deps) map[string]stream.SinkConnector {
 	maps.Copy(all, map[string]stream.SinkConnector{
 		"console":   console.Connector(d.Console),
 		"duckdb":    duckdb.Connector(d.Files),
-		"jetstream": jetstream.Connector(),
+		"jetstream": jetstream.Connector(d.NATS),
 		"memory":    memory.Connector(d.Memory),
 	})
 	return all

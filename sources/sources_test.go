@@ -12,7 +12,7 @@ import (
 
 func TestDefaultConnectorsAreWhole(t *testing.T) {
 	t.Parallel()
-	all := sources.Default(memory.NewHub())
+	all := sources.Default(memory.NewHub(), nil)
 	require.Len(t, all, 4)
 	for name, c := range all {
 		require.Equal(t, name, c.Spec.Name)

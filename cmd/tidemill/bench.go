@@ -68,6 +68,8 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: "+strings.Join(benchmarks.Sinks(), ", "))
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
 		"; of nexmark: "+strings.Join(benchmarks.Inputs("nexmark"), ", ")+" (default the first)")
+	c.Flags().BoolVar(&f.Embedded, "embedded-nats", false, "let the worker of filter, packed and yahoo have the broker in its process, "+
+		"as run --embedded-nats does; others always have it in one of its own")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.AtomicBatch, "atomic-batch", 0, "messages that the broker takes in an atomic batch (default 10,000, as "+
 		"--embedded-nats; a NATS server takes 1,000 unless configured otherwise)")
@@ -96,6 +98,10 @@ func (f benchFlags) check(suites []string) error {
 		if f.Input != "" && len(known) > 0 && !slices.Contains(known, f.Input) {
 			return diag.New(diag.Usage, "--input %q of %s is not one of %s", f.Input, name, strings.Join(known, ", "))
 		}
+	}
+	if f.Embedded && (f.SyncAlways || f.AtomicBatch != 0) {
+		return diag.New(diag.Usage, "--embedded-nats excludes --sync-always and --atomic-batch: the broker of a run has neither").
+			WithHint("leave one of them out")
 	}
 	if f.Sink != "" {
 		if err := benchmarks.Known("sink of packed", []string{f.Sink}, benchmarks.Sinks()); err != nil {

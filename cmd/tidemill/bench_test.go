@@ -25,6 +25,8 @@ func TestBenchChecks(t *testing.T) {
 		{benchmarks.Options{Keys: []int64{5, -1}}, []string{"state"}, "--keys can not be less than nothing"},
 		{benchmarks.Options{Rates: []int64{10, 0}}, []string{"latency"}, "--rates has 0"},
 		{benchmarks.Options{Sink: "foo"}, []string{"packed"}, `there is no sink of packed "foo"; choose of jetstream, duckdb, parquet`},
+		{benchmarks.Options{Embedded: true, SyncAlways: true}, []string{"packed"}, "--embedded-nats excludes --sync-always"},
+		{benchmarks.Options{Embedded: true, AtomicBatch: 7}, []string{"packed"}, "--embedded-nats excludes --sync-always and --atomic-batch"},
 		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
 	} {
 		err := benchFlags{Options: c.options}.check(c.suites)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -38,6 +40,11 @@ func (f *reading) add(e *env, c *cobra.Command) {
 		"directory under which --embedded-nats finds its streams")
 }
 
+// dialNATS connects sources and sinks to a server: to the one in this process, if there is one, without the network.
+func (e *env) dialNATS(ctx context.Context, network, address string) (net.Conn, error) {
+	return e.broker.Dial(ctx, network, address) //nolint:wrapcheck // as a net.Dialer
+}
+
 // embedNATS starts the embedded broker, if one is asked for, and points NATS_URL at it, unless that is set.
 func (e *env) embedNATS(f brokerFlags, dataDir string) (stop func(), err error) {
 	if f.natsPort < 0 || f.natsPort > 65535 {
@@ -66,6 +73,7 @@ func (e *env) embedNATS(f brokerFlags, dataDir string) (stop func(), err error) 
 		return nil, diag.Wrap(diag.SourceUnreachable, err, "start the embedded NATS server").
 			WithHint("is another server on the port? choose one with --nats-port")
 	}
+	e.broker = server
 	outer := e.getenv
 	e.getenv = func(name string) (string, bool) {
 		if v, ok := outer(name); ok || name != "NATS_URL" {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tidemill/tidemill/internal/clock"
+	"github.com/tidemill/tidemill/internal/natsd"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -30,5 +31,6 @@ type env struct {
 	tty    bool // stdout is a terminal
 
 	connectors *stream.Registry // made by registry when first asked for
+	broker     *natsd.Server    // of embedNATS; nil for none
 	shared     *screen          // made by screen when first asked for
 }

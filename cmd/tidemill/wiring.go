@@ -22,8 +22,8 @@ import (
 func registry(e *env) stream.Registry {
 	if e.connectors == nil {
 		e.connectors = &stream.Registry{
-			Sources: sources.Default(sourcemem.NewHub()),
-			Sinks: sinks.Default(sinks.Deps{Console: e.screen(), Memory: sinkmem.NewHub(),
+			Sources: sources.Default(sourcemem.NewHub(), e.dialNATS),
+			Sinks: sinks.Default(sinks.Deps{Console: e.screen(), Memory: sinkmem.NewHub(), NATS: e.dialNATS,
 				Files: duckdb.NewPool(duck.Options{MemoryLimit: 512 << 20})}),
 		}
 	}

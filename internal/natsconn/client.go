@@ -43,7 +43,11 @@ type Config struct {
 	Options Options
 	Log     *slog.Logger // nil: no log
 	Lost    func()       // called, from another goroutine, when the connection breaks; may be nil
+	Dial    Dial         // nil: over the network
 }
+
+// Dial connects to an address as a net.Dialer does. It says how a server is reached that may not be across the network.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client is a connection. All methods may be called concurrently.
 type Client struct {
@@ -79,6 +83,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if c.timeout <= 0 {
 		c.timeout = 5 * time.Second
+	}
+	if c.cfg.Dial == nil {
+		c.cfg.Dial = new(net.Dialer).DialContext
 	}
 	if d := o.String("domain"); d != "" {
 		if !ValidStream(d) {
@@ -218,7 +225,7 @@ func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
 	if conn != nil && !conn.IsClosed() {
 		return conn, nil
 	}
-	d := &dialer{timeout: c.timeout}
+	d := &dialer{timeout: c.timeout, dial: c.cfg.Dial}
 	conn, err := c.dial(ctx, d)
 	if err != nil {
 		return nil, err
@@ -268,6 +275,7 @@ func (c *Client) dial(ctx context.Context, d *dialer) (*nats.Conn, error) {
 // tapped.
 type dialer struct {
 	timeout time.Duration
+	dial    Dial
 	ctx     atomic.Pointer[context.Context]
 	wire    atomic.Pointer[wire] // the last that was made
 }
@@ -275,7 +283,9 @@ type dialer struct {
 // Dial connects and watches the context for as long as the library may take for its handshake.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	ctx := *d.ctx.Load()
-	conn, err := (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, network, address)
+	limited, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.dial(limited, network, address)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // nats.go looks at it
 	}

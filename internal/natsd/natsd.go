@@ -1,6 +1,6 @@
 // Package natsd starts a NATS server with JetStream inside this process, on a loopback TCP port and with its
-// streams on disk. It serves the demo, --embedded-nats and the tests; clients reach it as they reach any
-// server.
+// streams on disk. It serves the demo, --embedded-nats and the tests. Clients reach it as they reach any server, and
+// those of this process without a socket if they like.
 package natsd
 
 import (
@@ -39,8 +39,9 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	server *server.Server
-	stop   sync.Once
+	server  *server.Server
+	address string // of its TCP port
+	stop    sync.Once
 }
 
 // Start starts a server and returns when it accepts clients. It fails if the port is taken or Dir can not be
@@ -94,7 +95,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("start nats server on port %d in %s: not ready after %s", o.Port, o.Dir,
 			o.ReadyAfter)
 	}
-	return &Server{server: s}, nil
+	return &Server{server: s, address: s.Addr().String()}, nil
 }
 
 // URL returns the address that clients connect to.

@@ -4,6 +4,8 @@ package testkit
 
 import (
 	"context"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 type Server struct {
 	tb      testing.TB
 	options natsd.Options
-	server  *natsd.Server // nil while stopped
+	server  atomic.Pointer[natsd.Server] // nil while stopped
 	conn    *nats.Conn
 	login   []nats.Option
 }
@@ -46,14 +48,14 @@ func (s *Server) Start() {
 	s.tb.Helper()
 	server, err := natsd.Start(s.options)
 	require.NoError(s.tb, err)
-	s.server, s.options.Port = server, server.Port()
+	s.options.Port = server.Port()
+	s.server.Store(server)
 }
 
 // Stop stops the server: connections break without a word.
 func (s *Server) Stop() {
-	if s.server != nil {
-		s.server.Stop()
-		s.server = nil
+	if server := s.server.Swap(nil); server != nil {
+		server.Stop()
 	}
 }
 
@@ -73,7 +75,12 @@ func (s *Server) RestartWith(change func(*natsd.Options)) {
 }
 
 // URL returns the address without user or password.
-func (s *Server) URL() string { return s.server.URL() }
+func (s *Server) URL() string { return s.server.Load().URL() }
+
+// Dial connects to the server within the process. Any goroutine may call it.
+func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.server.Load().Dial(ctx, network, address) //nolint:wrapcheck // a test
+}
 
 // JetStream returns a client of the test's own, which reconnects over restarts.
 func (s *Server) JetStream() jetstream.JetStream {

@@ -12,8 +12,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Connector returns the jetstream sink connector.
-func Connector() stream.SinkConnector {
+// Connector returns the jetstream sink connector, which reaches servers by dial; nil is over the network.
+func Connector(dial natsconn.Dial) stream.SinkConnector {
 	fields := []stream.Field{
 		{Name: "stream", Type: stream.String, Fixed: true,
 			Summary: "Name of the stream. Default: the stream that takes the subject's messages."},
@@ -45,7 +45,7 @@ func Connector() stream.SinkConnector {
 			Example: "CREATE SINK big_orders WITH (connector = 'jetstream', stream = 'BIG', subject = 'big.{country}')",
 		},
 		Modes: []stream.Mode{stream.Append, stream.Update},
-		Open:  open,
+		Open:  func(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) { return open(cfg, dial) },
 	}
 }
 
@@ -62,7 +62,7 @@ func DeadLetters(source stream.Options, subject string) stream.Options {
 	return o
 }
 
-func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
+func open(cfg stream.SinkConfig, dial natsconn.Dial) (stream.Sink, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -98,6 +98,7 @@ func open(_ context.Context, cfg stream.SinkConfig) (stream.Sink, error) {
 	}
 	s.client, err = natsconn.New(natsconn.Config{
 		What: fmt.Sprintf("sink %q", cfg.Name), Code: diag.SinkUnreachable, Options: cfg.Options, Log: cfg.Log,
+		Dial: dial,
 	})
 	return s, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemill/tidemill/internal/compression"
+	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/internal/testkit"
 	sink "github.com/tidemill/tidemill/sinks/jetstream"
 	"github.com/tidemill/tidemill/sinks/sinktest"
@@ -21,9 +22,11 @@ func TestContract(t *testing.T) {
 		atomic      bool
 		packed      int64
 		compression string
+		inProcess   bool
 	}{
-		"singles": {true, 100, ""}, "atomic batches": {true, 1, ""}, "plain": {false, 1, ""},
-		"compressed": {true, 100, "lz4"}, "compressed batches": {true, 3, "zstd"}, "compressed plain": {false, 3, "gzip"},
+		"singles": {true, 100, "", false}, "atomic batches": {true, 1, "", false}, "plain": {false, 1, "", false},
+		"compressed": {true, 100, "lz4", false}, "compressed batches": {true, 3, "zstd", false},
+		"compressed plain": {false, 3, "gzip", false}, "in process": {true, 1, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, sinktest.Features{Modes: []stream.Mode{stream.Append}}, func(t *testing.T) sinktest.Place { //nolint:thelper // a factory
@@ -38,7 +41,11 @@ func TestContract(t *testing.T) {
 							cfg.Options["compression"] = tt.compression
 						}
 						cfg.Stage = &stager{data: map[int64][]byte{}}
-						return sink.Connector().Open(t.Context(), cfg) //nolint:wrapcheck // a test
+						dial := natsconn.Dial(nil)
+						if tt.inProcess {
+							dial = srv.Dial
+						}
+						return sink.Connector(dial).Open(t.Context(), cfg) //nolint:wrapcheck // a test
 					},
 					Rows: func() [][]any { return contractRows(t, srv, tt.compression != "") },
 				}

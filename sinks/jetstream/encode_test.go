@@ -49,11 +49,11 @@ func TestMessagesOfOneRowAreNotCompressed(t *testing.T) {
 	t.Parallel()
 	cfg := stream.SinkConfig{Name: "out", Mode: stream.Append,
 		Options: stream.Options{"stream": "OUT", "payload": "json", "compression": "lz4"}}
-	_, err := open(t.Context(), cfg)
+	_, err := open(cfg, nil)
 	require.ErrorContains(t, err, `sink "out": messages of one JSON object are not compressed`)
 	cfg.Options["payload"] = "ndjson"
 	cfg.Options["compression"] = "none"
-	s, err := open(t.Context(), cfg)
+	s, err := open(cfg, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }

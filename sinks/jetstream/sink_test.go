@@ -92,7 +92,7 @@ func (f *fixture) tryMake() (stream.Sink, error) {
 	if f.mode == stream.Update {
 		cfg.Keys = []int{1}
 	}
-	return sink.Connector().Open(f.t.Context(), cfg) //nolint:wrapcheck // a test
+	return sink.Connector(nil).Open(f.t.Context(), cfg) //nolint:wrapcheck // a test
 }
 
 // open makes and opens a sink for the fixture's owner.
@@ -287,7 +287,7 @@ func (c *cutter) Stage(ctx context.Context, batch int64, name string, data []byt
 func (f *fixture) makeWith(st stream.Stager) stream.Sink {
 	f.t.Helper()
 	all := stream.Options{"url": f.url, "stream": "OUT", "connect_timeout": 2 * time.Second, "payload": "json"}
-	s, err := sink.Connector().Open(f.t.Context(), stream.SinkConfig{Name: "out", Options: all, Schema: schema, Stage: st})
+	s, err := sink.Connector(nil).Open(f.t.Context(), stream.SinkConfig{Name: "out", Options: all, Schema: schema, Stage: st})
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, s.Close()) })
 	return s
@@ -547,7 +547,7 @@ func TestDeadLettersFindTheirStream(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	srv.CreateStream(jetstream.StreamConfig{Name: "OUT", Subjects: []string{"dead.>"}, AllowAtomicPublish: true})
 	options := sink.DeadLetters(stream.Options{"url": srv.URL(), "connect_timeout": time.Second, "stream": "X"}, "dead.orders")
-	s, err := sink.Connector().Open(t.Context(), stream.SinkConfig{Name: "dlq", Options: options, Schema: schema})
+	s, err := sink.Connector(nil).Open(t.Context(), stream.SinkConfig{Name: "dlq", Options: options, Schema: schema})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	f := newFixture(t, srv.URL(), nil)

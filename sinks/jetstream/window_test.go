@@ -20,7 +20,7 @@ func TestWindowStopsAtAStranger(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	srv.CreateStream(jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out", "out.>"}})
 	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, nil)
-	made, err := Connector().Open(t.Context(), stream.SinkConfig{Name: "out", Schema: schema,
+	made, err := Connector(nil).Open(t.Context(), stream.SinkConfig{Name: "out", Schema: schema,
 		Options: stream.Options{"url": srv.URL(), "stream": "OUT", "payload": "json", "connect_timeout": 2 * time.Second, "rows_per_message": int64(1)}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, made.Close()) })

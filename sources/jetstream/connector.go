@@ -13,8 +13,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// Connector returns the jetstream source connector.
-func Connector() stream.SourceConnector {
+// Connector returns the jetstream source connector, which reaches servers by dial; nil is over the network.
+func Connector(dial natsconn.Dial) stream.SourceConnector {
 	fields := []stream.Field{
 		{Name: "stream", Type: stream.String, Required: true, Fixed: true, Summary: "Name of the stream."},
 		{Name: "subject", Type: stream.List, Fixed: true,
@@ -42,7 +42,7 @@ func Connector() stream.SourceConnector {
 				"  WATERMARK FOR ts AS ts - INTERVAL '10 seconds')\n" +
 				"WITH (connector = 'jetstream', stream = 'ORDERS', format = 'json')",
 		},
-		Open: open,
+		Open: func(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) { return open(cfg, dial) },
 	}
 }
 
@@ -72,7 +72,7 @@ func parseStart(name, text string) (start, error) {
 		WithHint("write earliest, latest, a sequence number from 1, or a time such as 2026-01-01T00:00:00Z")
 }
 
-func open(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
+func open(cfg stream.SourceConfig, dial natsconn.Dial) (stream.Source, error) {
 	name := cfg.Options.String("stream")
 	if !natsconn.ValidStream(name) {
 		return nil, diag.New(diag.BadOption, "stream of source %q is %q, which can not be a stream's name",
@@ -101,7 +101,7 @@ func open(_ context.Context, cfg stream.SourceConfig) (stream.Source, error) {
 	s.feed = newFeed(name, filters, s.want)
 	s.client, err = natsconn.New(natsconn.Config{
 		What: fmt.Sprintf("source %q", cfg.Name), Code: diag.SourceUnreachable, Options: cfg.Options, Log: cfg.Log,
-		Lost: s.feed.lost,
+		Lost: s.feed.lost, Dial: dial,
 	})
 	if err != nil {
 		return nil, err

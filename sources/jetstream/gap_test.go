@@ -22,10 +22,10 @@ import (
 
 func openInside(t testing.TB, s *testkit.Server, dir string) *source {
 	t.Helper()
-	src, err := open(t.Context(), stream.SourceConfig{
+	src, err := open(stream.SourceConfig{
 		Name: "src", Dir: dir, FS: vfs.OS{}, Log: slog.New(slog.DiscardHandler),
 		Options: stream.Options{"url": s.URL(), "stream": "S", "connect_timeout": 2 * time.Second},
-	})
+	}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 	return src.(*source) //nolint:forcetypeassert // a test

@@ -21,7 +21,7 @@ type Leftover struct {
 // FindLeftover looks for the consumer of query cfg.Query and source cfg.Name. It returns nil if the server has none:
 // the stream keeps its messages by limits and is read without one, or it is gone. The caller closes what it returns.
 func FindLeftover(ctx context.Context, cfg stream.SourceConfig) (*Leftover, error) {
-	opened, err := open(ctx, cfg)
+	opened, err := open(cfg, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func queueConfig(s *testkit.Server, name, query string, disk vfs.FS) stream.Sour
 
 func openQueue(t testing.TB, cfg stream.SourceConfig) stream.Source {
 	t.Helper()
-	src, err := source.Connector().Open(t.Context(), cfg)
+	src, err := source.Connector(nil).Open(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 	return src

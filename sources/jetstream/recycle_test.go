@@ -18,8 +18,8 @@ import (
 func TestBatchIsGivenBackWhileMoreComes(t *testing.T) {
 	s := testkit.StartNATS(t)
 	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
-	opened, err := open(t.Context(), stream.SourceConfig{Name: "src", Log: slog.New(slog.DiscardHandler),
-		Options: stream.Options{"url": s.URL(), "stream": "S", "subject": []string{"s.a"}}})
+	opened, err := open(stream.SourceConfig{Name: "src", Log: slog.New(slog.DiscardHandler),
+		Options: stream.Options{"url": s.URL(), "stream": "S", "subject": []string{"s.a"}}}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, opened.Close()) })
 	src := opened.(*source) //nolint:forcetypeassert // a test

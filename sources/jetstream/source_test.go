@@ -25,7 +25,7 @@ func open(t testing.TB, s *testkit.Server, options stream.Options, columns ...st
 	for k, v := range options {
 		all[k] = v
 	}
-	src, err := source.Connector().Open(t.Context(), stream.SourceConfig{Name: "src", Options: all, Columns: columns})
+	src, err := source.Connector(nil).Open(t.Context(), stream.SourceConfig{Name: "src", Options: all, Columns: columns})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 	return src
@@ -431,11 +431,11 @@ func TestBadOptions(t *testing.T) {
 			for k, v := range o {
 				all[k] = v
 			}
-			_, err := source.Connector().Open(t.Context(), stream.SourceConfig{Name: "src", Options: all})
+			_, err := source.Connector(nil).Open(t.Context(), stream.SourceConfig{Name: "src", Options: all})
 			requireCode(t, diag.BadOption, err)
 		})
 	}
-	_, err := source.Connector().Open(t.Context(), stream.SourceConfig{Name: "src",
+	_, err := source.Connector(nil).Open(t.Context(), stream.SourceConfig{Name: "src",
 		Options: stream.Options{"stream": "S", "credentials": "/does/not/exist"}})
 	requireCode(t, diag.ReadFailed, err)
 }
