@@ -28,17 +28,6 @@ type token struct {
 
 func (t token) span() diag.Span { return diag.Span{Start: t.start, End: t.end} }
 
-// Split returns the span of each statement of text: from its first to its last token, without the semicolon.
-// It follows DuckDB's quoting rules and never fails; what is between the spans is white space, comments and
-// semicolons.
-func Split(text string) []diag.Span {
-	var spans []diag.Span
-	for _, toks := range statements(scan(text), text) {
-		spans = append(spans, diag.Span{Start: toks[0].start, End: toks[len(toks)-1].end})
-	}
-	return spans
-}
-
 // statements cuts tokens at the semicolons. Empty statements are left out.
 func statements(toks []token, text string) [][]token {
 	var all [][]token

@@ -47,17 +47,6 @@ func Points() []string {
 		engine.AfterSink, engine.AfterCommit, engine.AfterState}
 }
 
-// Count returns how many steps are of a kind.
-func (s Script) Count(kind Kind) int {
-	n := 0
-	for _, step := range s.Steps {
-		if step.Kind == kind {
-			n++
-		}
-	}
-	return n
-}
-
 // Without returns the script without some of its crash steps, counted from 0, such as those that struck nothing: a case
 // may not have them.
 func (s Script) Without(crashes []int) Script {

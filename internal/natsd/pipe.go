@@ -126,6 +126,7 @@ func (p *pipe) Write(b []byte) (int, error) {
 	}
 	return 0, p.err
 }
+
 // wake lets those who wait look again. It takes the lock, or one who is about to wait would miss it.
 func (p *pipe) wake() {
 	p.mu.Lock()

@@ -99,11 +99,6 @@ func JSON(dst []byte, rec arrow.Record, row int) []byte {
 	return Bind(rec, -1).JSON(dst, row)
 }
 
-// CSV appends one row of rec as a CSV line. For many rows, Bind once.
-func CSV(dst []byte, rec arrow.Record, row int, delimiter byte) []byte {
-	return Bind(rec, -1).CSV(dst, row, delimiter)
-}
-
 func appendJSON(dst []byte, array arrow.Array, c cell, row int) []byte {
 	if array.IsNull(row) {
 		return append(dst, "null"...)

@@ -92,7 +92,7 @@ func TestHugeIntegersKeepEveryDigit(t *testing.T) {
 	rec := wrap(t, b.NewArray())
 	for i, s := range want {
 		require.Equal(t, `{"v":`+s+`}`, string(rowenc.JSON(nil, rec, i)))
-		require.Equal(t, s+"\n", string(rowenc.CSV(nil, rec, i, ',')))
+		require.Equal(t, s+"\n", string(rowenc.Bind(rec, -1).CSV(nil, i, ',')))
 	}
 }
 
@@ -105,7 +105,7 @@ func TestFloatsWithoutJSONFormAreNull(t *testing.T) {
 	for i, want := range []string{"null", "null", "null", "-0"} {
 		require.Equal(t, `{"v":`+want+`}`, string(rowenc.JSON(nil, rec, i)))
 	}
-	require.Equal(t, "NaN\n", string(rowenc.CSV(nil, rec, 0, ',')))
+	require.Equal(t, "NaN\n", string(rowenc.Bind(rec, -1).CSV(nil, 0, ',')))
 }
 
 func TestTimestampsAtTheEnds(t *testing.T) {
@@ -159,10 +159,10 @@ func TestCSVTellsNullFromEmpty(t *testing.T) {
 	rec := record(t, arrow.BinaryTypes.String, `[null, "", "a,b", "q\"q", "l1\nl2", " x", "plain"]`)
 	want := []string{"\n", "\"\"\n", "\"a,b\"\n", "\"q\"\"q\"\n", "\"l1\nl2\"\n", "\" x\"\n", "plain\n"}
 	for i, w := range want {
-		require.Equal(t, w, string(rowenc.CSV(nil, rec, i, ',')))
+		require.Equal(t, w, string(rowenc.Bind(rec, -1).CSV(nil, i, ',')))
 	}
 	require.Equal(t, "v\n", string(rowenc.Header(nil, rec.Schema(), ',')))
-	fields, err := csv.NewReader(strings.NewReader(string(rowenc.CSV(nil, rec, 4, ',')))).Read()
+	fields, err := csv.NewReader(strings.NewReader(string(rowenc.Bind(rec, -1).CSV(nil, 4, ',')))).Read()
 	require.NoError(t, err)
 	require.Equal(t, []string{"l1\nl2"}, fields)
 }

@@ -49,19 +49,6 @@ func Connector(dial natsconn.Dial) stream.SinkConnector {
 	}
 }
 
-// DeadLetters returns the options of a sink that publishes dead letters to a subject of the server that a
-// jetstream source reads, one JSON object per message.
-func DeadLetters(source stream.Options, subject string) stream.Options {
-	o := stream.Options{"subject": subject, "payload": "json", "rows_per_message": int64(1), "create": true,
-		"replicas": int64(1)}
-	for _, f := range stream.NATSFields() {
-		if v, ok := source[f.Name]; ok {
-			o[f.Name] = v
-		}
-	}
-	return o
-}
-
 func open(cfg stream.SinkConfig, dial natsconn.Dial) (stream.Sink, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -543,10 +543,11 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-func TestDeadLettersFindTheirStream(t *testing.T) {
+func TestSubjectFindsItsStream(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	srv.CreateStream(jetstream.StreamConfig{Name: "OUT", Subjects: []string{"dead.>"}, AllowAtomicPublish: true})
-	options := sink.DeadLetters(stream.Options{"url": srv.URL(), "connect_timeout": time.Second, "stream": "X"}, "dead.orders")
+	options := stream.Options{"url": srv.URL(), "connect_timeout": time.Second, "subject": "dead.orders", "payload": "json",
+		"rows_per_message": int64(1), "create": true, "replicas": int64(1)}
 	s, err := sink.Connector(nil).Open(t.Context(), stream.SinkConfig{Name: "dlq", Options: options, Schema: schema})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
