@@ -189,50 +189,20 @@ func (g *guarding) text(t tree) string {
 	if col := g.hoisted(t); col != nil && col.typ == "VARCHAR" && !col.late() {
 		return col.name
 	}
-	if rel, name := g.h.s.lookup(t); rel != nil && rel == g.h.s.main && g.h.declared(name) {
-		return name
-	}
-	return ""
+	return g.h.text(t)
 }
 
-// literal returns the text that a constant is.
-func literal(t tree) (string, bool) {
-	value := t.sub("value")
-	if t.class() != "CONSTANT" || value.flag("is_null") || value.sub("type").str("id") != "VARCHAR" {
-		return "", false
-	}
-	s, ok := value["value"].(string)
-	return s, ok
-}
-
-// sound reports whether a condition can not fail, with any value of the column. What it does not know may.
+// sound reports whether a condition is infallible, with any value of the column.
 func (g *guarding) sound(t tree) bool {
-	operands := t.trees("children")
-	switch t.str("type") {
-	case "CONJUNCTION_OR", "CONJUNCTION_AND", "OPERATOR_NOT":
-		return !slices.ContainsFunc(operands, func(t tree) bool { return !g.sound(t) })
-	case "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL":
-		return g.is(operands[0]) || g.comparable(operands[0])
-	case "COMPARE_EQUAL", "COMPARE_NOTEQUAL":
-		return g.comparable(t.sub("left"), t.sub("right"))
-	case "COMPARE_IN", "COMPARE_NOT_IN":
-		return g.comparable(operands...)
-	}
-	return g.is(t) && g.column.typ == "BOOLEAN"
-}
-
-// comparable reports whether expressions are texts, with which nothing can fail.
-func (g *guarding) comparable(list ...tree) bool {
-	for _, t := range list {
-		_, constant := literal(t)
+	return g.h.c.infallible(t, func(t tree) string {
 		switch {
-		case constant, g.text(t) != "", g.is(t) && g.column.typ == "VARCHAR":
-		case t.function() == "nullif" && g.comparable(t.trees("children")...):
-		default:
-			return false
+		case g.is(t):
+			return g.column.typ
+		case g.text(t) != "":
+			return textType
 		}
-	}
-	return true
+		return ""
+	}) == truthType
 }
 
 // steps returns the select lists by which the rows of a source get the columns that were hoisted from a query: first those

@@ -23,8 +23,8 @@ type hoisted struct {
 // late reports whether a column is worth a guard. Guards are made of the others.
 func (h *hoisted) late() bool { return h.cost >= hoistGain }
 
-// hoistCosts are the functions that may be computed for rows that would not have asked for them: no text makes one
-// fail, if its other arguments are constants. The number says how much a call costs, where 1 is what keeping a value does.
+// hoistCosts are the functions that are worth being computed once, where they are infallible: for rows that would not have asked
+// for them. The number says how much a call costs, where 1 is what keeping a value does.
 func hoistCosts() map[string]int {
 	return map[string]int{"regexp_extract": 4, "regexp_matches": 4, "regexp_full_match": 4, "regexp_replace": 4,
 		"lower": 1, "upper": 1}
@@ -102,21 +102,31 @@ func (c *compiler) hoistSource(node tree, s *scope) *Source {
 // sql returns the text of a call that may be hoisted, over the columns of the source alone, or "".
 func (h *hoisting) sql(t tree) (string, error) {
 	kids := t.trees("children")
-	if h.costs[t.function()] == 0 || len(kids) == 0 || t.sub("filter") != nil || t.flag("distinct") {
+	if h.costs[t.function()] == 0 || len(kids) == 0 || h.c.infallible(t, h.textType) == "" {
 		return "", nil
 	}
-	rel, name := h.s.lookup(kids[0])
-	if rel != h.s.main || !h.declared(name) {
+	name := h.text(kids[0])
+	if name == "" {
 		return "", nil
-	}
-	for _, kid := range kids[1:] {
-		if kid.class() != "CONSTANT" {
-			return "", nil
-		}
 	}
 	call := clone(t)
 	call["children"] = append([]any{columnRef("", name)}, call.list("children")[1:]...)
 	return h.c.exprSQL(call)
+}
+
+// text returns the name of the source's column that an expression is, if rows come with it and it is a text, or "".
+func (h *hoisting) text(t tree) string {
+	if rel, name := h.s.lookup(t); rel != nil && rel == h.s.main && h.declared(name) {
+		return name
+	}
+	return ""
+}
+
+func (h *hoisting) textType(t tree) string {
+	if h.text(t) == "" {
+		return ""
+	}
+	return textType
 }
 
 // declared reports whether a name is that of a text that rows come with.

@@ -48,7 +48,7 @@ func (j *streamJoin) finish(c *compiler, t tree, both []tree) error {
 	if err != nil {
 		return err
 	}
-	j.on, j.again = on, !slices.ContainsFunc(both, func(t tree) bool { return !j.steady(t) })
+	j.on, j.again = on, !slices.ContainsFunc(both, func(t tree) bool { return !j.steady(c, t) })
 	j.dropTwins()
 	for _, side := range j.sides() {
 		j.leaves(side)

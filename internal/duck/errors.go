@@ -86,7 +86,7 @@ func internalFault(format string, args ...any) error {
 // kindOf maps the driver's types. What is missing is Other.
 func kindOf(t duckdb.ErrorType) Kind {
 	switch t {
-	case duckdb.ErrorTypeParser, duckdb.ErrorTypeSyntax:
+	case duckdb.ErrorTypeParser:
 		return Syntax
 	case duckdb.ErrorTypeBinder, duckdb.ErrorTypeParameterNotResolved, duckdb.ErrorTypeParameterNotAllowed:
 		return Binder
@@ -96,7 +96,7 @@ func kindOf(t duckdb.ErrorType) Kind {
 		return Conversion
 	case duckdb.ErrorTypeOutOfRange, duckdb.ErrorTypeDivideByZero, duckdb.ErrorTypeObjectSize:
 		return OutOfRange
-	case duckdb.ErrorTypeInvalidInput:
+	case duckdb.ErrorTypeInvalidInput, duckdb.ErrorTypeSyntax: // the latter is said of the pattern of a LIKE that is computed
 		return InvalidInput
 	case duckdb.ErrorTypeConstraint:
 		return Constraint
@@ -117,6 +117,10 @@ func kindOf(t duckdb.ErrorType) Kind {
 	}
 }
 
+// monthsAndDays is what time_bucket says of an interval that it can not work with. The error's type says that DuckDB lacks something,
+// for which no row is to blame otherwise.
+const monthsAndDays = "Month intervals cannot have day or time component"
+
 // fault turns an error of the driver into the context's error or an *Error. prefix is how many bytes this
 // package put before the caller's text in sql.
 func fault(ctx context.Context, err error, sql string, prefix int) error {
@@ -133,6 +137,9 @@ func fault(ctx context.Context, err error, sql string, prefix int) error {
 	}
 	e := parseMessage(de.Msg, sql)
 	e.Kind, e.Err = kindOf(de.Type), err
+	if e.Kind == Other && e.Message == monthsAndDays {
+		e.Kind = InvalidInput
+	}
 	if strings.Contains(e.Message, "configuration has been locked") {
 		e.Kind = Permission
 	}

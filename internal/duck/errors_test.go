@@ -41,6 +41,9 @@ func TestErrorsHaveKindMessagePositionAndCandidates(t *testing.T) {
 			false, nil},
 		{"SELECT error('by hand')", InvalidInput, "by hand", false, nil},
 		{"SELECT 300::UTINYINT", Conversion, "", false, nil},
+		{`SELECT 'a' LIKE x ESCAPE '\' FROM (VALUES ('\')) v(x)`, InvalidInput, "Like pattern must not end with escape character!", false, nil},
+		{"SELECT time_bucket(x, DATE '2020-01-01') FROM (VALUES (INTERVAL '1 month 1 day')) v(x)", InvalidInput,
+			"Month intervals cannot have day or time component", false, nil},
 	}
 	for _, tc := range cases {
 		sql := strings.Replace(tc.sql, "¦", "", 1)
