@@ -62,6 +62,9 @@ func (e *env) dlqReplayCommand() *cobra.Command {
 // sender takes payloads, each under an id, and says when all are stored.
 type sender interface {
 	send(ctx context.Context, id string, payload []byte) error
+	// refusing has payloads that are larger than what is sent to takes told by their ids, by the end of flush, and left out. They are faults
+	// otherwise.
+	refusing(tell func(id string, fault error))
 	flush(ctx context.Context) error
 	duplicates() int64 // of what was flushed, payloads that were there under their ids already and are there once
 	close() error
@@ -93,6 +96,7 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 	if err != nil {
 		return err
 	}
+	var refused []refusal
 	if !f.dryRun && len(todo) > 0 {
 		if job.out, err = e.openSender(ctx, f.to, f.natsFlags); err != nil {
 			return err
@@ -102,11 +106,11 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 				err = cerr
 			}
 		}()
-		if err := job.run(ctx, todo); err != nil {
+		if refused, err = job.run(ctx, todo); err != nil {
 			return aborted(ctx, err)
 		}
 	}
-	verb, sent := "sent", int64(len(todo))
+	verb, sent := "sent", int64(len(todo)-len(refused))
 	if f.dryRun {
 		verb = "would send"
 	}
@@ -114,14 +118,38 @@ func (e *env) dlqReplay(ctx context.Context, dataDir, query string, f replayFlag
 		sent -= job.out.duplicates()
 	}
 	fmt.Fprintf(e.stdout, "%s %s to %s (at least once)\n", verb, plural(sent, "letter"), f.to)
-	if there := int64(len(todo)) - sent; there > 0 {
+	if there := int64(len(todo)-len(refused)) - sent; there > 0 {
 		fmt.Fprintf(e.stdout, "%s already there: a replay that was cut short had sent them\n", plural(there, "letter"))
 	}
 	if skipped > 0 {
 		fmt.Fprintf(e.stdout, "%s left out: sent there before, or without bytes to send\n",
 			plural(int64(skipped), "letter"))
 	}
-	return nil
+	return refusedLetters(query, f.to, refused)
+}
+
+// refusal is a letter that is larger than what it was sent to takes.
+type refusal struct {
+	letters.Letter
+	fault error
+}
+
+// refusedLetters is the fault of letters that were left out, or nil if there are none.
+func refusedLetters(query, to string, refused []refusal) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	const named = 10
+	fault := diag.New(diag.SinkFailed, "%s can not be sent to %s: %s", plural(int64(len(refused)), "letter"), to, message(refused[0].fault))
+	for _, r := range refused[:min(len(refused), named)] {
+		fault = fault.WithNote("%s, row %d, of source %q in batch %d has %s", r.Place(), r.Index, r.Source, r.Batch,
+			plural(int64(len(letterBytes(r.Letter))), "byte"))
+	}
+	if more := len(refused) - named; more > 0 {
+		fault = fault.WithNote("and %s more", plural(int64(more), "letter"))
+	}
+	return fault.WithHint("raise max_payload of the server, or max_msg_size of the stream, and replay again: the others are left out then; or put "+
+		"it into a file:  tidemill dlq replay %s --batch %d --source %s --to ./letters.ndjson", query, refused[0].Batch, refused[0].Source)
 }
 
 // pickLetters returns what is to be sent. Several letters with the same bytes of one message are sent once.
@@ -168,23 +196,34 @@ type replayJob struct {
 // replayChunk is how many letters are sent before they are noted.
 const replayChunk = 500
 
-func (j replayJob) run(ctx context.Context, todo []letters.Letter) error {
+// run sends letters, all but those that are refused, which it returns.
+func (j replayJob) run(ctx context.Context, todo []letters.Letter) (refused []refusal, err error) {
+	faults := map[string]error{}
+	j.out.refusing(func(id string, fault error) { faults[id] = fault })
 	for len(todo) > 0 {
 		part := todo[:min(replayChunk, len(todo))]
 		todo = todo[len(part):]
 		for _, l := range part {
 			if err := j.out.send(ctx, j.messageID(l), letterBytes(l)); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if err := j.out.flush(ctx); err != nil {
-			return err
+			return nil, err
 		}
-		if err := j.note(part); err != nil {
-			return err
+		var stored []letters.Letter
+		for _, l := range part {
+			if fault := faults[j.messageID(l)]; fault != nil {
+				refused = append(refused, refusal{l, fault})
+			} else {
+				stored = append(stored, l)
+			}
+		}
+		if err := j.note(stored); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return refused, nil
 }
 
 // messageID is by which a stream knows a letter that comes a second time because its replay was cut short. Another

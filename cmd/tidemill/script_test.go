@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "consumers": consumers, "answer": answer,
+			"exits": exits, "until": until, "interrupt": interrupt, "damage": damage, "publish": publish, "queue": queue, "small": small, "consumers": consumers, "answer": answer,
 			"hides": hides, "nowhere": nowhere, "copydir": copydir, "remake": remake,
 		},
 	})
@@ -207,6 +207,19 @@ func queue(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	fill(ts, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]},
 		Retention: jetstream.WorkQueuePolicy}, args[2])
+}
+
+// small STREAM SUBJECT BYTES makes a stream that takes no larger messages.
+func small(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: small STREAM SUBJECT BYTES")
+	}
+	most, err := strconv.ParseInt(args[2], 10, 32)
+	ts.Check(err)
+	server(ts, func(ctx context.Context, js jetstream.JetStream) {
+		_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: args[0], Subjects: []string{args[1]}, MaxMsgSize: int32(most)})
+		ts.Check(err)
+	})
 }
 
 func fill(ts *testscript.TestScript, config jetstream.StreamConfig, file string) {

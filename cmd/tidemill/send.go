@@ -177,6 +177,8 @@ func (s *fileSender) fault(err error) error {
 	return nil
 }
 
+func (s *fileSender) refusing(func(string, error)) {}
+
 func (s *fileSender) duplicates() int64 { return 0 }
 
 func (s *fileSender) close() error { return s.fault(s.file.Close()) }
@@ -186,9 +188,18 @@ type subjectSender struct {
 	client  *natsconn.Client
 	js      jetstream.JetStream
 	subject string
-	futures []jetstream.PubAckFuture
-	there   int64 // messages that the stream had under their ids already
+	pending []published
+	there   int64                        // messages that the stream had under their ids already
+	refused func(id string, fault error) // nil: it is a fault like any other
 }
+
+// published is a message that may not be stored yet.
+type published struct {
+	id  string
+	ack jetstream.PubAckFuture
+}
+
+func (s *subjectSender) refusing(tell func(id string, fault error)) { s.refused = tell }
 
 func (s *subjectSender) send(ctx context.Context, id string, payload []byte) error {
 	if err := context.Cause(ctx); err != nil {
@@ -196,10 +207,10 @@ func (s *subjectSender) send(ctx context.Context, id string, payload []byte) err
 	}
 	f, err := s.js.PublishAsync(s.subject, payload, jetstream.WithMsgID(id))
 	if err != nil {
-		return s.fault(err)
+		return s.failed(id, err)
 	}
-	s.futures = append(s.futures, f)
-	if len(s.futures) >= 2048 {
+	s.pending = append(s.pending, published{id, f})
+	if len(s.pending) >= 2048 {
 		return s.flush(ctx)
 	}
 	return nil
@@ -208,20 +219,32 @@ func (s *subjectSender) send(ctx context.Context, id string, payload []byte) err
 func (s *subjectSender) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	for _, f := range s.futures {
+	for _, p := range s.pending {
 		select {
-		case ack := <-f.Ok():
+		case ack := <-p.ack.Ok():
 			if ack.Duplicate {
 				s.there++
 			}
-		case err := <-f.Err():
-			return s.fault(err)
+		case err := <-p.ack.Err():
+			if err := s.failed(p.id, err); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return s.fault(context.Cause(ctx))
 		}
 	}
-	s.futures = s.futures[:0]
+	s.pending = s.pending[:0]
 	return nil
+}
+
+// failed tells of a message that is too large, if somebody wants to know, and returns any other fault.
+func (s *subjectSender) failed(id string, err error) error {
+	tooLarge := errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum)
+	if tooLarge && s.refused != nil {
+		s.refused(id, s.fault(err))
+		return nil
+	}
+	return s.fault(err)
 }
 
 func (s *subjectSender) fault(err error) error {
@@ -236,6 +259,9 @@ func (s *subjectSender) fault(err error) error {
 		return diag.New(diag.SinkFailed, "a message is larger than the server at %s takes",
 			s.client.Address()).
 			WithHint("raise max_payload of the server, or send fewer rows in one message")
+	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+		return diag.New(diag.SinkFailed, "a message is larger than the stream of %q at %s takes", s.subject, s.client.Address()).
+			WithHint("raise max_msg_size of the stream, or send fewer rows in one message")
 	}
 	return diag.Wrap(diag.SinkFailed, err, "publish to %q at %s", s.subject, s.client.Address())
 }
