@@ -14,8 +14,8 @@ import (
 	"github.com/tidemill/tidemill/stream"
 )
 
-// native is a batch run that leaves the reading of Parquet files to DuckDB: the body as it stands, over a view of the
-// files, in an instance that may read them. It is for queries of which this is known to give the same rows: one source,
+// native is a batch run that leaves the reading of Parquet files to DuckDB: the body as it stands, or as the plan has it where
+// that keeps rows in order, over a view of the files, in an instance that may read them. It is for queries of which this is known to give the same rows: one source,
 // groups that merge in any order, files whose columns have the declared types, and no row that would be a dead letter.
 type native struct {
 	q     *Query
@@ -40,6 +40,7 @@ func (q *Query) native(ctx context.Context, bo BatchOptions) (res *BatchResult, 
 	if err := n.find(ctx); err != nil {
 		return nil, err
 	}
+	q.log.Debug("DuckDB reads the files")
 	db, err := duck.Open(ctx, duck.Options{MemoryLimit: q.memory(), Threads: q.opt.Threads,
 		TempDir: filepath.Join(q.opt.DataDir, "spill-native"), Overflow: q.overflowing()})
 	if err != nil {
@@ -69,10 +70,11 @@ func (n *native) fault(ctx context.Context, err error) error {
 	return err
 }
 
-// mergesInAnyOrder reports that the plan gives the same rows in whatever order its only source is read.
+// mergesInAnyOrder reports that the plan gives the same rows in whatever order its only source is read, and that the view has all
+// that the body names: where the plan computes costly calls once, it has what they give instead of what they read.
 func (q *Query) mergesInAnyOrder() bool {
 	p := q.plan
-	if len(p.Sources) != 1 || len(p.Inputs) != 1 || len(p.Ops) > 1 || p.UsesNow || p.SlotBound || p.Horizon > 0 {
+	if len(p.Sources) != 1 || len(p.Inputs) != 1 || p.Inputs[0].Passed || len(p.Ops) > 1 || p.UsesNow || p.SlotBound || p.Horizon > 0 {
 		return false
 	}
 	for _, op := range p.Ops {

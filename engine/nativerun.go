@@ -14,9 +14,22 @@ import (
 
 // view is the source, or what limit leaves of it.
 func (n *native) view(limit string) string {
-	return fmt.Sprintf("CREATE OR REPLACE TEMP VIEW %s AS SELECT * EXCLUDE (%s) FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
-		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)%s))", duck.QuoteIdent(n.src.Name), planner.PosColumn,
+	shown := "* EXCLUDE (" + planner.PosColumn + ")"
+	if n.q.plan.Straight {
+		shown = "*"
+	}
+	return fmt.Sprintf("CREATE OR REPLACE TEMP VIEW %s AS SELECT %s FROM (SELECT %s FROM (SELECT *, file_row_number AS %s "+
+		"FROM read_parquet(%s, file_row_number = true, hive_partitioning = false)%s))", duck.QuoteIdent(n.src.Name), shown,
 		n.in.Select, planner.PosColumn, n.files, limit)
+}
+
+// body is what gives the rows over the view. A plan that leaves them in order has a WHERE that does so too, and drops positions, which
+// DuckDB then does not read.
+func (n *native) body() string {
+	if n.q.plan.Straight {
+		return n.q.plan.Result
+	}
+	return n.q.def.Body
 }
 
 const (
@@ -29,7 +42,7 @@ func (n *native) few(ctx context.Context) (bool, error) {
 	if _, err := n.conn.Exec(ctx, n.view(fmt.Sprint(" LIMIT ", sampleRows))); err != nil {
 		return false, err
 	}
-	rows, err := n.conn.Rows(ctx, "SELECT count(*) FROM (\n"+n.q.def.Body+"\n)")
+	rows, err := n.conn.Rows(ctx, "SELECT count(*) FROM (\n"+n.body()+"\n)")
 	if err != nil {
 		return false, err
 	}
@@ -53,9 +66,9 @@ func (n *native) rowsOf(ctx context.Context, schema *arrow.Schema) (*duck.Table,
 		for i, c := range n.q.plan.Schema {
 			cols[i] = duck.Column{Name: c.Name, Type: c.Type}
 		}
-		return n.conn.Query(ctx, nil, n.q.def.Body, cols)
+		return n.conn.Query(ctx, nil, n.body(), cols)
 	}
-	t, err := n.conn.Select(ctx, n.q.def.Body)
+	t, err := n.conn.Select(ctx, n.body())
 	if err == nil && !t.Schema.Equal(schema) {
 		t.Release()
 		return nil, errNotNative

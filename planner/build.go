@@ -393,6 +393,7 @@ func (c *compiler) inputs(p *Plan, rel *relation) error {
 			if col.Expr == "" {
 				in.Declared = append(in.Declared, col.Column)
 				if passed[strings.ToLower(col.Name)] {
+					in.Passed = true
 					continue // it is named by what is computed of it
 				}
 				items = append(items, castAs(col.Column))

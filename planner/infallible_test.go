@@ -105,7 +105,7 @@ func compute(ctx context.Context, conn *duck.Conn, sql, a, b string, condition b
 		statements = append(statements, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s", rows, sql))
 	}
 	if condition && len(from) > 1 {
-		for _, join := range []string{"JOIN %s ON %s", "JOIN %s ON NOT (%s)", "FULL JOIN %s ON a.rowid = b.rowid AND %s"} {
+		for _, join := range []string{"JOIN %s ON %s", "FULL JOIN %s ON a.rowid = b.rowid AND %s"} {
 			statements = append(statements, "SELECT count(*) FROM "+from[0]+" "+fmt.Sprintf(join, from[1], sql))
 		}
 	}
@@ -129,17 +129,21 @@ func TestInfallible(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.Contains(t, infallibleRules(), name)
 			ran := 0
+			if testing.Short() {
+				cases = cases[:min(4, len(cases))]
+			}
 			for _, sql := range cases {
 				for _, types := range pairs() {
 					gives := judge(t, conn, sql, types)
 					if gives == "" || !strings.Contains(sql, "b.x") && types.a != types.b {
 						continue
 					}
-					if compute(t.Context(), conn, sql, noRows(types.a), noRows(types.b), gives == truthType) != nil {
+					err := compute(t.Context(), conn, sql, hostileTable(types.a), hostileTable(types.b), gives == truthType)
+					if err != nil && compute(t.Context(), conn, sql, noRows(types.a), noRows(types.b), gives == truthType) != nil {
 						continue // refused, whatever the rows are
 					}
 					ran++
-					require.NoError(t, compute(t.Context(), conn, sql, hostileTable(types.a), hostileTable(types.b), gives == truthType))
+					require.NoError(t, err)
 					require.Equal(t, gives, typeClass(typeIn(t, conn, sql, types)), sql)
 				}
 			}

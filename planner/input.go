@@ -17,6 +17,7 @@ type Input struct {
 	DropsNull bool              // every reader drops rows without event time, which are counted as null_time
 	Declared  []stream.Column   // the columns that are not computed and are read, in order: what Records must have
 	Unread    []string          // those that are not computed and that nothing reads: Records may have them or not
+	Passed    bool              // Select leaves a column out that nothing reads but what it computes of it: what names that can not be run over Select
 	Lent      bool              // no table is made unless rows must leave it: the one statement that reads them is lent them
 	MaxAhead  time.Duration     // 0: none
 	Columns   map[string]string // every column's DuckDB type

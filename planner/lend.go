@@ -220,11 +220,14 @@ func (p *Plan) lendInputs() {
 func (p *Plan) keepOrder(rel *relation) {
 	switch {
 	case len(p.Ops) > 0 || p.Counted:
+		return
 	case rel.mixed:
 		p.Result += " ORDER BY " + PosColumn
+		return
 	case rel.filtered && p.Inputs[0].Lent:
 		p.Lent[0].InOrder = true
 	}
+	p.Straight = true
 }
 
 func lentAsIs(cols []duck.Column) bool {

@@ -58,6 +58,10 @@ type Plan struct {
 	// or less than once, or from several sources. Otherwise each row of the result is one used row.
 	Counted bool
 
+	// Straight says that Result is one SELECT over the rows of a source, which leaves them in the order in which they come: nothing
+	// is kept, counted or put in order.
+	Straight bool
+
 	// Retracts says that an update may take a row back: the result is computed before and after, and rows that
 	// are gone leave as deletes.
 	Retracts bool
