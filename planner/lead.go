@@ -62,11 +62,15 @@ func orderWords(o keyed.Order) string {
 	return words
 }
 
-// keptByKey reports whether the rows may be kept by the partition of a rank.
+// keptByKey reports whether the rows may be kept by the partition of a rank. A month and 30 days, which are equal and one
+// group, are two partitions.
 func (p *part) keptByKey(rank tree) bool {
 	seen := map[string]bool{}
 	for _, key := range p.keys {
 		seen[strings.ToLower(key)] = true
+		if strings.Contains(p.typeOf(key), "INTERVAL") {
+			return false
+		}
 	}
 	for _, col := range p.columns {
 		if !duck.LentAsIs(col.Type) {

@@ -235,9 +235,17 @@ func (p *partialCall) keep() (bool, error) {
 		if p.ordered || p.filter != "" && p.name != "any_value" || !p.g.s.main.arrives {
 			return false, nil
 		}
-		return p.done(p.g.partial(p.f.typ, p.only(p.args[0]), p.name+"("+p.g.inOrder()+")"))
+		return p.done(p.g.partial(p.f.typ, p.only(p.args[0]), p.name+"("+p.g.inOrder()+")"+p.ofRows()))
 	}
 	return false, nil
+}
+
+// ofRows is what keeps first() from taking the NULL of a group that is there before any row is for the value of its first row.
+func (p *partialCall) ofRows() string {
+	if p.name != "first" && p.name != "arbitrary" || len(p.g.keys) > 0 && p.g.emptySet() < 0 {
+		return ""
+	}
+	return " FILTER (WHERE " + strings.TrimPrefix(p.count("true"), "g.") + " > 0)"
 }
 
 func (p *partialCall) count(cond string) string {
