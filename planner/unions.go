@@ -12,6 +12,9 @@ import (
 func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 	e = c.within(node, e)
 	kind := node.str("setop_type")
+	if !strings.HasSuffix(kind, "_BY_NAME") {
+		nameApart(node.sub("right"))
+	}
 	lt, lr, err := c.unionSide(node, "left", e)
 	rt, rr, rightErr := c.unionSide(node, "right", e)
 	if err = both(err, rightErr); err != nil {
@@ -44,6 +47,25 @@ func (c *compiler) union(node tree, e *env) (tree, *relation, error) {
 		return node, rel, err
 	}
 	return c.cutUnion(node, lr, rr)
+}
+
+// nameApart gives items of a query whose names nobody can ask for names of their own, where it has two of one name.
+func nameApart(side tree) {
+	for side.str("type") == "SET_OPERATION_NODE" {
+		side = side.sub("left")
+	}
+	seen := map[string]bool{}
+	for i, item := range side.trees("select_list") {
+		name := item.str("alias")
+		if names := item.names("column_names"); name == "" && item.class() == "COLUMN_REF" {
+			name = names[len(names)-1]
+		}
+		if key := strings.ToLower(name); key != "" && seen[key] {
+			item["alias"] = fmt.Sprintf("__i%d", i+1)
+		} else {
+			seen[key] = true
+		}
+	}
 }
 
 // unionSide compiles one side of a set operation.
