@@ -45,7 +45,9 @@ func cell(t arrow.DataType, v any) any {
 		if list, ok := nested(t, v); ok {
 			return list
 		}
-	case arrow.STRING, arrow.LARGE_STRING, arrow.BINARY:
+	case arrow.BINARY, arrow.LARGE_BINARY:
+		return blob(v)
+	case arrow.STRING, arrow.LARGE_STRING:
 		return fmt.Sprint(plain(v))
 	default:
 		if r, ok := exact(v); ok {

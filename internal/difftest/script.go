@@ -128,6 +128,12 @@ func yamlValue(v any) string {
 		return string(x)
 	case string:
 		return quoted(x)
+	case []byte: // a text that a BLOB is cast from
+		var b strings.Builder
+		for _, c := range x {
+			fmt.Fprintf(&b, `\x%02X`, c)
+		}
+		return quoted(b.String())
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
