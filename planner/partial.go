@@ -240,9 +240,10 @@ func (p *partialCall) keep() (bool, error) {
 	return false, nil
 }
 
-// ofRows is what keeps first() from taking the NULL of a group that is there before any row is for the value of its first row.
+// ofRows is what keeps first() and last() from taking the NULL of a group that is there before any row is for the value of one.
 func (p *partialCall) ofRows() string {
-	if p.name != "first" && p.name != "arbitrary" || len(p.g.keys) > 0 && p.g.emptySet() < 0 {
+	seeded := p.g.emptySet() >= 0
+	if p.name == "any_value" || !seeded && (p.name == "last" || len(p.g.keys) > 0) {
 		return ""
 	}
 	return " FILTER (WHERE " + strings.TrimPrefix(p.count("true"), "g.") + " > 0)"
