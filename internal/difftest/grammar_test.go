@@ -102,9 +102,9 @@ func (g *gen) where() string {
 }
 
 func (g *gen) scalars() []string {
-	return []string{"v + 1", "k", "s", "d", "f", "ok", "w", "day", "upper(s)", "CASE WHEN v > 40 THEN 'hi' WHEN ok THEN s END",
+	return append(oddScalars(), "v + 1", "k", "s", "d", "f", "ok", "w", "day", "upper(s)", "CASE WHEN v > 40 THEN 'hi' WHEN ok THEN s END",
 		"coalesce(v, -1) * 2", "d * 2", "f / 3", "s || '!'", "ts", "[v, id]", "struct_pack(n := v, t := s)", "length(s)",
-		"twice(v)", "day + 1", "epoch_us(ts)"}
+		"twice(v)", "day + 1", "epoch_us(ts)")
 }
 
 // input is what a query reads instead of a bare source: the source, a view over it, or a CTE; name is what
@@ -162,7 +162,7 @@ func nearCalls() []string {
 // calls draws the aggregate calls of a SELECT that has first columns before them.
 func (g *gen) calls(first int) string {
 	var out []string
-	for i, call := range g.some("call", 1, 4, exactCalls()) {
+	for i, call := range g.some("call", 1, 4, append(exactCalls(), oddCalls()...)) {
 		out = append(out, fmt.Sprintf("%s AS a%d", call, i+1))
 	}
 	if rapid.IntRange(0, 7).Draw(g.t, "moment") == 0 {
@@ -177,7 +177,7 @@ func (g *gen) calls(first int) string {
 
 // keys draws the keys of a group beside its time.
 func (g *gen) keys(least int) []string {
-	list := g.some("key", least, 2, []string{"k", "s", "ok", "day", "v % 3", "upper(s)", "d", "CASE WHEN v > 40 THEN 'hi' ELSE 'lo' END", "f"})
+	list := g.some("key", least, 2, append(oddGroups(), "k", "s", "ok", "day", "v % 3", "upper(s)", "d", "CASE WHEN v > 40 THEN 'hi' ELSE 'lo' END", "f"))
 	out := make([]string, len(list))
 	for i, k := range list {
 		out[i] = fmt.Sprintf("%s AS g%d", k, i+1)

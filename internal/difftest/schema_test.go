@@ -29,7 +29,7 @@ type world struct {
 	sources []*source
 	late    bool  // rows may come later than the watermark allows
 	base    int64 // microseconds since 1970 where event time begins
-	keyType string
+	key     keyKind
 }
 
 // The greatest disorder of a world whose rows are never late, in seconds; its delays are longer.
@@ -37,8 +37,8 @@ const disorder = 8
 
 func newWorld(t *rapid.T, least int) *world {
 	w := &world{t: t, late: rapid.Bool().Draw(t, "late rows")}
-	w.base = rapid.SampledFrom([]int64{1_767_225_600, -30, 951_782_395}).Draw(t, "epoch") * 1_000_000
-	w.keyType = rapid.SampledFrom([]string{"INTEGER", "BIGINT", "VARCHAR"}).Draw(t, "key type")
+	w.base = rapid.SampledFrom([]int64{1_767_225_600, -30, 951_782_395, -62_135_596_790, 253_402_300_000}).Draw(t, "epoch") * 1_000_000
+	w.key = drawKey(t)
 	for _, name := range []string{"a", "b", "c"}[:least] {
 		w.sources = append(w.sources, w.newSource(name))
 	}
@@ -50,7 +50,8 @@ func (w *world) newSource(name string) *source {
 	optional := []column{{name: "s", typ: "VARCHAR"}, {name: "f", typ: "DOUBLE"}, {name: "ok", typ: "BOOLEAN"},
 		{name: "day", typ: "DATE"}, {name: "d", typ: rapid.SampledFrom([]string{"DECIMAL(10,2)", "DECIMAL(18,4)",
 			"DECIMAL(30,1)"}).Draw(w.t, "decimal")}}
-	s.cols = append([]column{{name: "id", typ: "BIGINT"}, {name: "k", typ: w.keyType}, {name: "v", typ: "INTEGER"}}, optional...)
+	s.cols = append([]column{{name: "id", typ: "BIGINT"}, {name: "v", typ: "INTEGER"}}, w.key.columns()...)
+	s.cols = append(s.cols, optional...)
 	time := column{name: "ts", typ: "TIMESTAMP"}
 	if s.computed {
 		s.cols = append(s.cols, column{name: "us", typ: "BIGINT"})
@@ -135,10 +136,8 @@ func (w *world) rows(s *source, n int) [][]any {
 // cell draws a value. Few different ones make groups, ties, duplicates and matches.
 func (w *world) cell(c column) any {
 	switch {
-	case c.name == "k" && c.typ == "VARCHAR":
-		return rapid.SampledFrom([]any{"a", "a", "a", "b", "", "ü", "日本", nil}).Draw(w.t, "k")
-	case c.name == "k":
-		return rapid.SampledFrom([]any{int64(1), int64(1), int64(1), int64(2), int64(3), int64(-7), nil}).Draw(w.t, "k")
+	case c.name == "k" || c.name == "kt":
+		return w.key.cell(w.t)
 	case c.typ == "VARCHAR":
 		return rapid.SampledFrom([]any{"x", "x", "Y", "it's", "naïve 😀", "", nil}).Draw(w.t, c.name)
 	case c.typ == "DOUBLE":
@@ -157,12 +156,8 @@ func (w *world) cell(c column) any {
 
 // refs are the reference tables that every case may join: r has each key once, m has some more than once.
 func (w *world) refs() string {
-	keys := []string{"1", "2", "-7", "9"}
-	if w.keyType == "VARCHAR" {
-		keys = []string{"'a'", "'b'", "'日本'", "'zz'"}
-	}
-	return fmt.Sprintf("CREATE TABLE r AS SELECT CAST(k AS %[5]s) AS k, label, lim FROM (VALUES (%[1]s, 'one', 40), "+
+	return fmt.Sprintf("CREATE TABLE r AS SELECT k, label, lim FROM (VALUES (%[1]s, 'one', 40), "+
 		"(%[2]s, NULL, 10), (%[3]s, 'three', NULL), (%[4]s, 'never', 0)) t(k, label, lim);\n"+
-		"CREATE TABLE m AS SELECT CAST(k AS %[5]s) AS k, tag FROM (VALUES (%[1]s, 'p'), (%[1]s, 'q'), (%[2]s, 'r'), "+
-		"(NULL, 's')) t(k, tag);", keys[0], keys[1], keys[2], keys[3], w.keyType)
+		"CREATE TABLE m AS SELECT k, tag FROM (VALUES (%[1]s, 'p'), (%[1]s, 'q'), (%[2]s, 'r'), (NULL, 's')) t(k, tag);",
+		w.key.literal(0), w.key.literal(1), w.key.literal(2), w.key.literal(4))
 }

@@ -234,18 +234,23 @@ func deduplications() []shape {
 // between draws a condition that bounds the times of both sides.
 func (g *gen) between() string {
 	return g.pick("bound", " AND y.ts BETWEEN x.ts - INTERVAL '5 seconds' AND x.ts + INTERVAL '5 seconds'",
-		" AND y.ts >= x.ts AND y.ts < x.ts + INTERVAL '10 seconds'", " AND x.ts BETWEEN y.ts AND y.ts + INTERVAL '3 seconds'")
+		" AND y.ts >= x.ts AND y.ts < x.ts + INTERVAL '10 seconds'", " AND x.ts BETWEEN y.ts AND y.ts + INTERVAL '3 seconds'",
+		" AND x.ts < y.ts AND y.ts - INTERVAL '4 seconds' <= x.ts", " AND y.ts = x.ts", " AND y.ts > x.ts - INTERVAL '2 seconds' AND x.ts > y.ts - INTERVAL '1 microsecond'",
+		" AND y.ts BETWEEN x.ts + INTERVAL '1 second' AND x.ts + INTERVAL '3 seconds'")
 }
 
 func joins() []shape {
 	pair := func(name, kind string, bounded, right bool) shape {
 		return shape{name, 2, 2, func(g *gen) {
-			second := g.pick("second", "b", "b", "a")
-			on := g.pick("equal", "x.k = y.k", "x.k IS NOT DISTINCT FROM y.k", "x.k = y.k AND x.v < y.v")
+			second, less := g.pick("second", "b", "b", "a"), "x.k = y.k AND x.v < y.v"
+			if !right { // DuckDB's SEMI JOIN takes comparisons with NULL for true at times
+				less = "x.k = y.k AND coalesce(x.v < y.v, false)"
+			}
+			on := g.pick("equal", "x.k = y.k", "x.k IS NOT DISTINCT FROM y.k", less)
 			if bounded {
 				on += g.between()
 			}
-			if bounded && !right { // DuckDB's SEMI JOIN takes comparisons with NULL for true at times
+			if bounded && !right { // likewise
 				second = "{" + second + "}"
 			}
 			cols := "x.id, x.v"
