@@ -2,7 +2,6 @@ package planner
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -341,20 +340,6 @@ func (c *compiler) suggestFunction(fault *diag.Error, de *duck.Error) {
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	return line
-}
-
-// render returns the SQL of a query node.
-func (c *compiler) render(node tree) (string, error) {
-	stmt := tree{"error": false, "statements": []any{tree{"node": node}}}
-	data, err := json.Marshal(stmt)
-	if err != nil {
-		return "", fmt.Errorf("encode syntax tree: %w", err)
-	}
-	sql, err := c.db.Render(c.ctx, data)
-	if err != nil {
-		return "", fmt.Errorf("render syntax tree: %w", err)
-	}
-	return strings.TrimRight(strings.TrimSpace(sql), ";"), nil
 }
 
 const emptyFrom = "EMPTY"
