@@ -46,7 +46,6 @@ func oddKeys() []keyKind {
 		{"STRUCT(l INTEGER[], s STRUCT(d DATE))[]", false, [5]string{"[{'l': [1], 's': {'d': 2026-01-01}}]", "[NULL]", "[{'l': NULL, 's': NULL}]", "[]", "[{'l': [], 's': NULL}]"}},
 		{"BIT", false, [5]string{"0", "00", "1", "101010101", "11"}},
 		{"UHUGEINT", false, [5]string{"99999999999999999999999999999999999999", "0", "18446744073709551616", "1", "9"}},
-		{"TIMETZ", false, [5]string{"10:00:00+02", "08:00:00+00", "23:59:59+15", "00:00:00-15", "09:09:09+00"}},
 	}
 }
 
@@ -83,7 +82,7 @@ func oddScalars() []string {
 	return []string{"to_seconds(v)", "encode(s)", "v::HUGEINT * 100000000000000000000", "{'a': v, 'b': [s]}", "MAP {coalesce(s, '-'): v}", "[v, NULL]",
 		"ts::TIMESTAMPTZ", "ts::TIME", "md5(s)::UUID", "v::UTINYINT", "CAST(CASE WHEN ok THEN 'a' END AS ENUM('a', 'b'))", "to_json([v])",
 		"ts - TIMESTAMP '2026-01-01'", "list_transform([v, id], x -> x + 1)", "regexp_extract(s, '(.)', 1)", "strftime(ts, '%Y-%m')",
-		"date_trunc('month', ts)", "v IN (7, 31, 42)", "nullif(s, 'x')", "[k, k]", "{'k': k}", "CAST(k AS VARCHAR)", "v::VARCHAR::BIT"}
+		"date_trunc('month', ts)", "v IN (7, 31, 42)", "nullif(s, 'x')", "[k, k]", "{'k': k}", "CAST(k AS VARCHAR)", "(v % 2)::VARCHAR::BIT"}
 }
 
 // oddGroups are such that rows may be grouped by.
