@@ -19,7 +19,7 @@ import (
 func (s *Store) Admit(rec arrow.Record) (fresh arrow.Record, some bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	if s.l.schema.NumFields() != s.l.keys+1 || s.l.schema.Field(s.l.keys).Type.ID() != arrow.INT64 {
 		return nil, false, errors.New("admit rows: the store's values are no bits")
 	}
@@ -57,10 +57,9 @@ func (s *Store) admit(r int, bits *column) (added uint64, err error) {
 	if row := s.rows.row(slot); row[0]&flagLive != 0 {
 		have := le.Uint64(row[bits.at:])
 		le.PutUint64(in, added|have)
-		added &^= have
-	}
-	if added == 0 && !fresh {
-		return 0, nil
+		if added &^= have; added == 0 {
+			return 0, nil
+		}
 	}
 	return added, s.put(slot, r, fresh)
 }

@@ -23,7 +23,7 @@ func (s *Store) log(slot uint32) {
 func (s *Store) Commit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	for _, ref := range s.undo.replaced {
 		s.arena.free(ref, s.l.header)
 	}
@@ -56,7 +56,7 @@ func (s *Store) release(slot uint32) {
 func (s *Store) Rollback() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	width := s.l.rowBytes
 	for i := len(s.undo.slots) - 1; i >= 0; i-- {
 		s.pace(i)
@@ -96,7 +96,7 @@ func (s *Store) close() {
 	s.in = encoded{fixed: kept(s.in.fixed), blobs: kept(s.in.blobs), keyEnds: kept(s.in.keyEnds),
 		ends: kept(s.in.ends)}
 	s.hashes = kept(s.hashes)
-	s.open = false
+	s.open.Store(false)
 }
 
 // tidy does the work that keeps the store small.

@@ -62,7 +62,8 @@
 // Freeze takes the bitmap (of a base, one of all rows) and begins an empty one, so that it costs batches next to
 // nothing. Another goroutine hands the rows over, 8,192 at a time under the lock that every call of a batch takes. A
 // batch that is about to change a row which has not been handed over copies it first. The reader gives way: while a
-// batch is open, it rests three times as long as it worked, but no longer than 20 ms at a time.
+// batch is open, it rests three times as long as it worked, but no longer than 20 ms at a time. Then it is let in between
+// two rows of whatever call has the lock, every 64 rows.
 //
 // No order that a caller sees depends on the hash.
 package keyed

@@ -49,7 +49,7 @@ func (e *RangeError) Error() string { return e.Message }
 func (s *Store) Fold(rec arrow.Record, how []Merge) (touched int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	if err := s.l.foldable(how); err != nil {
 		return 0, err
 	}
@@ -88,7 +88,7 @@ func (s *Store) Touched() []arrow.Record {
 }
 
 func (s *Store) touched() []uint32 {
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	slots := make([]uint32, 0, len(s.undo.slots))
 	for _, slot := range s.undo.slots {
 		if s.rows.row(slot)[0]&flagLive != 0 {

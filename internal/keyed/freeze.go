@@ -23,7 +23,7 @@ const (
 	frozenShare   = 3
 	frozenRest    = 4 * time.Millisecond
 	frozenRestMax = 20 * time.Millisecond
-	frozenRestAll = 3 * time.Second
+	frozenRestAll = 5 * time.Second
 )
 
 // A Frozen is a store as it was at one moment between two batches, or what had changed by then since the moment before.
@@ -50,7 +50,7 @@ type Frozen struct {
 func (s *Store) Freeze(base bool) *Frozen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(!s.open, "a batch of the keyed store is open")
+	invariant.Check(!s.open.Load(), "a batch of the keyed store is open")
 	invariant.Check(s.frozen == nil, "the keyed store is frozen")
 	f := &Frozen{s: s, most: frozenRows, base: base || !s.tracked, before: &Store{l: s.l, memory: s.memory,
 		rows:  rows{width: s.l.rowBytes, pool: s.memory, kind: spill.Copies},
@@ -145,29 +145,37 @@ func (f *Frozen) end() {
 	f.pending = nil
 }
 
-// giveWay lets the open batch go first.
-func (f *Frozen) giveWay() {
-	f.s.mu.Lock()
-	open := f.s.open
-	f.s.mu.Unlock()
-	if !open || f.worked.IsZero() {
+// turn takes the lock, and lets the open batch go first.
+func (f *Frozen) turn() {
+	f.rested(f.s.turns.begin(f.rests()))
+	f.worked = time.Now()
+}
+
+// rests returns how long the reader rests now.
+func (f *Frozen) rests() time.Duration {
+	if !f.s.open.Load() || f.worked.IsZero() {
 		f.owed = 0
-		return
+		return 0
 	}
 	f.owed += min(frozenShare*time.Since(f.worked), f.rest)
 	if f.owed < frozenRest {
-		return
+		return 0
 	}
-	<-time.After(f.owed)
-	f.owed = 0
+	return f.owed
 }
+
+// rested counts what it rested in truth, with all that it waited for a core and the lock.
+func (f *Frozen) rested(took time.Duration) { f.owed = max(f.owed-took, -frozenRestMax) }
 
 // some hands the next rows over that are still as they were, or returns nil.
 func (f *Frozen) some() []arrow.Record {
-	f.giveWay()
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	f.worked = time.Now()
+	f.turn()
+	defer f.s.turns.end()
+	return f.more()
+}
+
+// more is some with the lock held.
+func (f *Frozen) more() []arrow.Record {
 	slots := make([]uint32, 0, f.most)
 	for ; f.next < len(f.pending) && len(slots) <= f.most-64; f.next++ {
 		word := f.pending[f.next]

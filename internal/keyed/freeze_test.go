@@ -81,21 +81,49 @@ func TestFrozenLetsGo(t *testing.T) {
 // however long it took over them.
 func TestFrozenRestsAreBounded(t *testing.T) {
 	t.Parallel()
-	for rows, rest := range map[int]time.Duration{1: frozenRestMax, 1_000_000: frozenRestMax, 10_000_000: 2457 * time.Microsecond} {
-		synctest.Test(t, func(t *testing.T) {
-			s := open(t, Options{Schema: schemaOf(arrow.PrimitiveTypes.Int64), Keys: 1})
-			s.live = rows // none of which Freeze looks at
-			f := s.Freeze(true)
-			s.live, s.open, f.worked = 0, true, time.Now().Add(-time.Hour)
+	for rows, rest := range map[int]time.Duration{1: frozenRestMax, 1_000_000: frozenRestMax, 10_000_000: 4095 * time.Microsecond} {
+		resting(t, rows, func(s *Store, f *Frozen) {
 			const times = 4
 			began := time.Now()
 			for range times {
-				f.giveWay()
+				f.worked = time.Now().Add(-time.Hour)
+				f.turn()
+				s.turns.end()
 			}
 			require.InDelta(t, times*rest, time.Since(began), float64(10*time.Microsecond), rows)
 			require.LessOrEqual(t, f.rest*time.Duration(rows/frozenRows), frozenRestAll)
-			s.open = false
-			f.Close()
 		})
 	}
+}
+
+// TestFrozenWaitsAreRests asks that the reader does not rest for what it has waited longer than it wanted, up to one long rest.
+func TestFrozenWaitsAreRests(t *testing.T) {
+	t.Parallel()
+	resting(t, 1, func(_ *Store, f *Frozen) {
+		for i, rest := range []time.Duration{frozenRestMax, 0, frozenRestMax} {
+			f.worked = time.Now().Add(-time.Hour)
+			require.Equal(t, rest, f.rests(), i)
+			late := time.Second
+			if i > 0 {
+				late = 0
+			}
+			f.rested(rest + late)
+		}
+	})
+}
+
+// resting runs a test under a clock that stands still while somebody works, with a batch open beside what was frozen of a store
+// that seems to have so many rows.
+func resting(t *testing.T, rows int, test func(*Store, *Frozen)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, Options{Schema: schemaOf(arrow.PrimitiveTypes.Int64), Keys: 1})
+		s.live = rows // none of which Freeze looks at
+		f := s.Freeze(true)
+		s.live = 0
+		s.open.Store(true)
+		test(s, f)
+		s.open.Store(false)
+		f.Close()
+	})
 }

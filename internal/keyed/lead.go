@@ -27,7 +27,7 @@ type Order struct {
 func (s *Store) Lead(rec arrow.Record, by []Order) (touched int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	o, err := s.newRace(rec, by)
 	if err != nil {
 		return 0, fmt.Errorf("keep first rows: %w", err)

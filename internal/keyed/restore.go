@@ -14,7 +14,7 @@ import (
 // Restore applies a base, which replaces all there is, or the changes after it: what frozen stores gave. Then it is as
 // after a Freeze. After an error the store holds part of it.
 func (s *Store) Restore(base bool, changed, deleted []arrow.Record) error {
-	invariant.Check(!s.open, "a batch of the keyed store is open")
+	invariant.Check(!s.open.Load(), "a batch of the keyed store is open")
 	if base {
 		s.reset()
 	}
@@ -45,7 +45,7 @@ func (s *Store) Restore(base bool, changed, deleted []arrow.Record) error {
 func (s *Store) Fill(rec arrow.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(!s.open, "a batch of the keyed store is open")
+	invariant.Check(!s.open.Load(), "a batch of the keyed store is open")
 	if err := s.read(rec, true); err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -27,6 +28,7 @@ type Options struct {
 // 65,536 rows, and do not change.
 type Store struct {
 	mu    sync.Mutex // held by every method that reads or changes rows, for Frozen
+	turns turns      // of mu, for Frozen
 	l     *layout
 	rows  rows
 	table table
@@ -36,7 +38,7 @@ type Store struct {
 	live  int
 
 	memory  *spill.Pool
-	open    bool // a batch is
+	open    atomic.Bool // a batch is; changed under mu
 	undo    undo
 	tracked bool     // dirty has what changed since the last Freeze
 	dirty   rowSet   // rows that did
@@ -73,6 +75,7 @@ func New(o Options) (*Store, error) {
 	}
 	s := &Store{l: l, seed: maphash.MakeSeed(), memory: o.Memory, rows: rows{width: l.rowBytes, pool: o.Memory},
 		table: table{pool: o.Memory}, arena: newArena(pageBytes, o.Memory, spill.Rows)}
+	s.turns.guard(&s.mu)
 	s.reset()
 	return s, nil
 }
@@ -115,9 +118,9 @@ func (s *Store) Bytes() int64 {
 func (s *Store) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(!s.open, "a batch of the keyed store is open")
+	invariant.Check(!s.open.Load(), "a batch of the keyed store is open")
 	s.index()
-	s.open = true
+	s.open.Store(true)
 	s.undo.live = s.live
 }
 
@@ -146,10 +149,12 @@ func (s *Store) Lookup(rec arrow.Record) ([]arrow.Record, error) {
 	return s.records(slots, s.l.schema), nil
 }
 
-// pace bounds what is mapped of the files that hold what was spilled. Loops over rows call it for each.
+// pace bounds what is mapped of the files that hold what was spilled, and how long the reader of what is frozen waits. Loops over
+// rows call it for each, between two of them: the reader may add to buried there, and take frozen away.
 func (s *Store) pace(i int) {
-	const trimRows = 64 // a row touches three places at most, and the kernel maps up to 64 KiB at each
-	if i%trimRows == 0 {
+	const paceRows = 64 // a row touches three places at most, and the kernel maps up to 64 KiB at each
+	if i%paceRows == 0 {
+		s.turns.offer()
 		s.memory.Trim()
 	}
 }
@@ -167,7 +172,7 @@ func (s *Store) unsee(slots []uint32) {
 func (s *Store) Put(rec arrow.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	if err := s.read(rec, true); err != nil {
 		return fmt.Errorf("put rows: %w", err)
 	}
@@ -253,7 +258,7 @@ func (s *Store) putBlob(slot uint32, r int, fresh bool) error {
 func (s *Store) Delete(rec arrow.Record) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	if err := s.read(rec, false); err != nil {
 		return 0, fmt.Errorf("delete keys: %w", err)
 	}
@@ -288,7 +293,7 @@ func (s *Store) Expired(upTo int64) []arrow.Record {
 func (s *Store) Expire(upTo int64) []arrow.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(s.open, "no batch of the keyed store is open")
+	invariant.Check(s.open.Load(), "no batch of the keyed store is open")
 	slots := s.expired(upTo)
 	out := s.records(slots, s.l.schema)
 	for i, slot := range slots {

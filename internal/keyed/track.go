@@ -37,7 +37,7 @@ func (s *Store) mark() {
 func (s *Store) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	invariant.Check(!s.open, "a batch of the keyed store is open")
+	invariant.Check(!s.open.Load(), "a batch of the keyed store is open")
 	s.forget()
 	s.tidy()
 }
