@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
 )
 
 // Span is a byte range in a source text, End exclusive. The zero Span means "no place".
@@ -131,7 +132,7 @@ func (t *Text) excerpt(b *strings.Builder, span Span, label string) {
 		to = start + i
 	}
 	end = min(end, to)
-	runes := []rune(strings.ReplaceAll(strings.TrimRight(t.Body[from:to], "\r"), "\t", " "))
+	runes := []rune(strings.Map(shown, strings.TrimRight(t.Body[from:to], "\r")))
 	before := len([]rune(t.Body[from:start]))
 	width := max(1, len([]rune(t.Body[start:end])))
 	before, width, runes = clip(runes, before, width)
@@ -144,6 +145,17 @@ func (t *Text) excerpt(b *strings.Builder, span Span, label string) {
 	if label != "" {
 		b.WriteString(" " + label)
 	}
+}
+
+// shown is the rune that stands for one of the text, so that a line moves no cursor and its carets stand where they belong.
+func shown(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case unicode.In(r, unicode.Cc, unicode.Cf):
+		return '·'
+	}
+	return r
 }
 
 // lineMax is how much of a line an excerpt shows, in runes.

@@ -39,6 +39,17 @@ func TestRenderPutsTheCaretsUnderTheSpan(t *testing.T) {
 	require.Equal(t, `a.sql:2:18: UNKNOWN_COLUMN: column "amout" does not exist`, err.Error())
 }
 
+func TestExcerptMovesNoCursor(t *testing.T) {
+	t.Parallel()
+	text := &diag.Text{Name: "a.sql", Body: "SELECT '\x1b[31m\a\u202e', x"}
+	start := len(text.Body) - 1
+	require.Equal(t, `error[USAGE]: m
+  --> a.sql:1:19
+   |
+ 1 | SELECT '·[31m··', x
+   |                   ^`, diag.New(diag.Usage, "m").At(text, diag.Span{Start: start, End: start + 1}).Render())
+}
+
 func TestSpansOutsideTheTextDoNotPanic(t *testing.T) {
 	t.Parallel()
 	text := &diag.Text{Name: "a.sql", Body: "x\ny"}
