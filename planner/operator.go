@@ -282,7 +282,8 @@ const EnteredTable = "__entered"
 // The statements of plans with Shared entries.
 const (
 	ShareTableSQL = "CREATE OR REPLACE TEMP TABLE " + EnteredTable + " (" + PosColumn + " BIGINT, late BOOLEAN)"
-	SharedSQL     = "SELECT " + PosColumn + ", bool_and(late) FROM " + EnteredTable + " GROUP BY 1 ORDER BY 1"
+	// What stands for no row has no position, as the group of all rows that is there before any row is.
+	SharedSQL = "SELECT " + PosColumn + ", bool_and(late) FROM " + EnteredTable + " WHERE " + PosColumn + " IS NOT NULL GROUP BY 1 ORDER BY 1"
 )
 
 // ShareSQL notes what became of an entry's rows, for plans with Shared entries.

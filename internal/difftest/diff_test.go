@@ -147,7 +147,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 		require.True(t, l.early > 0 || testing.Short(), "batches are computed beside the delivery of the one before")
 	})
 	for name, list := range map[string][]shape{"stateless": stateless(), "aggregates": aggregates(),
-		"deduplications": deduplications(), "joins": joins(), "many": many(), "names": names(), "chains": chains(), "algebra": algebra()} {
+		"deduplications": deduplications(), "joins": joins(), "many": many(), "names": names(), "mixed": mixed(), "chains": chains(), "algebra": algebra()} {
 		var some []shape
 		for _, s := range list {
 			if weight, given := weights[s.name]; given {
@@ -171,7 +171,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 // TestMustRunNamesShapes keeps the table of shapes that must run from naming none.
 func TestMustRunNamesShapes(t *testing.T) {
 	known := map[string]bool{}
-	for _, list := range [][]shape{stateless(), aggregates(), deduplications(), joins(), many(), names(), chains(), algebra()} {
+	for _, list := range [][]shape{stateless(), aggregates(), deduplications(), joins(), many(), names(), mixed(), chains(), algebra()} {
 		for _, s := range list {
 			require.False(t, known[s.name], s.name)
 			known[s.name] = true
