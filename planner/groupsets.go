@@ -116,9 +116,15 @@ func (g *grouping) twinSets() bool {
 	return false
 }
 
-// emptySet returns the number of the grouping set without keys, or -1.
-func (g *grouping) emptySet() int {
-	return slices.IndexFunc(g.sets, func(set []int) bool { return len(set) == 0 })
+// emptySets returns the numbers of the grouping sets without keys.
+func (g *grouping) emptySets() []int {
+	var out []int
+	for i, set := range g.sets {
+		if len(set) == 0 {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // seed is what makes the group of all rows before there is one, as an aggregate without GROUP BY has its row. It has

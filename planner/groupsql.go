@@ -290,7 +290,7 @@ func (g *grouping) inputSQL() string {
 	for set := range max(1, len(g.sets)) {
 		selects = append(selects, "SELECT "+strings.Join(append(g.inSet(set), rest...), ",\n  ")+"\n"+strings.TrimSpace(g.fromSQL))
 	}
-	if set := g.emptySet(); set >= 0 {
+	for _, set := range g.emptySets() {
 		selects = append(selects, g.seed(set))
 		g.a.seeded = true
 	}

@@ -27,7 +27,7 @@ func (g *grouping) partials() error {
 		}
 	}
 	g.setKey()
-	g.sees = !g.c.complete() && len(g.a.keys) > 0 && g.emptySet() < 0
+	g.sees = !g.c.complete() && len(g.a.keys) > 0 && len(g.emptySets()) == 0
 	shown := len(g.a.partials)
 	if err := g.keepCalls(); err != nil {
 		return err
@@ -242,7 +242,7 @@ func (p *partialCall) keep() (bool, error) {
 
 // ofRows is what keeps first() and last() from taking the NULL of a group that is there before any row is for the value of one.
 func (p *partialCall) ofRows() string {
-	seeded := p.g.emptySet() >= 0
+	seeded := len(p.g.emptySets()) > 0
 	if p.name == "any_value" || !seeded && (p.name == "last" || len(p.g.keys) > 0) {
 		return ""
 	}

@@ -19,7 +19,7 @@ func (g *grouping) regroup() (tree, *relation, error) {
 		}
 	}
 	c := g.c
-	o := &partitioned{n: g.a.n, what: "aggregate", emits: touchedGroups, one: len(g.keys) == 0 || g.emptySet() >= 0}
+	o := &partitioned{n: g.a.n, what: "aggregate", emits: touchedGroups, one: len(g.keys) == 0 || len(g.emptySets()) > 0}
 	g.a.emits = touchedGroups
 	rel := &relation{name: outTable(o.n), stream: true, marks: map[string]mark{}, tables: []string{outTable(o.n)},
 		sources: g.s.main.sources, nulls: g.s.main.nulls, filtered: true, single: true, change: true, retracts: true, pos: true, keyed: []mark{}}
