@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 func (r *run) brokerDir() string { return filepath.Join(r.Dir, "nats") }
@@ -41,6 +43,17 @@ func (r *run) brokerURL() string {
 		return ""
 	}
 	return r.broker.url
+}
+
+// workerEnv is a worker's environment: that of the driver, the run's folder, and where the broker is, or nothing of brokers.
+func workerEnv(driver []string, url, dir string) []string {
+	const broker = "NATS_URL="
+	env := append(slices.Clone(driver), "BENCH_DIR="+dir)
+	env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, broker) })
+	if url != "" {
+		env = append(env, broker+url)
+	}
+	return env
 }
 
 // lendBroker calls work with the flags that let workers of dir read what the broker has. With Embedded these start it in

@@ -108,10 +108,7 @@ func startWorker(ctx context.Context, o Options, url, dir, file string, more ...
 	args := []string{"run", file, "--data-dir", filepath.Join(dir, "data"), "--listen", "off", "--progress", "jsonl"}
 	args = append(args, more...)
 	w := &worker{cmd: exec.CommandContext(ctx, o.Binary, args...), ended: make(chan struct{})} //nolint:gosec // ourselves
-	w.cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
-	if url != "" {
-		w.cmd.Env = append(w.cmd.Env, "NATS_URL="+url)
-	}
+	w.cmd.Env = workerEnv(os.Environ(), url, dir)
 	w.cmd.Stderr = &w.stderr
 	out, err := w.cmd.StdoutPipe()
 	if err != nil {

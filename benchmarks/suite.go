@@ -36,7 +36,7 @@ type Options struct {
 	Sink        string            // of packed: jetstream, duckdb or parquet
 	Memory      int64             // limit of the process that runs the queries, in bytes; the report says whether it was kept
 	Input       string            // of yahoo and nexmark: one of Inputs; the first if empty
-	Embedded    bool              // the worker of filter, packed and yahoo has the broker in its process
+	Embedded    bool              // the worker has the broker in its process, in suites that are in Embeds
 	SyncAlways  bool              // the broker syncs each write to disk before it acknowledges
 	AtomicBatch int               // most messages of the broker's atomic batches; 0 is natsd.LargeBatch
 	Threads     int               // of DuckDB in the worker; 0 for all cores
@@ -54,15 +54,13 @@ func Suites() []string {
 // Usual lists the suites that run when none is named, in their order: those from broker to broker.
 func Usual() []string { return []string{"filter", "packed", "latency", "memory"} }
 
+// Embeds lists the suites whose worker can have the broker in its process.
+func Embeds() []string { return []string{"filter", "packed", "yahoo"} }
+
 // Run measures one suite. No report is returned unless every result has been verified, but for nexmark, whose report
 // says of each query whether it was.
 func Run(ctx context.Context, suite string, o Options) (*Report, error) {
-	r := &run{Options: o, report: &Report{Suite: suite, Command: o.Command, Time: time.Now().UTC().Truncate(time.Second),
-		Machine: machine(), Versions: o.Versions}}
-	if r.Seed == 0 {
-		r.Seed = 1
-	}
-	r.report.Seed = r.Seed
+	r := newRun(suite, o)
 	piped := map[string]func(*run, context.Context) error{
 		"filter": (*run).filter, "packed": (*run).packed, "latency": (*run).latency, "memory": (*run).memory,
 		"startup": (*run).startup, "scale": (*run).scale,
@@ -71,10 +69,6 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	alone := map[string]func(*run, context.Context) error{
 		"state": (*run).state, "hop": (*run).hop, "join": (*run).join, "evict": (*run).evict, "nexmark": (*run).nexmark,
 		"batch": (*run).batch,
-	}
-	r.AtomicBatch = cmp.Or(r.AtomicBatch, natsd.LargeBatch)
-	if suite == "sinks" { // what a durable sink costs is what it is about
-		r.SyncAlways = true
 	}
 	var err error
 	if suite == "yahoo" && r.Input == "files" {
@@ -95,6 +89,15 @@ func Run(ctx context.Context, suite string, o Options) (*Report, error) {
 	r.report.Machine.After = loadAverage()
 	r.report.Limit = r.limit()
 	return r.report, nil
+}
+
+// newRun begins a suite, with the options that it takes.
+func newRun(suite string, o Options) *run {
+	o.Seed, o.AtomicBatch = cmp.Or(o.Seed, 1), cmp.Or(o.AtomicBatch, natsd.LargeBatch)
+	o.Embedded = o.Embedded && slices.Contains(Embeds(), suite)
+	o.SyncAlways = o.SyncAlways || suite == "sinks" // what a durable sink costs is what it is about
+	return &run{Options: o, report: &Report{Suite: suite, Command: o.Command, Time: time.Now().UTC().Truncate(time.Second),
+		Machine: machine(), Versions: o.Versions, Seed: o.Seed}}
 }
 
 // piped runs a suite that reads from a broker and writes to one.

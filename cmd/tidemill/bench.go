@@ -68,7 +68,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: "+strings.Join(benchmarks.Sinks(), ", "))
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
 		"; of nexmark: "+strings.Join(benchmarks.Inputs("nexmark"), ", ")+" (default the first)")
-	c.Flags().BoolVar(&f.Embedded, "embedded-nats", false, "let the worker of filter, packed and yahoo have the broker in its process, "+
+	c.Flags().BoolVar(&f.Embedded, "embedded-nats", false, "let the worker of "+strings.Join(benchmarks.Embeds(), ", ")+" have the broker in its process, "+
 		"as run --embedded-nats does; others always have it in one of its own")
 	c.Flags().BoolVar(&f.SyncAlways, "sync-always", false, "let the broker sync each write before it acknowledges")
 	c.Flags().IntVar(&f.AtomicBatch, "atomic-batch", 0, "messages that the broker takes in an atomic batch (default 10,000, as "+
@@ -98,6 +98,9 @@ func (f benchFlags) check(suites []string) error {
 		if f.Input != "" && len(known) > 0 && !slices.Contains(known, f.Input) {
 			return diag.New(diag.Usage, "--input %q of %s is not one of %s", f.Input, name, strings.Join(known, ", "))
 		}
+	}
+	if f.Embedded && len(suites) > 0 && !slices.ContainsFunc(suites, func(name string) bool { return slices.Contains(benchmarks.Embeds(), name) }) {
+		return diag.New(diag.Usage, "--embedded-nats is of %s", strings.Join(benchmarks.Embeds(), ", ")).WithHint("leave it out")
 	}
 	if f.Embedded && (f.SyncAlways || f.AtomicBatch != 0) {
 		return diag.New(diag.Usage, "--embedded-nats excludes --sync-always and --atomic-batch: the broker of a run has neither").

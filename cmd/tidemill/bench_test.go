@@ -27,12 +27,16 @@ func TestBenchChecks(t *testing.T) {
 		{benchmarks.Options{Sink: "foo"}, []string{"packed"}, `there is no sink of packed "foo"; choose of jetstream, duckdb, parquet`},
 		{benchmarks.Options{Embedded: true, SyncAlways: true}, []string{"packed"}, "--embedded-nats excludes --sync-always"},
 		{benchmarks.Options{Embedded: true, AtomicBatch: 7}, []string{"packed"}, "--embedded-nats excludes --sync-always and --atomic-batch"},
+		{benchmarks.Options{Embedded: true}, []string{"sinks", "latency"}, "--embedded-nats is of filter, packed, yahoo"},
 		{benchmarks.Options{Duration: -time.Second}, []string{"join"}, "--for can not be less than nothing"},
 	} {
 		err := benchFlags{Options: c.options}.check(c.suites)
 		require.ErrorContains(t, err, c.fault)
 		require.Equal(t, diag.Usage, diag.CodeOf(err))
 	}
+	embedded := benchFlags{Options: benchmarks.Options{Embedded: true}}
+	require.NoError(t, embedded.check(nil))
+	require.NoError(t, embedded.check([]string{"latency", "packed"}))
 	require.Subset(t, benchmarks.Suites(), benchmarks.Usual())
 	require.NotContains(t, benchmarks.Usual(), "nexmark", "without a name bench stays short")
 }

@@ -1,0 +1,28 @@
+package benchmarks
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestWorkersReachTheBrokerOfTheRun asks that a broker of the user's environment is none of theirs.
+func TestWorkersReachTheBrokerOfTheRun(t *testing.T) {
+	t.Parallel()
+	user := []string{"HOME=/h", "NATS_URL=nats://elsewhere:4222"}
+	require.Equal(t, []string{"HOME=/h", "BENCH_DIR=d", "NATS_URL=nats://here:1"}, workerEnv(user, "nats://here:1", "d"))
+	require.Equal(t, []string{"HOME=/h", "BENCH_DIR=d"}, workerEnv(user, "", "d"))
+	require.Equal(t, []string{"HOME=/h", "NATS_URL=nats://elsewhere:4222"}, user)
+}
+
+// TestBrokersAreEmbeddedWhereTheirCostIsAsked asks that what a suite's report says of the broker is what runs.
+func TestBrokersAreEmbeddedWhereTheirCostIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, suite := range Suites() {
+		r := newRun(suite, Options{Embedded: true})
+		require.Equal(t, slices.Contains(Embeds(), suite), r.Embedded, suite)
+		require.False(t, r.Embedded && r.SyncAlways, "the broker of a run does not sync each write")
+	}
+	require.Subset(t, Suites(), Embeds())
+}
