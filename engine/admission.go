@@ -60,6 +60,7 @@ func (q *Query) admit(ctx context.Context, p planning) (*checkpoint.Intent, erro
 		in.Watermark = q.advanceIdle(in.Watermark, now)
 	}
 	if !fresh && (!q.plan.UsesWatermark() || !moved(p.from.evicted, in.Watermark)) {
+		q.session.Idle()
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
 	return in, nil

@@ -11,6 +11,17 @@ import (
 // positionBits is how much of a position numbers rows within a batch.
 const positionBits = 31
 
+// positionMemory is where the positions of a batch lie. After one run over all of history nothing would fill it again.
+func (s *Session) positionMemory() memory.Allocator {
+	if s.batch {
+		return memory.DefaultAllocator
+	}
+	return &s.positions
+}
+
+// Idle gives up memory that is kept for the next batch, which is not to be expected soon.
+func (s *Session) Idle() { s.positions.Drop() }
+
 // positioned appends __pos to the records and leaves excluded rows out.
 func (src *sourceRun) positioned(schema *arrow.Schema, batch int64, mem memory.Allocator) (out []arrow.Record, err error) {
 	invariant.Check(src.base+src.rows < 1<<positionBits, "batch has %d rows", src.base+src.rows)

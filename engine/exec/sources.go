@@ -36,7 +36,7 @@ func (r *run) importSource(ctx context.Context, i int, src *sourceRun) error {
 	}
 	schema := arrow.NewSchema(append(fields, arrow.Field{Name: planner.PosColumn,
 		Type: arrow.PrimitiveTypes.Int64}), nil)
-	recs, err := src.positioned(schema, r.c.Batch, &r.s.positions)
+	recs, err := src.positioned(schema, r.c.Batch, r.s.positionMemory())
 	defer func() {
 		for _, rec := range recs {
 			rec.Release()
