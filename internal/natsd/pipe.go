@@ -17,7 +17,8 @@ const (
 )
 
 // Dial connects to an address as a net.Dialer does, but to that of s within the process: what the server sends is copied
-// once, by the reader, and no byte passes the kernel. The server treats such a connection as any other.
+// once, by the reader, and no byte passes the kernel. The server treats such a connection as any other, but does not insist
+// on TLS.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if s == nil || address != s.address {
 		return new(net.Dialer).DialContext(ctx, network, address) //nolint:wrapcheck // as a net.Dialer
