@@ -19,7 +19,7 @@ func algebra() []shape {
 
 // punctual makes a case one in which no row can be late.
 func (g *gen) punctual() {
-	g.late = false
+	g.late, g.policy = false, "min"
 	for _, s := range g.sources {
 		s.delay = max(s.delay, rapid.IntRange(4*disorder, 5*disorder).Draw(g.t, "long delay"))
 	}

@@ -226,8 +226,8 @@ func (l *lab) sql(w *world, q query, mode string) string {
 	for _, sql := range q.before {
 		fmt.Fprintln(&b, q.streamed(sql))
 	}
-	fmt.Fprintf(&b, "CREATE SINK out WITH (connector = 'memory');\nCREATE QUERY q INTO out OUTPUT MODE %s WITH (late = 'dead_letter') AS\n  %s;\n",
-		mode, q.streamed(q.body))
+	fmt.Fprintf(&b, "CREATE SINK out WITH (connector = 'memory');\nCREATE QUERY q INTO out OUTPUT MODE %s WITH (late = 'dead_letter', watermark_policy = '%s') AS\n  %s;\n",
+		mode, w.policy, q.streamed(q.body))
 	return b.String()
 }
 

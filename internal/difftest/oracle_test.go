@@ -182,9 +182,9 @@ func checkWatermarks(w *world, out *difftest.Outcome) string {
 }
 
 // advance takes in the rows of a batch and returns the least of the sources' watermarks, or nil while one
-// is not known.
+// is not known; by the other policy the greatest of those that are.
 func advance(w *world, out *difftest.Outcome, batch int64, greatest map[string]int64) *int64 {
-	var least *int64
+	var chosen *int64
 	known := true
 	for _, s := range w.sources {
 		if s.delay < 0 || !reads(out, s.name) {
@@ -200,14 +200,14 @@ func advance(w *world, out *difftest.Outcome, batch int64, greatest map[string]i
 		}
 		most, seen := greatest[s.name]
 		known = known && seen
-		if wm := most - int64(s.delay)*1_000_000; least == nil || wm < *least {
-			least = &wm
+		if wm := most - int64(s.delay)*1_000_000; seen && (chosen == nil || (wm < *chosen) == (w.policy == "min")) {
+			chosen = &wm
 		}
 	}
-	if !known {
+	if !known && w.policy == "min" {
 		return nil
 	}
-	return least
+	return chosen
 }
 
 func reads(out *difftest.Outcome, source string) bool {

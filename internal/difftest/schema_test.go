@@ -27,7 +27,8 @@ type source struct {
 type world struct {
 	t       *rapid.T
 	sources []*source
-	late    bool  // rows may come later than the watermark allows
+	late    bool // rows may come later than the watermark allows
+	policy  string
 	base    int64 // microseconds since 1970 where event time begins
 	key     keyKind
 }
@@ -37,6 +38,9 @@ const disorder = 8
 
 func newWorld(t *rapid.T, least int) *world {
 	w := &world{t: t, late: rapid.Bool().Draw(t, "late rows")}
+	if w.policy = "min"; w.late && least > 1 && rapid.IntRange(0, 3).Draw(t, "policy") == 0 {
+		w.policy = "max" // with which rows are late that would not be otherwise
+	}
 	w.base = rapid.SampledFrom([]int64{1_767_225_600, -30, 951_782_395, -62_135_596_790, 253_402_300_000}).Draw(t, "epoch") * 1_000_000
 	w.key = drawKey(t)
 	for _, name := range []string{"a", "b", "c"}[:least] {
