@@ -77,21 +77,9 @@ func writeJoin(join tree) {
 	}
 }
 
-var (
-	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	// Words that DuckDB does not take for the name of a relation or column.
-	reservedWord = regexp.MustCompile("(?i)^(" +
-		"all|analyse|analyze|and|anti|any|array|as|asc|asof|asymmetric|authorization|binary|both|case|cast|check|" +
-		"collate|collation|column|columns|concurrently|constraint|create|cross|default|deferrable|desc|describe|" +
-		"distinct|do|else|end|except|false|fetch|for|foreign|freeze|from|full|generated|glob|grant|group|having|" +
-		"ilike|in|initially|inner|intersect|into|is|isnull|join|lateral|leading|left|like|limit|map|natural|not|" +
-		"notnull|null|offset|on|only|or|order|outer|overlaps|pivot|pivot_longer|pivot_wider|placing|positional|" +
-		"primary|qualify|references|returning|right|select|semi|show|similar|some|struct|summarize|symmetric|table|" +
-		"tablesample|then|to|trailing|true|try_cast|union|unique|unpivot|using|variadic|verbose|when|where|window|" +
-		"with)$")
-)
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // needsQuotes reports whether a name is no name without quotes.
 func needsQuotes(name string) bool {
-	return name != "" && (!plainName.MatchString(name) || reservedWord.MatchString(name))
+	return name != "" && (!plainName.MatchString(name) || duck.Reserved(name))
 }

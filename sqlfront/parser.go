@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 )
 
 // Limits on what one text may hold.
@@ -133,7 +134,7 @@ func (p *parser) acceptPunct(c byte) bool {
 func (p *parser) name(what string) (ident, bool) {
 	t := p.peek()
 	switch {
-	case t.kind == tokenWord && reserved(p.raw(t)):
+	case t.kind == tokenWord && duck.Reserved(p.raw(t)):
 		p.fault(diag.UnexpectedToken, t.span(), "expected %s, found the reserved word %s", what, p.shown(t)).
 			WithHint(`write it as "%s", in double quotes, to use it as a name`, p.raw(t))
 		return ident{}, false

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 )
 
@@ -26,7 +27,7 @@ var definition = regexp.MustCompile( //nolint:gochecknoglobals // a constant pat
 func (r *reader) lose(p *parser) {
 	text := r.text.Body[p.toks[0].start:p.toks[len(p.toks)-1].end]
 	for _, m := range definition.FindAllStringSubmatch(text, -1) {
-		if !reserved(m[1]) { // every query has those
+		if !duck.Reserved(m[1]) { // every query has those
 			r.lost[fold(nameText(m[1]))] = true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/tidemill/tidemill/internal/diag"
+	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
@@ -228,7 +229,7 @@ func (p *parser) typeTokens(toks []token) bool {
 
 func (p *parser) typeWord(toks []token, i int) bool {
 	word := p.raw(toks[i])
-	if !reserved(word) || inWords(typeWords, word) {
+	if !duck.Reserved(word) || inWords(typeWords, word) {
 		return true
 	}
 	inside := i > 0 && i+1 < len(toks)
