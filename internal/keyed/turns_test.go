@@ -99,7 +99,8 @@ func (c *calls) run(t *testing.T) {
 			recs := []arrow.Record{c.rows(size, func(int) int64 { return c.rng.Int64N(keys + keys/4) }),
 				c.rows(size, func(int) int64 { return c.rng.Int64N(keys) })}
 			commits := c.rng.IntN(3) > 0
-			require.Equal(t, c.batch(t, alone, recs, commits, func() {}), c.batch(t, s, recs, commits, r.call))
+			nobody := func() func() int { return func() int { return 0 } }
+			require.Equal(t, c.batch(t, alone, recs, commits, nobody), c.batch(t, s, recs, commits, r.call))
 		}
 		r.finish()
 		if base {
@@ -118,6 +119,7 @@ type interrupting struct {
 	rng    *rand.Rand
 	recs   []arrow.Record
 	within int
+	calls  int
 	ended  chan struct{}
 }
 
@@ -135,26 +137,41 @@ func (r *interrupting) read() {
 	}
 }
 
-// call has the reader want the lock in the call that comes: at once, or when it has gone through some rows.
-func (r *interrupting) call() {
+// call has the reader want the lock in the call that comes: at once, or each third when it has gone through some rows. It returns what counts,
+// after the call, the turns that are missing: the reader that wanted the lock at once must have had it by then.
+func (r *interrupting) call() (missing func() int) {
+	none := func() int { return 0 }
 	due := &r.f.s.turns.due
 	for due.Load() == nil {
 		select {
 		case <-r.ended:
-			return
+			return none
 		default:
 			runtime.Gosched()
 		}
 	}
-	now := time.Now().Add(time.Duration(r.rng.Int64N(2) * r.rng.Int64N(int64(200*time.Microsecond))))
+	before, rest := r.turns(), time.Duration(0)
+	if r.calls++; r.calls%3 == 2 {
+		rest = time.Duration(r.rng.Int64N(int64(200 * time.Microsecond)))
+	}
+	now := time.Now().Add(rest)
 	due.Store(&now)
+	if rest > 0 {
+		return none
+	}
+	return func() int { return max(before+1-r.turns(), 0) }
+}
+
+// turns returns how many turns the reader has had.
+func (r *interrupting) turns() int {
+	r.f.s.mu.Lock()
+	defer r.f.s.mu.Unlock()
+	return r.within
 }
 
 // finish lets the reader come to its end.
 func (r *interrupting) finish() {
-	r.f.s.mu.Lock()
-	within := r.within
-	r.f.s.mu.Unlock()
+	within := r.turns()
 	for {
 		r.call()
 		select {
@@ -191,13 +208,14 @@ func (c *calls) rows(n int, key func(int) int64) arrow.Record {
 }
 
 // batch makes the calls of a batch, and returns what they gave, of rows a checksum.
-func (c *calls) batch(t *testing.T, s *Store, recs []arrow.Record, commits bool, before func()) []string {
+func (c *calls) batch(t *testing.T, s *Store, recs []arrow.Record, commits bool, before func() func() int) []string {
 	t.Helper()
 	var out []string
 	call := func(made func() (any, error)) {
-		before()
+		missing := before()
 		what, err := made()
 		require.NoError(t, err)
+		require.Zero(t, missing())
 		if recs, ok := what.([]arrow.Record); ok {
 			rows := texts(t, recs)
 			what = fmt.Sprintf("%d rows %08x", len(rows), crc32.ChecksumIEEE([]byte(fmt.Sprint(rows))))
