@@ -1,5 +1,6 @@
 // Package pool has memory for Arrow columns that is filled again and again. It promises nothing about what lies in memory
-// that it gives; builds with the race detector overwrite what is given back, so that tests find who still looks at it.
+// that it gives; builds with the race detector overwrite what is given back, of small batches too, so that tests find who still
+// looks at it.
 package pool
 
 import (
@@ -28,12 +29,8 @@ type spare struct {
 	turn int // in which it was given back
 }
 
-const (
-	// keptTurns is for how many batches memory is kept that none of them needs: one may be small.
-	keptTurns = 4
-	// keptBytesMin is the least memory that is kept. Less costs Go little.
-	keptBytesMin = 4 << 10
-)
+// keptTurns is for how many batches memory is kept that none of them needs: one may be small.
+const keptTurns = 4
 
 // Turn begins the turn of a batch.
 func (p *Memory) Turn() {

@@ -32,7 +32,7 @@ func TestMemoryIsFilledAgain(t *testing.T) {
 	p.Turn()
 	require.Empty(t, p.spare, "nothing needs it")
 	p.Free(grown)
-	p.Free(make([]byte, 100))
+	p.Free(make([]byte, keptBytesMin-1))
 	require.Len(t, p.spare, 1)
 	p.Drop()
 	require.Empty(t, p.spare)
