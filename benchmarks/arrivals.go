@@ -53,8 +53,8 @@ func (p *pacer) publish(ctx context.Context, c *client) error {
 				body = append(body, '\n')
 			}
 		}
-		if _, err := c.js.PublishAsync(inSubject, body, jetstream.WithStallWait(time.Minute)); err != nil {
-			return fmt.Errorf("publish row %d: %w", sent, err)
+		if err := c.publish(sent-1, body); err != nil {
+			return err
 		}
 	}
 	return c.acknowledged(ctx)

@@ -14,8 +14,9 @@ import (
 
 // client is the driver's own connection to the broker.
 type client struct {
-	conn *nats.Conn
-	js   jetstream.JetStream
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	refused chan error // why the broker did not store a message, of the first that acknowledged has not told of
 }
 
 func dial(url string) (*client, error) {
@@ -23,13 +24,19 @@ func dial(url string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(20_000),
-		jetstream.WithPublishAsyncTimeout(time.Minute))
+	refused := make(chan error, 1)
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(20_000), jetstream.WithPublishAsyncTimeout(time.Minute),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+			select {
+			case refused <- err:
+			default:
+			}
+		}))
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &client{conn: conn, js: js}, nil
+	return &client{conn: conn, js: js, refused: refused}, nil
 }
 
 func (c *client) close() { c.conn.Close() }
@@ -97,16 +104,34 @@ func (c *client) fillWith(ctx context.Context, n int64, pack int, encode func(fr
 	if err := c.createInput(ctx); err != nil {
 		return err
 	}
+	inFlight := 0
 	for from := int64(0); from < n; from += int64(pack) {
 		body, err := encode(from, min(n, from+int64(pack)))
 		if err != nil {
 			return err
 		}
-		if _, err := c.js.PublishAsync(inSubject, body, jetstream.WithStallWait(time.Minute)); err != nil {
-			return fmt.Errorf("publish row %d: %w", from, err)
+		if inFlight += len(body); inFlight > inFlightMax {
+			if err := c.acknowledged(ctx); err != nil {
+				return err
+			}
+			inFlight = len(body)
+		}
+		if err := c.publish(from, body); err != nil {
+			return err
 		}
 	}
 	return c.acknowledged(ctx)
+}
+
+// inFlightMax is how many bytes are sent before the broker has stored them. It refuses messages beyond 128 MiB in its queue.
+const inFlightMax = 32 << 20
+
+// publish sends a message of rows from one on. Whether the broker has stored it, acknowledged says.
+func (c *client) publish(row int64, body []byte) error {
+	if _, err := c.js.PublishAsync(inSubject, body, jetstream.WithStallWait(time.Minute)); err != nil {
+		return fmt.Errorf("publish row %d: %w", row, err)
+	}
+	return nil
 }
 
 // acknowledged waits until the broker has stored all that was published.
@@ -118,7 +143,12 @@ func (c *client) acknowledged(ctx context.Context) error {
 	case <-time.After(time.Minute):
 		return errors.New("the broker did not acknowledge every row within a minute")
 	}
-	return nil
+	select {
+	case err := <-c.refused:
+		return fmt.Errorf("the broker did not store every row: %w", err)
+	default:
+		return nil
+	}
 }
 
 // pace publishes one row a message at a steady rate for a duration. next returns the next message just before it is
@@ -131,8 +161,8 @@ func (c *client) pace(ctx context.Context, rate int64, d time.Duration, next fun
 	for {
 		passed := min(time.Since(began), d)
 		for due := int64(passed.Seconds() * float64(rate)); sent < due; sent++ {
-			if _, err := c.js.PublishAsync(inSubject, next(sent), jetstream.WithStallWait(time.Minute)); err != nil {
-				return sent, fmt.Errorf("publish row %d: %w", sent, err)
+			if err := c.publish(sent, next(sent)); err != nil {
+				return sent, err
 			}
 		}
 		if passed == d {

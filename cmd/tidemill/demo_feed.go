@@ -70,7 +70,7 @@ func (f *feed) run(ctx context.Context, url string) (err error) {
 	for {
 		due := int64(time.Since(began).Seconds() * float64(f.rate))
 		for ; f.sent < due; f.sent++ {
-			if _, err := js.PublishAsync("orders.eu", f.order(f.sent)); err != nil {
+			if _, err := js.PublishAsync("orders.eu", f.order(f.sent), jetstream.WithStallWait(10*time.Second)); err != nil {
 				return fmt.Errorf("publish order %d: %w", f.sent, err)
 			}
 		}

@@ -189,6 +189,7 @@ type subjectSender struct {
 	js      jetstream.JetStream
 	subject string
 	pending []published
+	bytes   int                          // of pending
 	there   int64                        // messages that the stream had under their ids already
 	refused func(id string, fault error) // nil: it is a fault like any other
 }
@@ -198,6 +199,13 @@ type published struct {
 	id  string
 	ack jetstream.PubAckFuture
 }
+
+// What is sent before it is known to be stored. A server refuses messages of a stream that come faster than it stores them: beyond
+// 128 MiB, unless set otherwise.
+const (
+	pendingMax      = 2048
+	pendingBytesMax = 32 << 20
+)
 
 func (s *subjectSender) refusing(tell func(id string, fault error)) { s.refused = tell }
 
@@ -210,7 +218,7 @@ func (s *subjectSender) send(ctx context.Context, id string, payload []byte) err
 		return s.failed(id, err)
 	}
 	s.pending = append(s.pending, published{id, f})
-	if len(s.pending) >= 2048 {
+	if s.bytes += len(payload); len(s.pending) >= pendingMax || s.bytes >= pendingBytesMax {
 		return s.flush(ctx)
 	}
 	return nil
@@ -233,7 +241,7 @@ func (s *subjectSender) flush(ctx context.Context) error {
 			return s.fault(context.Cause(ctx))
 		}
 	}
-	s.pending = s.pending[:0]
+	s.pending, s.bytes = s.pending[:0], 0
 	return nil
 }
 
