@@ -92,12 +92,16 @@ func (b *broker) stop() error {
 	return nil
 }
 
+// quietMax is longer than any batch of a suite takes. Without a bound a run would wait for ever for rows that were lost.
+const quietMax = 5 * time.Minute
+
 // worker is a running `tidemill run`.
 type worker struct {
 	cmd    *exec.Cmd
 	stderr strings.Builder
 	ended  chan struct{} // closed when its output has ended
 	peak   int64         // see peakBytes
+	quiet  time.Duration // for which it may commit no batch while one waits for it
 
 	mu      sync.Mutex
 	batches []engine.Progress // guarded by mu
@@ -107,7 +111,8 @@ type worker struct {
 func startWorker(ctx context.Context, o Options, url, dir, file string, more ...string) (*worker, error) {
 	args := []string{"run", file, "--data-dir", filepath.Join(dir, "data"), "--listen", "off", "--progress", "jsonl"}
 	args = append(args, more...)
-	w := &worker{cmd: exec.CommandContext(ctx, o.Binary, args...), ended: make(chan struct{})} //nolint:gosec // ourselves
+	w := &worker{cmd: exec.CommandContext(ctx, o.Binary, args...), ended: make(chan struct{}), //nolint:gosec // ourselves
+		quiet: quietMax}
 	w.cmd.Env = workerEnv(os.Environ(), url, dir)
 	w.cmd.Stderr = &w.stderr
 	out, err := w.cmd.StdoutPipe()
@@ -147,7 +152,18 @@ func (w *worker) progress() []engine.Progress {
 
 // until waits until done says so of the batches committed so far.
 func (w *worker) until(ctx context.Context, done func([]engine.Progress) bool) error {
-	err := Await(ctx, 10*time.Millisecond, w.ended, func() bool { return done(w.progress()) })
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	seen, since := 0, time.Now()
+	err := Await(ctx, 10*time.Millisecond, w.ended, func() bool {
+		batches := w.progress()
+		if len(batches) > seen {
+			seen, since = len(batches), time.Now()
+		} else if time.Since(since) > w.quiet {
+			giveUp(fmt.Errorf("the worker has committed no batch for %s, after %d", w.quiet, seen))
+		}
+		return done(batches)
+	})
 	if errors.Is(err, ErrEnded) {
 		return fmt.Errorf("the worker: %w: %w\n%s", err, w.cmd.Wait(), w.stderr.String())
 	}
