@@ -128,8 +128,11 @@ func (f *ipcField) span(j int) (from, to int) {
 	return int(binary.LittleEndian.Uint32(f.fixed[4*j:])), int(binary.LittleEndian.Uint32(f.fixed[4*j+4:]))
 }
 
-// arrowRows copies the rows of a batch.
+// arrowRows copies the rows of a batch, and sets aside those that hold what DuckDB can not.
 func (d *Decoder) arrowRows(m mark, f Fault, r *ipcReader, rows int) error {
+	if d.arrowColumns(f, r, rows) {
+		return nil
+	}
 	for j := range rows {
 		d.room(1)
 		ok := true
@@ -177,8 +180,6 @@ func (d *Decoder) copyValue(n *node, i int, c *ipcField, j int) bool {
 				return false
 			}
 		}
-	case kindDecimal:
-		return d.copyDecimal(n, i, c, j)
 	default:
 		return d.copyFixed(n, i, c, j)
 	}
@@ -186,38 +187,48 @@ func (d *Decoder) copyValue(n *node, i int, c *ipcField, j int) bool {
 }
 
 func (d *Decoder) copyFixed(n *node, i int, c *ipcField, j int) bool {
-	var word [8]byte
-	copy(word[:], c.fixed[j*n.width:(j+1)*n.width])
-	v := binary.LittleEndian.Uint64(word[:])
-	ok := true
-	switch n.kind {
-	case kindDate:
-		ok = int32(v) >= daysMin && int32(v) <= daysMax
-	case kindTime:
-		ok = v < microsPerDay
-	case kindTimestamp:
-		ok = inRange(int64(v))
+	value := c.fixed[j*n.width : (j+1)*n.width]
+	if n.bounded() && !n.holds(value) {
+		if n.kind == kindDecimal {
+			return d.wrongText(n, "a number within the range of "+n.sql, nil)
+		}
+		return d.wrongText(n, "a time within DuckDB's range", fmt.Append(nil, int64(word(value))))
 	}
-	if !ok {
-		return d.wrongText(n, "a time within DuckDB's range", fmt.Append(nil, int64(v)))
-	}
-	n.setInt(i, v)
+	copy(n.fixed[i*n.width:], value)
+	n.setValid(i)
 	return true
 }
 
-func (d *Decoder) copyDecimal(n *node, i int, c *ipcField, j int) bool {
-	lo, hi := binary.LittleEndian.Uint64(c.fixed[16*j:]), binary.LittleEndian.Uint64(c.fixed[16*j+8:])
-	absHi, absLo := hi, lo
+// word returns a value of up to eight bytes.
+func word(value []byte) uint64 {
+	var w [8]byte
+	copy(w[:], value)
+	return binary.LittleEndian.Uint64(w[:])
+}
+
+// bounded reports whether the column's type holds less than its bytes do.
+func (n *node) bounded() bool {
+	return n.kind == kindDecimal || n.kind == kindDate || n.kind == kindTime || n.kind == kindTimestamp
+}
+
+// holds reports whether the type of a bounded column has the value that stands here.
+func (n *node) holds(value []byte) bool {
+	switch n.kind {
+	case kindDate:
+		days := int32(binary.LittleEndian.Uint32(value))
+		return days >= daysMin && days <= daysMax
+	case kindTime:
+		return binary.LittleEndian.Uint64(value) < microsPerDay
+	case kindTimestamp:
+		return inRange(int64(binary.LittleEndian.Uint64(value)))
+	}
+	lo, hi := binary.LittleEndian.Uint64(value), binary.LittleEndian.Uint64(value[8:])
 	if int64(hi) < 0 {
 		var borrow uint64
-		absLo, borrow = bits.Sub64(0, lo, 0)
-		absHi, _ = bits.Sub64(0, hi, borrow)
+		lo, borrow = bits.Sub64(0, lo, 0)
+		hi, _ = bits.Sub64(0, hi, borrow)
 	}
-	if !below10(absHi, absLo, n.prec) {
-		return d.wrongText(n, "a number within the range of "+n.sql, nil)
-	}
-	n.setInt128(i, hi, lo)
-	return true
+	return below10(hi, lo, n.prec)
 }
 
 // copyList copies a list or a map.

@@ -45,6 +45,21 @@ func events(n int, packed bool) *stream.Messages {
 	return m
 }
 
+// arrowEvents returns them as Arrow streams, a thousand in a message.
+func arrowEvents(b *testing.B, n int, columns []string) *stream.Messages {
+	b.Helper()
+	r, err := decoder(b, Options{Format: "ndjson"}, columns...).Decode(events(n, true))
+	require.NoError(b, err)
+	defer r.Release()
+	m := &stream.Messages{}
+	for at := 0; at < n; at += 1000 {
+		part := r.Rows.NewSlice(int64(at), int64(min(n, at+1000)))
+		m.Append(uint64(at+1), ipcStream(b, part))
+		part.Release()
+	}
+	return m
+}
+
 func BenchmarkDecode(b *testing.B) {
 	three := []string{"user_id", "VARCHAR", "amount", "DOUBLE", "ts", "TIMESTAMP"}
 	all := append([]string{"order_id", "BIGINT", "country", "VARCHAR", "note", "VARCHAR", "url", "VARCHAR"}, three...)
@@ -60,6 +75,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"yahoo", "ndjson", views(rows), []string{"user_id", "VARCHAR", "page_id", "VARCHAR", "ad_id", "VARCHAR", "ad_type", "VARCHAR",
 			"event_type", "VARCHAR", "event_time", "TIMESTAMP", "ip_address", "VARCHAR"},
 			[]string{"user_id", "page_id", "ad_type", "ip_address"}},
+		{"arrow/3of7", "arrow", arrowEvents(b, rows, all), three, nil}, {"arrow/7of7", "arrow", arrowEvents(b, rows, all), all, nil},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			d := decoder(b, Options{Format: c.format, Unread: c.unread}, c.columns...)

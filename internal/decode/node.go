@@ -172,17 +172,25 @@ func (n *node) setInt128(i int, hi, lo uint64) {
 func (d *Decoder) setBytes(n *node, i int, s []byte) {
 	start := n.start(i)
 	end := start + len(s)
-	if end > len(n.data) {
-		if end > offsetMax {
-			d.tooBig = true
-			n.setNull(i)
-			return
-		}
-		n.data = resize(d.alloc, &n.dataBuf, min(max(2*len(n.data), end), offsetMax))
+	if !d.roomForBytes(n, end) {
+		d.tooBig = true
+		n.setNull(i)
+		return
 	}
 	copy(n.data[start:end], s)
 	n.setEnd(i, end)
 	n.setValid(i)
+}
+
+// roomForBytes makes room for the bytes of texts up to end, and reports whether offsets can count them.
+func (d *Decoder) roomForBytes(n *node, end int) bool {
+	if end > offsetMax {
+		return false
+	}
+	if end > len(n.data) {
+		n.data = resize(d.alloc, &n.dataBuf, min(max(2*len(n.data), end), offsetMax))
+	}
+	return true
 }
 
 // roomFor makes room for value j of a list's or map's children, whose number only their list knows.
