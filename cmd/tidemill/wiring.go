@@ -51,7 +51,7 @@ func libraries() map[string]string {
 	want := map[string]string{"github.com/marcboeker/go-duckdb": "go-duckdb",
 		"github.com/apache/arrow/go/v17": "arrow",
 		"github.com/nats-io/nats.go":     "nats.go", "github.com/nats-io/nats-server/v2": "nats-server"}
-	found := map[string]string{"go": strings.TrimPrefix(runtime.Version(), "go")}
+	found := map[string]string{"go": strings.TrimPrefix(runtime.Version(), "go"), "duckdb": duck.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
 			if name, ok := want[dep.Path]; ok {
