@@ -152,6 +152,10 @@ func TestUnverified(t *testing.T) {
 	require.Contains(t, text, "a: 1 | row")
 	require.NotContains(t, text, "7.12")
 	require.Contains(t, text, "0 of 2 queries verified")
+	r := Report{Suite: "nexmark", Result: &n}
+	require.ErrorContains(t, r.Fault(), "no verified result of a, b")
+	n.Queries = []NexmarkQuery{{Query: "a", Verified: true}, {Query: "b", Refused: "NO_WAY"}}
+	require.NoError(t, r.Fault(), "a refusal is no wrong result")
 }
 
 // TestTaskEnds asks that a process of the engine says what is wrong with a task, and ends when its driver

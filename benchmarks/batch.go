@@ -161,11 +161,11 @@ func (r *run) batchProcess(ctx context.Context, file, query, out string) (cpu fl
 	if err := cmd.Start(); err != nil {
 		return 0, 0, errors.Join(fmt.Errorf("tidemill batch: %w", err), f.Close())
 	}
-	watched := watch(cmd.Process.Pid)
+	ended, peaks := make(chan struct{}), make(chan int64, 1)
+	go func() { peaks <- peakUntil(cmd.Process.Pid, ended) }() // ends with the process
 	err = cmd.Wait()
-	for _, rss := range watched() {
-		peak = max(peak, rss)
-	}
+	close(ended)
+	peak = <-peaks
 	if err := errors.Join(err, f.Close()); err != nil {
 		return 0, 0, fmt.Errorf("tidemill batch: %w\n%s", err, faults.String())
 	}
@@ -188,7 +188,7 @@ type BatchQuery struct {
 	Ratio     float64 `json:"ratio"`
 	CPU       float64 `json:"cpu_seconds"` // of the process
 	PlainCPU  float64 `json:"plain_cpu_seconds"`
-	PeakBytes int64   `json:"peak_bytes"` // sampled each second
+	PeakBytes int64   `json:"peak_bytes"` // the most of all runs
 	Verified  int64   `json:"verified_rows"`
 }
 

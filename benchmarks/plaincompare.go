@@ -2,10 +2,10 @@ package benchmarks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/tidemill/tidemill/benchmarks/nexmark"
+	"github.com/tidemill/tidemill/internal/diag"
 )
 
 // differs says that a result is not what plain DuckDB gives.
@@ -27,7 +27,8 @@ func (p *plain) compare(ctx context.Context, want string) (int64, error) {
 		return 0, err
 	}
 	if counts[0] == 0 {
-		return 0, errors.New("there is nothing to compare: the run was too short for a result")
+		return 0, diag.New(diag.Usage, "there is nothing to compare: the run was too short for a result").
+			WithHint("give it more --rows, or more time where it takes --for")
 	}
 	const left = `CREATE OR REPLACE TEMP TABLE missing AS FROM want EXCEPT ALL FROM got;
 CREATE OR REPLACE TEMP TABLE extra AS FROM got EXCEPT ALL FROM want`

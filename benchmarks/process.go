@@ -188,13 +188,18 @@ func (w *worker) wait() error {
 
 // notePeak reads the peak until the output has ended, which is just before the process does.
 func (w *worker) notePeak() {
+	w.peak = max(w.peak, peakUntil(w.pid(), w.ended))
+}
+
+// peakUntil is the most memory that a process has in RAM until ended is closed, which is just before or after it ends.
+func peakUntil(pid int, ended <-chan struct{}) int64 {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		w.peak = max(w.peak, peakBytes(w.pid()))
+	for peak := int64(0); ; {
+		peak = max(peak, peakBytes(pid))
 		select {
-		case <-w.ended:
-			return
+		case <-ended:
+			return peak
 		case <-tick.C:
 		}
 	}

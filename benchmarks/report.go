@@ -87,6 +87,29 @@ func phases(ms map[string]float64) string {
 	return text
 }
 
+// Fault says which results of Tidemill's are not plain DuckDB's, or could not be had. A refusal is neither.
+func (r *Report) Fault() error {
+	n, ok := r.Result.(*Nexmark)
+	if !ok {
+		return nil // there is no report of others
+	}
+	var faults []string
+	for _, q := range n.Queries {
+		if q.Failed != "" || q.Differs != "" {
+			faults = append(faults, q.Query)
+		}
+	}
+	return Unverified(r.Suite, faults)
+}
+
+// Unverified is the fault of a report that says of these queries that Tidemill has no result, or a wrong one; nil for none.
+func Unverified(suite string, queries []string) error {
+	if len(queries) == 0 {
+		return nil
+	}
+	return fmt.Errorf("suite %s: no verified result of %s: the report says why", suite, strings.Join(queries, ", "))
+}
+
 // Save writes the report as <suite>.json and <suite>.md, and its plots as <suite>-<plot>.svg, into a folder, which it
 // makes.
 func (r *Report) Save(dir string) error { return Save(dir, r.Suite, r, r.plots()) }

@@ -53,6 +53,10 @@ func sinkLanes() []sinkLane {
 func (r *run) sinks(ctx context.Context) error {
 	m := maker{seed: r.Seed, perSecond: 1000}
 	total := cmp.Or(r.Rows, 1_000_000)
+	chosen, err := chosenLanes(r.Lanes, sinkLanes(), func(l sinkLane) string { return l.name })
+	if err != nil {
+		return err
+	}
 	rowsFile := filepath.Join(r.Dir, "rows.ndjson")
 	if err := writeRows(rowsFile, m, 0, total); err != nil {
 		return err
@@ -65,10 +69,6 @@ func (r *run) sinks(ctx context.Context) error {
 	result := &Lanes{By: "sink"}
 	r.report.SQL = fmt.Sprintf(sinksSQL, "...", "", sinksBody)
 	r.report.Target = "90,000 rows/s into JetStream one row per message and 700,000 packed, each write synced"
-	chosen, err := chosenLanes(r.Lanes, sinkLanes(), func(l sinkLane) string { return l.name })
-	if err != nil {
-		return err
-	}
 	for i, lane := range chosen {
 		t := lane.throughput(m, total, pack)
 		one, err := r.eat(ctx, t, i+1, rowsFile)

@@ -64,6 +64,9 @@ func TestVerdicts(t *testing.T) {
 		"| dies | failed: ", "- good: none.", "2 files in a batch"} {
 		require.Contains(t, md, want)
 	}
+	require.NoError(t, r.Fault(), "what is wrong with others is a finding")
+	own := Report{Suite: "copy", Entries: []Entry{{Query: "q", Contender: "tidemill", Differs: "1 row"}}}
+	require.ErrorContains(t, own.Fault(), "no verified result of q by tidemill")
 	dir := filepath.Join(t.TempDir(), "results")
 	require.NoError(t, r.Save(dir))
 	var back Report

@@ -91,6 +91,18 @@ func firstLine(s string) string {
 	return strings.ReplaceAll(l, "|", "/")
 }
 
+// Fault says of which queries Tidemill or plain DuckDB has no result, or a wrong one. Of the others that is a finding.
+func (r *Report) Fault() error {
+	var faults []string
+	for _, e := range r.Entries {
+		own := e.Contender == (tidemill{}).name() || e.Contender == (plainDuck{}).name()
+		if own && (e.Failed != "" || e.Differs != "") {
+			faults = append(faults, e.Query+" by "+e.Contender)
+		}
+	}
+	return benchmarks.Unverified(r.Suite, faults) //nolint:wrapcheck // says it
+}
+
 // Save writes the report as peers-<suite>.json and .md, and its plots as peers-<suite>-<plot>.svg, into a folder, which
 // it makes.
 func (r *Report) Save(dir string) error {

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,6 +38,10 @@ func (e *env) benchCommand() *cobra.Command {
 			"  tidemill bench state --keys 1000000,10000000\n  tidemill bench nexmark --rows 1000000 --queries q0,q5,q7",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
+			if err := ownNumbers(c, []string{"rows", "runs", "rate", "for", "batch-rows", "batches", "atomic-batch"},
+				[]string{"queries", "lanes"}); err != nil {
+				return err
+			}
 			return e.bench(c.Context(), suites, f)
 		},
 	}
@@ -172,80 +173,6 @@ func benched() (binary string, versions map[string]string, err error) {
 	versions = libraries()
 	versions["tidemill"] = version()
 	return binary, versions, nil
-}
-
-// benchSuites runs suites, each in a folder of its own below dir, until one fails or the user interrupts.
-func (e *env) benchSuites(
-	ctx context.Context, suites []string, dir string, show benchShow,
-	run func(ctx context.Context, suite, dir string) (benchReport, error),
-) error {
-	ctx, done := e.untilInterrupted(ctx)
-	defer done()
-	for _, name := range suites {
-		err := e.benchSuite(ctx, dir, show, func(dir string) (benchReport, error) { return run(ctx, name, dir) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var errInterrupted = errors.New("interrupted") //nolint:gochecknoglobals // a sentinel
-
-// untilInterrupted is ctx until the user interrupts. The caller calls done.
-func (e *env) untilInterrupted(ctx context.Context) (_ context.Context, done func()) {
-	ctx, stop, end := interrupts(ctx, func() { fmt.Fprintln(e.stderr, "stopping") })
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { // ends with ctx
-		select {
-		case <-stop:
-			cancel(errInterrupted)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil); end() }
-}
-
-// benchReport is what a suite measured.
-type benchReport interface {
-	Save(dir string) error
-	Markdown() string
-}
-
-// benchShow says where the reports of a bench command go.
-type benchShow struct {
-	out    string // a folder for its files as well; "" for none
-	asJSON bool
-}
-
-// benchSuite runs one suite in a folder below parent that goes away with it, and shows what it measured.
-func (e *env) benchSuite(ctx context.Context, parent string, show benchShow, run func(dir string) (benchReport, error)) error {
-	dir, err := os.MkdirTemp(parent, "tidemill-bench-")
-	if err != nil {
-		return diag.New(diag.Usage, "no folder for the run can be made: %s", reasonOf(err))
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // whatever is left of it
-	if dir, err = filepath.Abs(dir); err != nil {
-		return fmt.Errorf("find the folder of the run: %w", err)
-	}
-	report, err := run(dir)
-	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
-		return errInterrupted // whatever it broke off
-	}
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	if show.out != "" {
-		if err := report.Save(show.out); err != nil {
-			return fmt.Errorf("bench: %w", err)
-		}
-		fmt.Fprintf(e.stderr, "the report is in %s\n", show.out)
-	}
-	if show.asJSON {
-		return json.NewEncoder(e.stdout).Encode(report) //nolint:wrapcheck // standard output is gone
-	}
-	_, err = fmt.Fprint(e.stdout, report.Markdown())
-	return err //nolint:wrapcheck // as above
 }
 
 // brokerCommand is what bench starts as its broker.

@@ -36,6 +36,9 @@ func (e *env) benchPeersCommand() *cobra.Command {
 			"  tidemill bench peers state --keys 1000000 --contenders tidemill,spark-rocksdb",
 		RunE: func(c *cobra.Command, suites []string) error {
 			f.Command = strings.Join(append([]string{"tidemill"}, os.Args[1:]...), " ")
+			if err := ownNumbers(c, []string{"rows", "rate", "for", "limit"}, []string{"queries", "contenders"}); err != nil {
+				return err
+			}
 			return e.benchPeers(c.Context(), suites, f)
 		},
 	}
