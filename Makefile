@@ -17,7 +17,7 @@ export CGO_ENABLED = 1
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/tidemill
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/tidemill ./cmd/tidemill

@@ -69,6 +69,9 @@ func TestVersions(t *testing.T) {
 	require.InDelta(t, 6, v.Sizes[0].WithMs.Max, 1e-9)
 	require.InDelta(t, 10, v.Sizes[0].Without.Max, 1e-9)
 	require.Equal(t, 1, v.Count)
+	require.Equal(t, "| 3 | 1 | 20 | 20 | 1.0 | 1.0 | 7 | 2 | 5.0 | 6.0 | 6.0 | 7.0 | 10.0 | 10.0 |\n", v.rows(3))
+	none := versionsOf(&outcome{Steps: 1, Laps: []lap{{Millis: 4, In: 7}}}, 0)
+	require.Equal(t, "| 3 | 0 | — | — | — | — | 7 | 0 | — | — | — | 4.0 | 4.0 | 4.0 |\n", none.rows(3), "no figures of no versions")
 }
 
 func TestHopSuite(t *testing.T) {
@@ -96,6 +99,8 @@ func TestJoinSuite(t *testing.T) {
 	require.Greater(t, j.Verified[0].Rows, int64(20*pairSeconds/2))
 	require.Positive(t, j.First)
 	require.Contains(t, r.Markdown(), "1 batches of 40 rows")
+	require.Contains(t, r.Markdown(), "](join-rate.svg)")
+	words(t, r.plots(), map[string][]string{"rate": {"while the state fills", "with a minute of state", "goal"}})
 }
 
 func TestEvictSuite(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tidemill/tidemill/benchmarks/chart"
 )
 
 const joinSQL = `CREATE SOURCE shown (k BIGINT, v BIGINT, ts TIMESTAMP,
@@ -62,6 +64,13 @@ func rowsPerSecond(laps []lap) float64 {
 		rows += float64(l.In)
 	}
 	return rows / sum(column(laps, func(l lap) float64 { return l.Millis })) * 1000
+}
+
+// plots say how much a full state costs.
+func (j *Join) plots() []chart.Chart {
+	return []chart.Chart{{Name: "rate", Title: "Two streams joined within a minute", Y: chart.Axis{Label: "rows per second of both"},
+		Bars: []string{"while the state fills", "with a minute of state"}, Goals: []chart.Goal{{Name: "goal", At: float64(2 * j.Rate)}},
+		Series: []chart.Series{{Name: "rows/s", Y: []float64{j.FillPerSecond, j.RowsPerSecond}}}}}
 }
 
 // Join is a join of two streams with a minute of state.

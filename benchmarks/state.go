@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tidemill/tidemill/internal/diag"
 	"github.com/tidemill/tidemill/internal/vfs"
@@ -77,7 +78,11 @@ func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
 		t.Feed.Sizes = append(t.Feed.Sizes, slices.Repeat([]int64{size}, int(counts[i]))...)
 	}
 	t.Steps = t.Filled + len(t.Feed.Sizes)
-	r.say("loading %d keys, then %v batches of %v rows, then a kill", keys, counts, sizes)
+	plan := make([]string, len(sizes))
+	for i, size := range sizes {
+		plan[i] = fmt.Sprintf("%d of %d rows", counts[i], size)
+	}
+	r.say("loading %d keys, then batches, %s, then a kill", keys, strings.Join(plan, ", "))
 	o, err := r.engine(ctx, &t)
 	if err != nil {
 		return nil, err

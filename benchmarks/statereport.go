@@ -1,6 +1,9 @@
 package benchmarks
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // StepTimes describes the steps of one kind: what a batch of so many rows took, and what followed it
 // without data.
@@ -159,11 +162,26 @@ func (s *State) markdown() string {
 func (v Versions) rows(keys int64) string {
 	text := ""
 	for _, d := range v.Sizes {
-		text += fmt.Sprintf("| %d | %d | %.0f | %.0f | %.1f | %.1f | %d | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f |\n",
-			keys, v.Count, v.Took.P50, v.Took.Max, v.Held.P50, v.Held.Max, d.Rows, d.With, d.WithMs.P50, d.WithMs.P99,
-			d.WithMs.Max, d.Without.P50, d.Without.P99, d.Without.Max)
+		steps := 0
+		if d.Without.Max > 0 {
+			steps = 1
+		}
+		text += fmt.Sprintf("| %d | %d | %s | %s | %d | %d | %s | %s |\n", keys, v.Count,
+			cells(v.Count, 0, v.Took.P50, v.Took.Max), cells(v.Count, 1, v.Held.P50, v.Held.Max), d.Rows, d.With,
+			cells(d.With, 1, d.WithMs.P50, d.WithMs.P99, d.WithMs.Max), cells(steps, 1, d.Without.P50, d.Without.P99, d.Without.Max))
 	}
 	return text
+}
+
+// cells are figures of so many cases with so many decimals: of none there are none.
+func cells(cases, decimals int, figures ...float64) string {
+	texts := make([]string, len(figures))
+	for i, f := range figures {
+		if texts[i] = "—"; cases > 0 {
+			texts[i] = fmt.Sprintf("%.*f", decimals, f)
+		}
+	}
+	return strings.Join(texts, " | ")
 }
 
 // said ends a section with what was verified.

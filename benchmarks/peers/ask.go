@@ -42,7 +42,7 @@ func (r *run) ask(ctx context.Context, w *workload) error {
 			if f != nil {
 				e.Runs = append(e.Runs, *f)
 			}
-			r.say("%s: round %d: %s: %s", w.name, n+1, e.Contender, e.verdict())
+			r.say("%sround %d: %s: %s", r.of(w), n+1, e.Contender, e.verdict())
 		}
 	}
 	for _, e := range entries {
@@ -50,6 +50,14 @@ func (r *run) ask(ctx context.Context, w *workload) error {
 		r.report.Entries = append(r.report.Entries, *e)
 	}
 	return nil
+}
+
+// of names a workload of a suite that has several.
+func (r *run) of(w *workload) string {
+	if w.name == r.report.Suite {
+		return ""
+	}
+	return w.name + ": "
 }
 
 // tune finds how many files a batch of the contender should take. The runs it needs are not in the figures.
@@ -68,7 +76,7 @@ func (r *run) tune(ctx context.Context, w *workload, c contender, e *Entry) erro
 		if err != nil || f == nil {
 			return err
 		}
-		r.say("%s: %s with %d files in a batch: %.2f s", w.name, c.name(), size, f.Seconds)
+		r.say("%s%s with batches of %d of the files: %.2f s", r.of(w), c.name(), size, f.Seconds)
 		if files == 0 || f.Seconds < best {
 			best, files = f.Seconds, size
 		}

@@ -9,6 +9,11 @@ import (
 	"github.com/tidemill/tidemill/benchmarks"
 )
 
+// legend is what a reader of the tables has to know; the README beside this file says more.
+const legend = "CPU is that of a contender's processes while the measured query runs; Tidemill's includes its start. Peak is the sum of " +
+	"their high-water marks. Start to first output begins with the process and includes a warm-up, which Spark and Flink have in all " +
+	"suites but start. Settings: benchmarks/peers/README.md.\n\n"
+
 // queries lists the queries in the order in which they were asked.
 func (r *Report) queries() []string {
 	var out []string
@@ -38,6 +43,7 @@ func (r *Report) Markdown() string {
 	for _, q := range r.queries() {
 		r.query(&b, q)
 	}
+	b.WriteString(legend)
 	r.guarantees(&b)
 	b.WriteString(benchmarks.Pictures("peers-"+r.Suite, r.plots()))
 	return b.String()

@@ -47,7 +47,8 @@ func (e *env) benchCommand() *cobra.Command {
 	}
 	c.Flags().Uint64Var(&f.Seed, "seed", 1, "seed of the rows")
 	c.Flags().Int64Var(&f.Rows, "rows", 0, "rows of filter, packed, ingest, sinks, hop and yahoo (default 1, 4, 1, 1, 4 and 8 million; 2 million single ones), "+
-		"of a batch of state (default 100,000, 1,000 and 100 in turn), events of nexmark (default 1 million)")
+		"of batch and scale (default 50 and 1 million), of startup (default 10,000), of a batch of state (default 100,000, 1,000 and 100 "+
+		"in turn), events of nexmark (default 1 million)")
 	c.Flags().IntVar(&f.Runs, "runs", 3, "runs of filter, packed, yahoo, batch and startup")
 	c.Flags().Int64Var(&f.Rate, "rate", 0, "rows per second of memory (default 5,000), the one rate of latency, "+
 		"in a second of event time of hop, of each stream of join, of nexmark and of yahoo (default 50,000 for join, else 10,000)")
@@ -81,6 +82,7 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&f.CPUProfile, "cpuprofile", "", "write the worker's CPU profile to this file")
 	c.Flags().StringVar(&f.MemProfile, "memprofile", "", "write the worker's allocation profile to this file")
 	hide(c, "cpuprofile", "memprofile")
+	unsaid(c, "rates", "keys", "groups")
 	c.MarkFlagsMutuallyExclusive("rate", "rates")
 	c.AddCommand(e.benchPeersCommand())
 	return c

@@ -54,10 +54,11 @@ func (e *env) benchPeersCommand() *cobra.Command {
 	c.Flags().DurationVar(&f.Duration, "for", 0, "how long latency runs once it has settled (default 30s)")
 	c.Flags().DurationVar(&f.Settle, "settle", 10*time.Second, "how long rows of latency arrive before any is counted")
 	c.Flags().Int64SliceVar(&f.Keys, "keys", nil, "keys of state (default 100000,1000000) and of latency (default 10000)")
+	unsaid(c, "keys")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
 	c.Flags().DurationVar(&f.Limit, "limit", 10*time.Minute, "the most that one run may take")
 	c.Flags().IntVar(&f.Threads, "threads", 0, "DuckDB threads of Tidemill; 0 for all cores")
-	c.Flags().StringVar(&f.out, "out", "", "also write a JSON and a Markdown file for each suite into this folder")
+	c.Flags().StringVar(&f.out, "out", "", "also write JSON, Markdown and SVG plots for each suite into this folder")
 	c.Flags().StringVar(&f.Dir, "dir", "", "where input and output are put for the time of the run (default: a temporary folder)")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object for each suite")
 	return c

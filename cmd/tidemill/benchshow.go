@@ -30,6 +30,13 @@ func ownNumbers(c *cobra.Command, numbers, lists []string) error {
 	return nil
 }
 
+// unsaid keeps "(default [])" out of the help of lists whose text names a default.
+func unsaid(c *cobra.Command, lists ...string) {
+	for _, name := range lists {
+		c.Flags().Lookup(name).DefValue = ""
+	}
+}
+
 // benchSuites runs suites, each in a folder of its own below dir, until one fails or the user interrupts.
 func (e *env) benchSuites(
 	ctx context.Context, suites []string, dir string, show benchShow,
