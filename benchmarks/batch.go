@@ -43,7 +43,7 @@ type batchQuery struct{ name, columns, body string }
 const (
 	batchFileRows = 5_000_000 // of one file
 	batchAds      = 1_000
-	batchMemory   = 6 << 30 // of either side
+	batchMemory   = 6 << 30 // of plain DuckDB, and of `tidemill batch` unless it has a limit
 )
 
 // batch runs `tidemill batch` beside plain DuckDB over the same Parquet files, in turns.
@@ -133,6 +133,7 @@ func (r *run) batchOf(ctx context.Context, p *plain, file string, q batchQuery, 
 		}
 		ours, cpu = append(ours, time.Since(began).Seconds()), append(cpu, used)
 		one.PeakBytes = max(one.PeakBytes, peak)
+		r.peak = max(r.peak, peak)
 	}
 	one.Seconds, one.Plain, one.CPU = quantile(ours, 0.5), quantile(plain, 0.5), quantile(cpu, 0.5)
 	one.PlainCPU, one.Ratio = quantile(plainCPU, 0.5), one.Seconds/one.Plain
@@ -151,7 +152,7 @@ func (r *run) batchProcess(ctx context.Context, file, query, out string) (cpu fl
 		return 0, 0, fmt.Errorf("write the result: %w", err)
 	}
 	args := []string{"batch", file, "--query", query, "-o", "jsonl", "--data-dir", filepath.Join(filepath.Dir(file), "data"),
-		"--memory-limit", fmt.Sprint(batchMemory)}
+		"--memory-limit", fmt.Sprint(cmp.Or(r.Memory, int64(batchMemory)))}
 	if r.Threads > 0 {
 		args = append(args, "--threads", fmt.Sprint(r.Threads))
 	}

@@ -64,8 +64,8 @@ func (e *env) benchCommand() *cobra.Command {
 	c.Flags().Int64SliceVar(&f.Groups, "groups", nil,
 		"open groups in the runs of evict (default 10000,100000,1000000)")
 	c.Flags().StringSliceVar(&f.Queries, "queries", nil, "queries of nexmark (default all)")
-	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the process that runs the queries, but for batch: the report says whether it "+
-		"was kept (default: 300 MiB of memory, 3 GiB for each query where the engine runs alone, half of the machine's else)")
+	c.Flags().StringVar(&f.memory, "memory-limit", "", "memory of the process that runs the queries: the report says whether it was kept "+
+		"(default: 300 MiB of memory, 6 GiB of batch, 3 GiB for each query where the engine runs alone, half of the machine's else)")
 	c.Flags().StringSliceVar(&f.Lanes, "lanes", nil, "formats of ingest, or sinks of sinks (default all)")
 	c.Flags().StringVar(&f.Sink, "sink", "jetstream", "sink of packed: "+strings.Join(benchmarks.Sinks(), ", "))
 	c.Flags().StringVar(&f.Input, "input", "", "input of yahoo: "+strings.Join(benchmarks.Inputs("yahoo"), ", ")+
