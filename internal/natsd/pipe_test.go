@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -32,51 +33,55 @@ func TestPipeIsAConn(t *testing.T) {
 // TestPipeKeepsWhatIsWritten writes more than the server reads, as much as there is room for.
 func TestPipeKeepsWhatIsWritten(t *testing.T) {
 	t.Parallel()
-	near, far := net.Pipe()
-	p := newPipe(near)
-	written := 0
-	require.NoError(t, p.SetWriteDeadline(time.Now().Add(time.Second)))
-	for {
-		n, err := p.Write(make([]byte, pipeBytes/4))
-		if written += n; err != nil {
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			break
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPipe(near)
+		written := 0
+		require.NoError(t, p.SetWriteDeadline(time.Now().Add(time.Second)))
+		for {
+			n, err := p.Write(make([]byte, pipeBytes/4))
+			if written += n; err != nil {
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				break
+			}
 		}
-	}
-	require.GreaterOrEqual(t, written, pipeBytes)
-	require.LessOrEqual(t, written, 3*pipeBytes)
-	require.NoError(t, p.SetWriteDeadline(time.Time{}))
-	require.NoError(t, p.Close())
-	require.NoError(t, p.Close(), "once more does nothing")
-	got, err := io.ReadAll(far)
-	require.NoError(t, err)
-	require.Len(t, got, written, "what was written before the end arrives")
-	_, err = p.Write([]byte("more"))
-	require.ErrorIs(t, err, net.ErrClosed)
-	_, err = p.Read(make([]byte, 1))
-	require.ErrorIs(t, err, net.ErrClosed)
+		require.GreaterOrEqual(t, written, pipeBytes)
+		require.LessOrEqual(t, written, 3*pipeBytes)
+		require.NoError(t, p.SetWriteDeadline(time.Time{}))
+		require.NoError(t, p.Close())
+		require.NoError(t, p.Close(), "once more does nothing")
+		got, err := io.ReadAll(far)
+		require.NoError(t, err)
+		require.Len(t, got, written, "what was written before the end arrives")
+		_, err = p.Write([]byte("more"))
+		require.ErrorIs(t, err, net.ErrClosed)
+		_, err = p.Read(make([]byte, 1))
+		require.ErrorIs(t, err, net.ErrClosed)
+	})
 }
 
 // TestPipeEndsWithTheServer closes the server's end while the client reads, writes and waits for room.
 func TestPipeEndsWithTheServer(t *testing.T) {
 	t.Parallel()
-	near, far := net.Pipe()
-	p := newPipe(near)
-	failed := make(chan error)
-	go func() {
-		for {
-			if _, err := p.Write(make([]byte, pipeBytes)); err != nil {
-				failed <- err
-				return
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		p := newPipe(near)
+		failed := make(chan error)
+		go func() {
+			for {
+				if _, err := p.Write(make([]byte, pipeBytes)); err != nil {
+					failed <- err
+					return
+				}
 			}
-		}
-	}()
-	go func() { _, err := p.Read(make([]byte, 1)); failed <- err }()
-	time.Sleep(10 * time.Millisecond) // until they wait, in most runs
-	require.NoError(t, far.Close())
-	require.Error(t, <-failed)
-	require.Error(t, <-failed)
-	require.NoError(t, p.Close())
+		}()
+		go func() { _, err := p.Read(make([]byte, 1)); failed <- err }()
+		synctest.Wait()
+		require.NoError(t, far.Close())
+		require.Error(t, <-failed)
+		require.Error(t, <-failed)
+		require.NoError(t, p.Close())
+	})
 }
 
 // TestDialStaysInside connects to the server's own address without a socket, and to others with one.
