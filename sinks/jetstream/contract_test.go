@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -35,7 +34,7 @@ func TestContract(t *testing.T) {
 					AllowAtomicPublish: tt.atomic})
 				return sinktest.Place{
 					Connect: func(cfg stream.SinkConfig) (stream.Sink, error) {
-						cfg.Options = stream.Options{"url": srv.URL(), "stream": "OUT", "connect_timeout": 2 * time.Second,
+						cfg.Options = stream.Options{"url": srv.URL(), "stream": "OUT", "connect_timeout": patience,
 							"rows_per_message": tt.packed}
 						if tt.compression != "" {
 							cfg.Options["compression"] = tt.compression

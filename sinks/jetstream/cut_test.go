@@ -31,7 +31,7 @@ func TestLateStepOfAnotherCut(t *testing.T) {
 	srv := testkit.StartNATS(t, func(o *natsd.Options) { o.Batch = 5000 })
 	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, nil)
 	made, err := Connector(nil).Open(t.Context(), stream.SinkConfig{Name: "out", Schema: schema, Stage: &kept{},
-		Options: stream.Options{"url": srv.URL(), "stream": "OUT", "payload": "json", "connect_timeout": 2 * time.Second}})
+		Options: stream.Options{"url": srv.URL(), "stream": "OUT", "payload": "json", "connect_timeout": 30 * time.Second}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, made.Close()) })
 	require.NoError(t, made.Open(t.Context(), stream.Owner{Query: "q", Name: "q", Epoch: 1}))

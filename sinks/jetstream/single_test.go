@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,33 @@ func (f *fixture) next(last, pending int64) {
 	}
 	if pending >= 0 {
 		f.owner.Pending = &stream.Marker{Query: query, Batch: pending, IntentCRC: uint32(pending) + 7}
+	}
+}
+
+// openShortly opens a sink that hardly waits for answers, again until they come in time.
+func (f *fixture) openShortly() stream.Sink {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		s := f.make()
+		err := s.Open(f.t.Context(), f.owner)
+		if err == nil {
+			return s
+		}
+		require.True(f.t, time.Now().Before(deadline), "%v", err)
+	}
+}
+
+// attempt writes until what it sends is held, and has no answer in time.
+func (f *fixture) attempt(s stream.Sink, held *testkit.Held, d stream.Delivery) {
+	f.t.Helper()
+	for seen := false; !seen; {
+		err := s.Write(f.t.Context(), d)
+		require.True(f.t, diag.Temporary(err), "%v", err)
+		select {
+		case <-held.Seen():
+			seen = true
+		default:
+		}
 	}
 }
 
@@ -88,12 +116,11 @@ func TestSingleThatLandsLate(t *testing.T) {
 			srv := testkit.StartNATS(t)
 			oldLine, newLine := testkit.StartProxy(t, srv.URL()), testkit.StartProxy(t, srv.URL())
 			f := newFixture(t, oldLine.URL, stream.Options{"connect_timeout": shortly})
-			old := f.open()
-			f.write(old, 0, 0)
+			old := f.openShortly()
+			eventually(t, old, f.batch(0, 0))
 			held := oldLine.Hold("Tidemill-Batch")
 			t.Cleanup(held.Release)
-			require.True(t, diag.Temporary(old.Write(t.Context(), f.batch(1, 1))))
-			<-held.Seen()
+			f.attempt(old, held, f.batch(1, 1))
 			land := func(want uint64) {
 				held.Release()
 				require.Eventually(t, func() bool { return lastSequence(t, srv) >= want }, patience, tick)
@@ -131,12 +158,10 @@ func TestSingleOvertakenByItsRetry(t *testing.T) {
 	srv := testkit.StartNATS(t)
 	proxy := testkit.StartProxy(t, srv.URL())
 	f := newFixture(t, proxy.URL, stream.Options{"connect_timeout": shortly})
-	s := f.open()
+	s := f.openShortly()
 	for batch := range int64(6) {
 		held := proxy.Hold("Tidemill-Batch")
-		err := s.Write(t.Context(), f.batch(batch, batch))
-		require.True(t, diag.Temporary(err), "%v", err)
-		<-held.Seen()
+		f.attempt(s, held, f.batch(batch, batch))
 		switch batch % 3 {
 		case 0: // the retry is first
 			proxy.Cut()

@@ -26,7 +26,7 @@ import (
 // How long the tests wait for what must come, and for what must not.
 const (
 	shortly  = 200 * time.Millisecond
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	tick     = time.Millisecond
 )
 
@@ -84,7 +84,7 @@ func (f *fixture) make() stream.Sink {
 }
 
 func (f *fixture) tryMake() (stream.Sink, error) {
-	all := stream.Options{"url": f.url, "stream": "OUT", "connect_timeout": 2 * time.Second, "rows_per_message": int64(2)}
+	all := stream.Options{"url": f.url, "stream": "OUT", "connect_timeout": patience, "rows_per_message": int64(2)}
 	for k, v := range f.options {
 		all[k] = v
 	}
@@ -134,7 +134,7 @@ func eventually(t testing.TB, s stream.Sink, d stream.Delivery) {
 // final is the outcome of a write that is tried again for as long as the fault is temporary.
 func final(t testing.TB, s stream.Sink, d stream.Delivery) error {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		err := s.Write(t.Context(), d)
 		if err == nil || !diag.Temporary(err) {
@@ -286,7 +286,7 @@ func (c *cutter) Stage(ctx context.Context, batch int64, name string, data []byt
 
 func (f *fixture) makeWith(st stream.Stager) stream.Sink {
 	f.t.Helper()
-	all := stream.Options{"url": f.url, "stream": "OUT", "connect_timeout": 2 * time.Second, "payload": "json"}
+	all := stream.Options{"url": f.url, "stream": "OUT", "connect_timeout": patience, "payload": "json"}
 	s, err := sink.Connector(nil).Open(f.t.Context(), stream.SinkConfig{Name: "out", Options: all, Schema: schema, Stage: st})
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, s.Close()) })

@@ -21,7 +21,7 @@ func TestWindowStopsAtAStranger(t *testing.T) {
 	srv.CreateStream(jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out", "out.>"}})
 	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, nil)
 	made, err := Connector(nil).Open(t.Context(), stream.SinkConfig{Name: "out", Schema: schema,
-		Options: stream.Options{"url": srv.URL(), "stream": "OUT", "payload": "json", "connect_timeout": 2 * time.Second, "rows_per_message": int64(1)}})
+		Options: stream.Options{"url": srv.URL(), "stream": "OUT", "payload": "json", "connect_timeout": 30 * time.Second, "rows_per_message": int64(1)}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, made.Close()) })
 	require.NoError(t, made.Open(t.Context(), stream.Owner{Query: "q", Name: "q", Epoch: 1}))
@@ -33,7 +33,7 @@ func TestWindowStopsAtAStranger(t *testing.T) {
 	conn, err := nats.Connect(srv.URL())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	_, err = conn.Request("out.stranger", []byte("x"), 2*time.Second)
+	_, err = conn.Request("out.stranger", []byte("x"), 30*time.Second)
 	require.NoError(t, err)
 	var window []message
 	for i := range 5 {
