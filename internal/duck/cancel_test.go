@@ -10,6 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// soon is when a statement must have ended that was cancelled, however little of the machine it gets.
+const soon = 10 * time.Second
+
 // heavySQL runs for minutes.
 const heavySQL = "SELECT count(*) AS n FROM range(10000000) a(i), range(10000000) b(j) WHERE (i * j) % 7 = 3"
 
@@ -48,7 +51,7 @@ func TestCancelStopsEveryMethodSoonAndLeavesTheConnectionUsable(t *testing.T) {
 			err := call(ctx)
 			late := time.Since(start) - 50*time.Millisecond
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Less(t, late, time.Second)
+			require.Less(t, late, soon)
 
 			ctx, cancel = context.WithCancel(t.Context())
 			cancel()

@@ -217,7 +217,7 @@ func TestCancelStopsQueryAndRead(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		start := time.Now()
 		require.ErrorIs(t, call(ctx), context.DeadlineExceeded, name)
-		require.Less(t, time.Since(start), time.Second, name)
+		require.Less(t, time.Since(start), soon, name)
 		cancel()
 		rows, err := c.Rows(t.Context(), "SELECT 42")
 		require.NoError(t, err)
