@@ -20,7 +20,7 @@ type feed struct {
 	ignored  int // files at the start that no figure counts
 
 	sent int
-	at   []time.Time // when each appeared
+	at   []time.Time // when each was about to appear: nobody has seen it before
 }
 
 // feed prepares the arrival of the files of the workload's only table.
@@ -49,7 +49,7 @@ func (f *feed) next() error {
 		return fmt.Errorf("let a file appear: %w", err)
 	}
 	f.sent++
-	f.at = append(f.at, time.Now())
+	f.at = append(f.at, now)
 	return nil
 }
 
