@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,9 +78,12 @@ func (s *Server) RestartWith(change func(*natsd.Options)) {
 // URL returns the address without user or password.
 func (s *Server) URL() string { return s.server.Load().URL() }
 
-// Dial connects to the server within the process. Any goroutine may call it.
+// Dial connects to the server within the process, and to nothing while that is stopped or about to start. Any goroutine may call it.
 func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return s.server.Load().Dial(ctx, network, address) //nolint:wrapcheck // a test
+	if server := s.server.Load(); server != nil {
+		return server.Dial(ctx, network, address) //nolint:wrapcheck // a test
+	}
+	return nil, syscall.ECONNREFUSED
 }
 
 // JetStream returns a client of the test's own, which reconnects over restarts.
@@ -93,7 +97,7 @@ func (s *Server) JetStream() jetstream.JetStream {
 		s.conn = conn
 	}
 	// A round trip, because a connection notices late that its server has gone.
-	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, 10*time.Second,
+	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, time.Minute,
 		time.Millisecond)
 	js, err := jetstream.New(s.conn)
 	require.NoError(s.tb, err)
@@ -154,7 +158,7 @@ func (s *Server) Messages(stream string) []*jetstream.RawStreamMsg {
 	require.NoError(s.tb, err)
 	all := make([]*jetstream.RawStreamMsg, 0, n)
 	for len(all) < n {
-		batch, err := consumer.Fetch(min(n-len(all), 10_000), jetstream.FetchMaxWait(10*time.Second))
+		batch, err := consumer.Fetch(min(n-len(all), 10_000), jetstream.FetchMaxWait(time.Minute))
 		require.NoError(s.tb, err)
 		for m := range batch.Messages() {
 			meta, err := m.Metadata()

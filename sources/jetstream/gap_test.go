@@ -24,7 +24,7 @@ func openInside(t testing.TB, s *testkit.Server, dir string) *source {
 	t.Helper()
 	src, err := open(stream.SourceConfig{
 		Name: "src", Dir: dir, FS: vfs.OS{}, Log: slog.New(slog.DiscardHandler),
-		Options: stream.Options{"url": s.URL(), "stream": "S", "connect_timeout": 2 * time.Second},
+		Options: stream.Options{"url": s.URL(), "stream": "S", "connect_timeout": 30 * time.Second},
 	}, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
@@ -119,7 +119,7 @@ func TestTailWithProducerAndRestarts(t *testing.T) {
 	s := testkit.StartNATS(t)
 	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	src := openInside(t, s, t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	from, identity, got := stream.Offset("0"), "", 0
 	for round := range 6 {

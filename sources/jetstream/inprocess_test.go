@@ -34,7 +34,7 @@ func TestInProcess(t *testing.T) {
 		return conn, err
 	}
 	src, err := source.Connector(dial).Open(t.Context(), stream.SourceConfig{Name: "src",
-		Options: stream.Options{"url": s.URL(), "stream": "S", "connect_timeout": 2 * time.Second}})
+		Options: stream.Options{"url": s.URL(), "stream": "S", "connect_timeout": 30 * time.Second}})
 	require.NoError(t, err)
 	for _, size := range []int{240, 7, 100} {
 		for from := 0; from < 240; from += size {

@@ -23,7 +23,7 @@ const (
 
 func queueConfig(s *testkit.Server, name, query string, disk vfs.FS) stream.SourceConfig {
 	return stream.SourceConfig{Name: "src", Query: query, FS: disk, Dir: "/data/src",
-		Options: stream.Options{"url": s.URL(), "stream": name, "connect_timeout": 2 * time.Second}}
+		Options: stream.Options{"url": s.URL(), "stream": name, "connect_timeout": 30 * time.Second}}
 }
 
 func openQueue(t testing.TB, cfg stream.SourceConfig) stream.Source {

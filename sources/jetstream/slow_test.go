@@ -53,7 +53,7 @@ func TestLargeMessageOnASlowLine(t *testing.T) {
 	s.CreateStream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	const size = 8 << 20
 	s.Publish(1, func(int) (string, []byte) { return "s.big", make([]byte, size) })
-	src := open(t, s, stream.Options{"url": slowLine(t, s.URL(), 2<<20), "connect_timeout": time.Second})
+	src := open(t, s, stream.Options{"url": slowLine(t, s.URL(), 2<<20), "connect_timeout": 3 * time.Second})
 	require.Len(t, read(t, src, 0, 1, "").Messages.Payload(0), size)
 }
 

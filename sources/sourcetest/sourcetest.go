@@ -279,7 +279,7 @@ func growthLeavesOldRowsAlone(t *testing.T, h Harness, f Features) {
 	h.Add(t, positions)
 	end := before[len(before)-1].To
 	if w, ok := s.(stream.Waiter); ok {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		require.NoError(t, w.Wait(ctx, end))
 	}
