@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a script waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // TestScripts runs the command lines of testdata/script. Scripts named nats_* have a server at $NATS_URL.
 func TestScripts(t *testing.T) {
