@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestTwoProcesses(t *testing.T) {
 	require.Eventually(t, func() bool {
 		data, err := os.ReadFile(r.path("data/to_files/LOCK"))
 		return err == nil && len(data) > 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	second := r.start()
 	var exit *exec.ExitError
 	require.ErrorAs(t, second.wait(), &exit)
@@ -101,11 +102,11 @@ CREATE QUERY q INTO o AS SELECT id, list_sum(range(300000000 + id)) AS x FROM s;
 	stderr, err := c.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, c.Start())
-	require.Eventually(t, func() bool { // its batch has begun
-		_, err := os.Stat(filepath.Join(dir, "data", "q", "meta.json"))
-		return err == nil
-	}, time.Minute, 10*time.Millisecond)
-	<-time.After(2 * time.Second)
+	require.Eventually(t, func() bool { // its batch has begun, which an interrupt lets end
+		batches, err := exec.Command(os.Getenv(binary), "batches", "q", "--data-dir", filepath.Join(dir, "data")).Output()
+		return err == nil && strings.Contains(string(batches), `"result":"unfinished"`)
+	}, patience, 10*time.Millisecond)
+	<-time.After(time.Second) // until DuckDB is in the midst of it, in most runs
 	require.NoError(t, c.Process.Signal(os.Interrupt))
 	said := bufio.NewReader(stderr)
 	line, err := said.ReadString('\n')

@@ -26,6 +26,9 @@ import (
 	"github.com/tidemill/tidemill/sqlfront"
 )
 
+// patience is how long the tests wait for what must come, on a machine that has other things to do.
+const patience = 3 * time.Minute
+
 // binary is the variable that tells the tests where TestMain has built the program.
 const binary = "TIDEMILL_E2E_BINARY"
 
@@ -116,12 +119,12 @@ func (r *rig) start(args ...string) *child {
 	return c
 }
 
-// wait returns how the program ended. After a minute it is killed.
+// wait returns how the program ended. If it does not, it is killed.
 func (c *child) wait() error {
 	select {
 	case err := <-c.ended:
 		return err
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return errors.Join(errors.New("the program did not end"), c.cmd.Process.Kill(), <-c.ended)
 	}
 }
@@ -203,7 +206,7 @@ func (r *rig) produce() (stop func()) {
 	})
 	return func() {
 		enough := func() bool { return published.Load() >= rowsLeast }
-		require.Eventually(r.t, enough, time.Minute, 10*time.Millisecond)
+		require.Eventually(r.t, enough, patience, 10*time.Millisecond)
 		cancel()
 		wg.Wait()
 	}
