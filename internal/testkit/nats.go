@@ -158,7 +158,7 @@ func (s *Server) Messages(stream string) []*jetstream.RawStreamMsg {
 	require.NoError(s.tb, err)
 	all := make([]*jetstream.RawStreamMsg, 0, n)
 	for len(all) < n {
-		batch, err := consumer.Fetch(min(n-len(all), 10_000), jetstream.FetchMaxWait(time.Minute))
+		batch, err := consumer.Fetch(min(n-len(all), 10_000), jetstream.FetchMaxWait(5*time.Second))
 		require.NoError(s.tb, err)
 		for m := range batch.Messages() {
 			meta, err := m.Metadata()
