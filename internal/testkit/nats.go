@@ -47,10 +47,18 @@ func StartNATS(tb testing.TB, change ...func(*natsd.Options)) *Server {
 // Start starts a stopped server on the port and directory it had.
 func (s *Server) Start() {
 	s.tb.Helper()
+	if s.options.Port != 0 { // which another program may have been given meanwhile
+		require.Eventually(s.tb, func() bool { return isFree(s.options.Port) }, time.Minute, time.Millisecond)
+	}
 	server, err := natsd.Start(s.options)
 	require.NoError(s.tb, err)
 	s.options.Port = server.Port()
 	s.server.Store(server)
+}
+
+func isFree(port int) bool {
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	return err == nil && listener.Close() == nil
 }
 
 // Stop stops the server: connections break without a word.
