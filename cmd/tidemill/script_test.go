@@ -250,7 +250,7 @@ func consumers(ts *testscript.TestScript, neg bool, args []string) {
 func server(ts *testscript.TestScript, use func(context.Context, jetstream.JetStream)) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
+	conn, err := nats.Connect(ts.Getenv("NATS_URL"), nats.Timeout(patience))
 	ts.Check(err)
 	defer conn.Close()
 	js, err := jetstream.New(conn)

@@ -27,10 +27,13 @@ type Server struct {
 	login   []nats.Option
 }
 
+// patience is how long the tests wait for a server on a machine that has other things to do.
+const patience = time.Minute
+
 // StartNATS starts a server that stops with the test. The functions may change its options.
 func StartNATS(tb testing.TB, change ...func(*natsd.Options)) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, options: natsd.Options{Dir: tb.TempDir()}}
+	s := &Server{tb: tb, options: natsd.Options{Dir: tb.TempDir(), ReadyAfter: patience}}
 	for _, f := range change {
 		f(&s.options)
 	}
@@ -48,7 +51,7 @@ func StartNATS(tb testing.TB, change ...func(*natsd.Options)) *Server {
 func (s *Server) Start() {
 	s.tb.Helper()
 	if s.options.Port != 0 { // which another program may have been given meanwhile
-		require.Eventually(s.tb, func() bool { return isFree(s.options.Port) }, time.Minute, time.Millisecond)
+		require.Eventually(s.tb, func() bool { return isFree(s.options.Port) }, patience, time.Millisecond)
 	}
 	server, err := natsd.Start(s.options)
 	require.NoError(s.tb, err)
@@ -98,16 +101,16 @@ func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, e
 func (s *Server) JetStream() jetstream.JetStream {
 	s.tb.Helper()
 	if s.conn == nil {
-		conn, err := nats.Connect(s.URL(), append([]nats.Option{nats.MaxReconnects(-1),
+		conn, err := nats.Connect(s.URL(), append([]nats.Option{nats.Timeout(patience), nats.MaxReconnects(-1),
 			nats.ReconnectWait(10 * time.Millisecond), nats.UserInfo(s.options.User, s.options.Password),
 			nats.Token(s.options.Token)}, s.login...)...)
 		require.NoError(s.tb, err)
 		s.conn = conn
 	}
 	// A round trip, because a connection notices late that its server has gone.
-	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, time.Minute,
+	require.Eventually(s.tb, func() bool { return s.conn.FlushTimeout(time.Second) == nil }, patience,
 		time.Millisecond)
-	js, err := jetstream.New(s.conn)
+	js, err := jetstream.New(s.conn, jetstream.WithDefaultTimeout(patience))
 	require.NoError(s.tb, err)
 	return js
 }
@@ -132,7 +135,7 @@ func (s *Server) NewStream(name, retention string, subjects ...string) {
 // there.
 func (s *Server) Publish(n int, message func(i int) (subject string, payload []byte)) {
 	s.tb.Helper()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
 	defer cancel()
 	js := s.JetStream()
 	futures := make([]jetstream.PubAckFuture, 0, n)
