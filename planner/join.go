@@ -19,6 +19,7 @@ type streamJoin struct {
 	whole       string // where all rows stay: it over the rows of the sources
 	again       bool   // that condition gives the same whenever it is computed
 	bounds      []*bound
+	equals      []equality
 	taken       bool // a join above takes its rows as they are made
 	tied        bool // its rows come with the positions of the rows that they are made from
 }

@@ -53,6 +53,7 @@ func (j *streamJoin) takeMade(c *compiler, on tree) (err error) {
 			s.made.taken = true
 		}
 	}
+	j.findEquals(on)
 	whole := rewrite(clone(on), func(t tree) (any, bool) {
 		names := t.names("column_names")
 		if t.class() != "COLUMN_REF" || names[0] != leftAlias && names[0] != rightAlias {
@@ -82,7 +83,7 @@ func (j *streamJoin) staySteps() []Step {
 		return steps
 	}
 	return append(steps, Step{Title: "new left rows with all right ones, and kept left rows with new right ones", Table: j.out(),
-		SQL: j.fromLeaves(), Rows: j.tables()})
+		SQL: j.fromLeaves(), Rows: j.tables(), Near: j.near()})
 }
 
 // tables are the batch's tables that the join's rows are made from.
@@ -116,7 +117,7 @@ func (j *streamJoin) fromLeaves() string {
 
 // leafItems are the columns of the join's rows, of those of the sources.
 func (j *streamJoin) leafItems() string {
-	var items, positions []string
+	var items []string
 	for _, s := range j.sides() {
 		for _, col := range s.columns {
 			l, from := j.leaf(col.name)
@@ -124,13 +125,20 @@ func (j *streamJoin) leafItems() string {
 		}
 	}
 	for _, l := range j.origins() {
-		position := l.alias() + "." + PosColumn
-		positions = append(positions, position)
 		if j.tied {
-			items = append(items, position+" AS "+l.tie())
+			items = append(items, l.alias()+"."+PosColumn+" AS "+l.tie())
 		}
 	}
-	return strings.Join(append(items, "greatest("+strings.Join(positions, ", ")+") AS "+PosColumn), ", ")
+	return strings.Join(append(items, j.newest()+" AS "+PosColumn), ", ")
+}
+
+// newest is the position of the latest of the rows that a row of the join is made of.
+func (j *streamJoin) newest() string {
+	var positions []string
+	for _, l := range j.origins() {
+		positions = append(positions, l.alias()+"."+PosColumn)
+	}
+	return "greatest(" + strings.Join(positions, ", ") + ")"
 }
 
 // joined joins what is kept of the sources: of each the rows whose positions compare so with the batch's first one, or all.

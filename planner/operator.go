@@ -180,6 +180,8 @@ type Step struct {
 	// Order, of Fold, stands in the place of Merges: the first row by it is kept of each key. Its last column is the position.
 	Order []keyed.Order
 
+	Near *Near // of Create: another way to the same rows; or nil
+
 	Touch string // of Insert and Delete: the relation that the changed keys are read from
 	Frees bool   // of Delete: the rows are let go by the watermark
 	// Entry is of Count, and of a Fold that counts its used rows: in its last column, or with Order, each as one.

@@ -51,6 +51,7 @@ type Plan struct {
 	Result string      // SELECT of the batch's result; over __result if staged, else over Input's own tables
 	With   []string    // the tables of Lent that stand before the SELECT of the result, or before Input if staged
 	Gather *Gather     // another way to the rows of Result, for batches of many; or nil
+	Near   *Near       // another way to the rows of Result, for batches of few; or nil
 	Emits  []string    // the operators' tables without whose rows there is no result; nil: there always is one
 	Before string      // SELECT of what the rows of Result were before the batch; only if Retracts
 

@@ -211,7 +211,7 @@ func TestStreamEqualsBatch(t *testing.T) {
 	for i, sh := range shapes(t) {
 		for _, mode := range modesOf(sh.modes) {
 			t.Run(fmt.Sprintf("%02d/%s", i, mode), func(t *testing.T) {
-				f := &fixture{t: t, db: f.db, app: f.app}
+				f := &fixture{t: t, db: f.db, app: f.app, near: i%2 == 1}
 				whole := &fixture{t: t, db: whole.db, app: f.app, direct: true}
 				p, err := f.plan(mode, sh.body)
 				if err != nil {

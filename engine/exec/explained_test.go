@@ -24,12 +24,16 @@ type recorder struct {
 var (
 	setting = regexp.MustCompile(`(?m)^SET VARIABLE (\w+) = .*?(;?)$`) //nolint:gochecknoglobals // constant patterns
 	view    = regexp.MustCompile(`__(arrow|rows)_\d+`)
+	looked  = regexp.MustCompile(`(AS __hash\d+ FROM __\w+ WHERE __pos >= )\d+`)
+	found   = regexp.MustCompile(`(SELECT \* FROM temp\.(\w+) WHERE __pos >= getvariable\('first_position_1'\))[^)]*\)`)
 )
 
 func (r *recorder) hear(sql string) {
 	if !r.on {
 		return
 	}
+	sql = found.ReplaceAllString(looked.ReplaceAllString(sql, "${1}$$looked"),
+		"$1 UNION ALL SELECT * FROM temp.$2 WHERE __pos = $$found)")
 	parts := []string{view.ReplaceAllString(sql, "__${1}_$$n")}
 	if strings.HasPrefix(sql, "SET VARIABLE ") {
 		parts = strings.Split(setting.ReplaceAllString(sql, "SET VARIABLE $1 = $$$1$2"), ";\n")
@@ -145,7 +149,7 @@ func runExplained(t *testing.T, f *fixture, p *planner.Plan, heard *recorder, rn
 			}
 		}
 		heard.on = true
-		r.s.many = int64(batch%2) * gatherRows
+		r.s.many, r.s.share = int64(batch%2)*gatherRows, int64(batch%3)*nearShare
 		r.step(inputs, batch == batches-1)
 		heard.on = false
 		if batch == 0 {

@@ -16,6 +16,9 @@ func (r *run) rows(ctx context.Context, sql string, cols []duck.Column) (*duck.T
 	for _, src := range r.sources {
 		n += src.left
 	}
+	if t, err := r.fewRows(ctx, sql, cols); t != nil || err != nil {
+		return t, err
+	}
 	if r.s.plan.Gather == nil || n < r.s.many {
 		return r.inParts(ctx, sql, cols)
 	}

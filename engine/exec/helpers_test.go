@@ -29,6 +29,7 @@ type fixture struct {
 	db  *duck.DB
 	app *planner.App
 
+	near   bool // what joins give is found by keys outside of DuckDB
 	direct bool // results are read by one statement: else those that can be gathered are, from few rows as from many
 }
 
@@ -88,7 +89,10 @@ func (f *fixture) open(p *planner.Plan) *Session {
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, s.Close()) })
 	if !f.direct {
-		s.many = 0
+		s.many, s.share = 0, 1<<40
+	}
+	if f.near {
+		s.many, s.share = gatherRows, 0
 	}
 	if len(p.Tables) > 0 {
 		f.load(s)

@@ -97,7 +97,16 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	case planner.Insert, planner.Delete:
 		return r.change(ctx, st)
 	}
-	n, err := r.s.conn.Exec(ctx, st.Statement(r.with(st.With)))
+	with := r.with(st.With)
+	near, own, err := r.near(ctx, st.Near)
+	if err != nil {
+		return err
+	}
+	if own {
+		st = st.Nearby()
+	}
+	with = append(near, with...)
+	n, err := r.s.conn.Exec(ctx, st.Statement(with))
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,10 @@ type Session struct {
 	set       map[string]string // what they were last set to
 	again     bool              // see onlyFeeds
 	many      int64             // see gatherRows
+	share     int64             // see nearShare
+	pairs     int64             // see nearPairs
+
+	kept map[string]*positions // of rows that stay, by state table, once a batch has looked for some
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -95,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{plan: o.Plan, db: o.DB, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
 		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
-	s.many = gatherRows
+	s.many, s.share, s.pairs, s.kept = gatherRows, nearShare, nearPairs, map[string]*positions{}
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
 	if s.clock == nil {
 		s.clock = clock.System{}
@@ -198,6 +202,9 @@ func (s *Session) Bytes() (memory, spilled int64) {
 			memory += t.store.Bytes()
 		}
 	}
+	for _, at := range s.kept {
+		memory += at.Bytes()
+	}
 	spilled = s.memory.Spilled()
 	return max(0, memory-spilled), spilled
 }
@@ -221,6 +228,9 @@ func (s *Session) Close() error {
 		if t.store != nil {
 			t.store.Close()
 		}
+	}
+	for table := range s.kept {
+		s.forgetPositions(table)
 	}
 	conn := s.conn
 	s.conn = nil

@@ -106,6 +106,7 @@ func (s *Session) Restore(ctx context.Context, c state.Change) error {
 				strings.Join(c.Columns, ", "), strings.Join(definitions(t), ", ")).
 				WithHint("restore the query's text, or start it with a new checkpoint")
 		}
+		s.forgetPositions(t.Name)
 		if err := s.restore(ctx, t, c); err != nil {
 			return fmt.Errorf("restore state table %s: %w", t.Name, err)
 		}

@@ -2,7 +2,7 @@
 // in every batch: the cost of a batch follows the rows of the batch, never those of the store. It knows
 // batches that roll back exactly, rows that expire by a time, and what changed since the last state version.
 // It writes nothing to disk but what memory has no room for, and knows nothing of SQL: the engine asks for the rows of
-// its keys, computes, and puts them back.
+// its keys, computes, and puts them back. Positions is another thing: it says where rows lie that somebody else keeps.
 //
 // Keys are equal as in DuckDB's IS NOT DISTINCT FROM: NULL equals NULL, NaN equals NaN, -0.0 equals 0.0, one
 // month equals 30 days equals 720 hours (DuckDB carries no further: 29 days are not 30 days less 24 hours),
