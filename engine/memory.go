@@ -25,6 +25,7 @@ const (
 
 	keyedAlone = 6 // of keyed state, where all state is
 	keyedBoth  = 4 // where some is
+	keyedNone  = 1 // where none is, of what finds rows that DuckDB keeps by their keys
 
 	windowShare = 1 // of what is mapped of spilled keyed state
 	slackShare  = 1 // of what DuckDB has freed and keeps
@@ -63,13 +64,16 @@ func (q *Query) memory() int64 {
 	return max(q.limit*share/shares, duckLeast)
 }
 
-// keyedMemory is the share of the state that is kept outside DuckDB.
+// keyedMemory is the share of the state that is kept outside DuckDB, and of what finds rows there by their keys.
 func (q *Query) keyedMemory() int64 {
 	share := int64(0)
-	if keyed, other := q.stateKinds(); keyed && other {
+	switch keyed, other := q.stateKinds(); {
+	case keyed && other:
 		share = keyedBoth
-	} else if keyed {
+	case keyed:
 		share = keyedAlone
+	case q.plan != nil && q.plan.Finds():
+		share = keyedNone
 	}
 	return q.limit * share / shares
 }

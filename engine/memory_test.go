@@ -33,3 +33,24 @@ func TestBoundInput(t *testing.T) {
 		require.Equal(t, c.want, in.limit.Bytes, c.name)
 	}
 }
+
+// TestMemoryOfJoins asks for memory beside DuckDB where joins find rows by their keys, though DuckDB keeps all state: without it
+// what finds them would be Go's, as much as it takes.
+func TestMemoryOfJoins(t *testing.T) {
+	t.Parallel()
+	near, kept := &planner.Near{}, []planner.StateTable{{Name: "__left1"}, {Name: "__right1"}}
+	keyed := append([]planner.StateTable{{Name: "__groups2", Keyed: true}}, kept...)
+	for _, c := range []struct {
+		name string
+		plan planner.Plan
+		want int64
+	}{
+		{"no equality", planner.Plan{Ops: []*planner.Operator{{Tables: kept}}}, 0},
+		{"for the result", planner.Plan{Near: near, Ops: []*planner.Operator{{Tables: kept}}}, keyedNone},
+		{"below others", planner.Plan{Ops: []*planner.Operator{{Tables: kept, Steps: []planner.Step{{}, {Near: near}}}}}, keyedNone},
+		{"beside keyed state", planner.Plan{Near: near, Ops: []*planner.Operator{{Tables: keyed}}}, keyedBoth},
+	} {
+		q := &Query{life: life{limit: shares << 20, plan: &c.plan}}
+		require.Equal(t, c.want<<20, q.keyedMemory(), c.name)
+	}
+}

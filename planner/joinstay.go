@@ -117,7 +117,7 @@ func (j *streamJoin) fromLeaves() string {
 
 // leafItems are the columns of the join's rows, of those of the sources.
 func (j *streamJoin) leafItems() string {
-	var items []string
+	var items, positions []string
 	for _, s := range j.sides() {
 		for _, col := range s.columns {
 			l, from := j.leaf(col.name)
@@ -125,20 +125,13 @@ func (j *streamJoin) leafItems() string {
 		}
 	}
 	for _, l := range j.origins() {
+		position := l.alias() + "." + PosColumn
+		positions = append(positions, position)
 		if j.tied {
-			items = append(items, l.alias()+"."+PosColumn+" AS "+l.tie())
+			items = append(items, position+" AS "+l.tie())
 		}
 	}
-	return strings.Join(append(items, j.newest()+" AS "+PosColumn), ", ")
-}
-
-// newest is the position of the latest of the rows that a row of the join is made of.
-func (j *streamJoin) newest() string {
-	var positions []string
-	for _, l := range j.origins() {
-		positions = append(positions, l.alias()+"."+PosColumn)
-	}
-	return "greatest(" + strings.Join(positions, ", ") + ")"
+	return strings.Join(append(items, "greatest("+strings.Join(positions, ", ")+") AS "+PosColumn), ", ")
 }
 
 // joined joins what is kept of the sources: of each the rows whose positions compare so with the batch's first one, or all.

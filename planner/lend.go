@@ -180,12 +180,7 @@ func (p *Plan) mergeOutput() bool {
 	}
 	op.Steps = slices.Delete(op.Steps, at, at+1)
 	with := []string{out.Table + " AS (\n" + out.SQL + "\n)"}
-	if out.Near != nil {
-		near := *out.Near
-		near.SQL = duck.WithSQL([]string{out.Table + " AS (\n" + near.SQL + "\n)"}, p.Result)
-		p.Near = &near
-	}
-	p.Result = duck.WithSQL(with, p.Result)
+	p.Result, p.Near = duck.WithSQL(with, p.Result), out.Near
 	if p.Gather != nil {
 		p.Gather.Pairs = duck.WithSQL(with, p.Gather.Pairs)
 	}

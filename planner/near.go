@@ -13,14 +13,6 @@ import (
 type Near struct {
 	Tables []NearTable
 	Links  []NearLink // which lead from each table to all others, in one way
-	SQL    string     // in the place of that of the step, or of Plan.Result, where keys are not many times among what is found
-}
-
-// Nearby is the step by its Near.
-func (s *Step) Nearby() *Step {
-	near := *s
-	near.SQL = s.Near.SQL
-	return &near
 }
 
 // NearTable is a state table of a join whose rows all stay.
@@ -47,29 +39,30 @@ func (t *NearTable) HashesSQL(from string) (string, []duck.Column) {
 	items, cols := []string{PosColumn}, []duck.Column{{Name: PosColumn, Type: "BIGINT"}}
 	for i, key := range t.Keys {
 		name := fmt.Sprintf("__hash%d", i+1)
-		items, cols = append(items, "hash("+duck.QuoteIdent(key)+") AS "+name), append(cols, duck.Column{Name: name, Type: "UBIGINT"})
+		items, cols = append(items, "system.main.hash("+duck.QuoteIdent(key)+") AS "+name), append(cols, duck.Column{Name: name, Type: "UBIGINT"})
 	}
 	return "SELECT " + strings.Join(items, ", ") + " FROM " + t.Name + " WHERE " + PosColumn + " >= " + from, cols
 }
 
-// Statements are those of a Near, in order, and what stands before its SQL, or the one that reads all. What varies has names.
-func (n *Near) Statements() (before, with []string) {
-	for i := range n.Tables {
-		t := &n.Tables[i]
-		sql, _ := t.HashesSQL("$looked")
-		before, with = append(before, sql), append(with, t.WithSQL([]string{"$found"}))
-	}
-	return before, with
+// Finds reports whether a batch of few rows may find kept ones by hashes of their keys, which take memory.
+func (p *Plan) Finds() bool {
+	return p.Near != nil || slices.ContainsFunc(p.Ops, func(op *Operator) bool {
+		return slices.ContainsFunc(op.Steps, func(st Step) bool { return st.Near != nil })
+	})
 }
 
-// explainNear explains a Near: build makes the statement, by its own SQL or the one that reads all.
-func (s *statements) explainNear(n *Near, build func(with []string, own bool) string) {
+// explainNear explains a Near: build makes the statement that its common table expressions stand before.
+func (s *statements) explainNear(n *Near, build func(with []string) string) {
 	if n == nil {
 		return
 	}
-	before, with := n.Statements()
-	s.list[len(s.list)-1].instead("the batch has few rows, and the state many", append(before, build(with, true))...)
-	s.list[len(s.list)-1].instead("many of these have the same key too", build(with, false))
+	var texts, with []string
+	for i := range n.Tables {
+		t := &n.Tables[i]
+		sql, _ := t.HashesSQL("$looked")
+		texts, with = append(texts, sql), append(with, t.WithSQL([]string{"$found"}))
+	}
+	s.list[len(s.list)-1].instead("the batch has few rows, and the state many", append(texts, build(with))...)
 }
 
 // nearSingle is how many rows are each looked for by a SELECT of its own. DuckDB skips what lies far from its position, where it
@@ -93,12 +86,8 @@ func (t *NearTable) WithSQL(at []string) string {
 	return t.Name + " AS MATERIALIZED (" + from + strings.Join(parts, " UNION ALL "+from) + ")"
 }
 
-// near is the Near of a join whose rows all stay, or nil where its equalities do not lead to all of its sources, or two rows of
-// earlier batches, which its SQL compares again, could fail now.
+// near is the Near of a join whose rows all stay, or nil where its equalities do not lead to all of its sources.
 func (j *streamJoin) near() *Near {
-	if !j.again {
-		return nil
-	}
 	n, leaves := &Near{}, j.origins()
 	for _, l := range leaves {
 		n.Tables = append(n.Tables, NearTable{Name: l.side.state(l.n)})
@@ -124,7 +113,6 @@ func (j *streamJoin) near() *Near {
 	if len(n.Links) < len(leaves)-1 {
 		return nil
 	}
-	n.SQL = "SELECT " + j.leafItems() + "\nFROM " + j.joined(nil) + "\nWHERE " + j.newest() + " >= " + getVariable(VarFirst(0))
 	return n
 }
 

@@ -233,13 +233,7 @@ func (s *statements) step(op *Operator, st *Step) {
 func (s *statements) changing(st *Step) {
 	s.lent(s.add(st.Title, ""), st.With, func(with []string) string { return st.Statement(s.plan.WithSQL(with)) })
 	s.list[len(s.list)-1].When = st.When.Note()
-	s.explainNear(st.Near, func(near []string, own bool) string {
-		by := st
-		if own {
-			by = st.Nearby()
-		}
-		return by.Statement(append(near, s.plan.WithSQL(st.With)...))
-	})
+	s.explainNear(st.Near, func(near []string) string { return st.Statement(append(near, s.plan.WithSQL(st.With)...)) })
 }
 
 // query reads what a step selects.
@@ -351,12 +345,8 @@ func (s *statements) output() {
 	if p.Gather != nil {
 		s.list[len(s.list)-1].instead("the batch has many rows", p.Gather.Statements()...)
 	}
-	s.explainNear(p.Near, func(near []string, own bool) string {
-		text := p.Result
-		if own {
-			text = p.Near.SQL
-		}
-		return orWhy(duck.QuerySQL(append(near, p.WithSQL(p.With)...), text, described(cols)))
+	s.explainNear(p.Near, func(near []string) string {
+		return orWhy(duck.QuerySQL(append(near, p.WithSQL(p.With)...), p.Result, described(cols)))
 	})
 }
 

@@ -10,19 +10,26 @@ import (
 // gatherRows is how many rows of a batch are worth the statements of a Gather.
 const gatherRows = 32_768
 
-// rows reads the rows of the result, by the plan's Gather if the batch has many.
+// rows reads the rows of the result: by the plan's Near if the batch has few, by its Gather if it has many.
 func (r *run) rows(ctx context.Context, sql string, cols []duck.Column) (*duck.Table, error) {
-	n := int64(0)
-	for _, src := range r.sources {
-		n += src.left
-	}
-	if t, err := r.fewRows(ctx, sql, cols); t != nil || err != nil {
-		return t, err
-	}
-	if r.s.plan.Gather == nil || n < r.s.many {
+	near, err := r.near(ctx, r.s.plan.Near)
+	switch {
+	case err != nil:
+		return nil, err
+	case near != nil:
+		return r.s.conn.Query(ctx, near, sql, cols)
+	case r.s.plan.Gather == nil || r.left() < r.s.many:
 		return r.inParts(ctx, sql, cols)
 	}
 	return r.gather(ctx, r.s.plan.Gather)
+}
+
+// left returns how many rows of the batch the operators have.
+func (r *run) left() (n int64) {
+	for _, src := range r.sources {
+		n += src.left
+	}
+	return n
 }
 
 func (r *run) gather(ctx context.Context, g *planner.Gather) (*duck.Table, error) {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidemill/tidemill/internal/duck"
 	"github.com/tidemill/tidemill/internal/duck/ducktest"
+	"github.com/tidemill/tidemill/internal/spill"
+	"github.com/tidemill/tidemill/planner"
 	"github.com/tidemill/tidemill/stream"
 )
 
@@ -66,7 +70,6 @@ func TestNear(t *testing.T) {
 					by.snapshot(&changes)
 					by.restart(&changes)
 				}
-				by.s.pairs = int64(batch%2) * nearPairs
 				one.step(inputs, false)
 				by.step(inputs, false)
 				require.Equal(t, one.given, by.given, batch)
@@ -93,6 +96,51 @@ func recordsOf(t *testing.T, rows []row) []arrow.Record {
 	rec := record(rows)
 	t.Cleanup(rec.Release)
 	return []arrow.Record{rec}
+}
+
+// TestNearWithoutRoom lets the disk refuse what finds rows by their keys: the batch reads all that is kept, and those after it do.
+func TestNearWithoutRoom(t *testing.T) {
+	f := newFixture(t)
+	p, err := f.plan(stream.Append, nearBodies()[0])
+	require.NoError(t, err)
+	refused := 0
+	memory := spill.New(spill.Options{Dir: t.TempDir(), Least: -1, Reserve: func(*os.File, int64) error {
+		refused++
+		return unix.ENOSPC
+	}})
+	defer memory.Close()
+	s, err := Open(t.Context(), Options{Plan: p, DB: f.db, Memory: memory})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	s.share = 0
+	for batch := range int64(4) {
+		in, rows := map[string]Input{}, []row{{k: "x", v: 1, f: 1.0, ts: 20}}
+		for _, src := range p.Sources {
+			in[src.Name] = Input{Records: recordsOf(t, rows)}
+		}
+		out, err := s.Run(t.Context(), Call{Batch: batch, Inputs: in})
+		require.NoError(t, err)
+		n := batch + 1
+		require.Equal(t, n*n*n-batch*batch*batch, out.Result.NumRows())
+		out.Result.Release()
+	}
+	require.Equal(t, 1, refused)
+	require.Empty(t, s.kept)
+}
+
+// TestNearOfMacro lets a macro have the name of the function that hashes keys.
+func TestNearOfMacro(t *testing.T) {
+	f := newFixture(t)
+	f.near = true
+	f.app.Macros = []*planner.Macro{{Name: "hash", Text: "CREATE OR REPLACE MACRO hash(x, y := '#') AS y || x"}}
+	p, err := f.plan(stream.Append, "SELECT hash(a.k) AS h FROM src a JOIN more b ON a.v = b.v")
+	require.NoError(t, err)
+	require.NotNil(t, p.Near)
+	r := f.replay(p)
+	for range 2 {
+		r.step(map[string][]row{"src": {{k: "x", v: 1, f: 1.0, ts: 20}}, "more": {{k: "y", v: 1, f: 1.0, ts: 20}}}, false)
+	}
+	require.Contains(t, fmt.Sprint(r.given), "#x")
 }
 
 // TestNearIsForFewRows asks when what is kept is read through: for many rows beside it, or many that can be joined with one.
@@ -122,14 +170,14 @@ func TestNearIsForFewRows(t *testing.T) {
 	for i := range 300 {
 		many[i].v = -1
 	}
-	with, _, err := run(0, many).near(t.Context(), p.Near)
+	with, err := run(0, many).near(t.Context(), p.Near)
 	require.NoError(t, err)
 	require.Nil(t, with, "as many rows as are kept")
 	require.Empty(t, s.kept)
 	for _, v := range []int{500, -1} {
 		r := run(int64(v+2), []row{{k: "x", v: v, f: 1.0, ts: 20}})
 		r.c.Batch-- // the rows that are there are the batch's
-		with, _, err = r.near(t.Context(), p.Near)
+		with, err = r.near(t.Context(), p.Near)
 		require.NoError(t, err)
 		require.Equal(t, v > 0, with != nil, "a row that can be joined with 300 others")
 	}
@@ -138,7 +186,7 @@ func TestNearIsForFewRows(t *testing.T) {
 	require.Nil(t, p.Near, "no column is compared")
 	p, err = f.plan(stream.Append, "SELECT a.k, b.f FROM src a JOIN more b ON a.v = b.v AND (a.k || b.k)::INTEGER > 0")
 	require.NoError(t, err)
-	require.Nil(t, p.Near, "rows of earlier batches could fail now")
+	require.NotNil(t, p.Near, "rows of earlier batches are not compared again, which could fail now")
 	p, err = f.plan(stream.Append, "SELECT a.k, b.f FROM src a JOIN more b ON a.f = b.f")
 	require.NoError(t, err)
 	require.Nil(t, p.Near, "0.0 equals -0.0")

@@ -97,16 +97,11 @@ func (r *run) step(ctx context.Context, st *planner.Step, always bool) error {
 	case planner.Insert, planner.Delete:
 		return r.change(ctx, st)
 	}
-	with := r.with(st.With)
-	near, own, err := r.near(ctx, st.Near)
+	near, err := r.near(ctx, st.Near)
 	if err != nil {
 		return err
 	}
-	if own {
-		st = st.Nearby()
-	}
-	with = append(near, with...)
-	n, err := r.s.conn.Exec(ctx, st.Statement(with))
+	n, err := r.s.conn.Exec(ctx, st.Statement(append(near, r.with(st.With)...)))
 	if err != nil {
 		return err
 	}

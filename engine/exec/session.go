@@ -56,9 +56,9 @@ type Session struct {
 	again     bool              // see onlyFeeds
 	many      int64             // see gatherRows
 	share     int64             // see nearShare
-	pairs     int64             // see nearPairs
 
-	kept map[string]*positions // of rows that stay, by state table, once a batch has looked for some
+	kept    map[string]*positions // of rows that stay, by state table, once a batch has looked for some
+	crowded bool                  // there is no room for them
 }
 
 // stateTable is a table of the plan's state, with what is known of it without asking.
@@ -99,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{plan: o.Plan, db: o.DB, conn: conn, batch: o.Batch, maxAhead: o.MaxAhead, memory: o.Memory,
 		clock: o.Clock, loaded: map[string]bool{}, repeats: map[string]bool{}, empty: map[string]bool{},
 		variables: o.Plan.Variables(), feeds: map[string]*duck.Feed{}, set: map[string]string{}}
-	s.many, s.share, s.pairs, s.kept = gatherRows, nearShare, nearPairs, map[string]*positions{}
+	s.many, s.share, s.kept = gatherRows, nearShare, map[string]*positions{}
 	s.again = len(s.variables) == 0 && onlyFeeds(o.Plan)
 	if s.clock == nil {
 		s.clock = clock.System{}
@@ -229,9 +229,7 @@ func (s *Session) Close() error {
 			t.store.Close()
 		}
 	}
-	for table := range s.kept {
-		s.forgetPositions(table)
-	}
+	s.forgetAllPositions()
 	conn := s.conn
 	s.conn = nil
 	return errors.Join(err, conn.Close())
