@@ -98,6 +98,26 @@ func recordsOf(t *testing.T, rows []row) []arrow.Record {
 	return []arrow.Record{rec}
 }
 
+// TestNearOfManyRows finds more rows than are each looked for alone, through a hash that many others have, and none for NULL.
+func TestNearOfManyRows(t *testing.T) {
+	listed := 0
+	f := newFixture(t)
+	f.near, f.db = true, ducktest.Open(t, duck.Options{Sealed: true, Threads: 2, Trace: func(sql string) {
+		listed += strings.Count(sql, "unnest([")
+	}})
+	p, err := f.plan(stream.Append, "SELECT a.v, b.f FROM src a JOIN more b ON a.v = b.v AND b.f >= 5.0")
+	require.NoError(t, err)
+	r := f.replay(p)
+	kept := make([]row, 100)
+	for i := range kept {
+		kept[i] = row{v: 1, f: float64(i), ts: 20}
+	}
+	r.step(map[string][]row{"more": append(kept, row{f: 7.0, ts: 20}, row{v: 2, f: 7.0, ts: 20})}, false)
+	r.step(map[string][]row{"src": {{v: 1, ts: 20}, {ts: 20}}}, false)
+	require.Len(t, r.given, 95)
+	require.Equal(t, 1, listed)
+}
+
 // TestNearWithoutRoom lets the disk refuse what finds rows by their keys: the batch reads all that is kept, and those after it do.
 func TestNearWithoutRoom(t *testing.T) {
 	f := newFixture(t)

@@ -24,7 +24,11 @@ type chains struct {
 
 // NewPositions returns an empty one for rows with so many keys. memory is nil for Go's heap.
 func NewPositions(keys int, memory *spill.Pool) *Positions {
-	return &Positions{memory: memory, keys: make([]chains, keys)}
+	p := &Positions{memory: memory, keys: make([]chains, keys)}
+	for k := range p.keys {
+		p.keys[k].buckets.kind = spill.Index
+	}
+	return p
 }
 
 // Len returns how many rows there are.
@@ -55,8 +59,7 @@ func (c *chains) add(memory *spill.Pool, hashes []uint64) error {
 		if err := c.buckets.reserve(memory, n); err != nil {
 			return err
 		}
-		clear(c.buckets.all)
-		from = 0
+		from = 0 // they are zero
 	}
 	mask := uint64(len(c.buckets.all) - 1)
 	for i := from; i < n; i++ {
@@ -118,9 +121,14 @@ func (p *Positions) Close() {
 type vector[T int64 | uint64 | uint32] struct {
 	all []T // a power of two
 	n   int // of them are in use
+
+	kind spill.Kind
 }
 
-const vectorLeast = 1 << 10
+const (
+	vectorLeast = 1 << 10
+	vectorPiece = 1 << 17 // is copied at a time, between which what is mapped of files is trimmed
+)
 
 // reserve makes room for n.
 func (a *vector[T]) reserve(memory *spill.Pool, n int) error {
@@ -131,15 +139,17 @@ func (a *vector[T]) reserve(memory *spill.Pool, n int) error {
 	for size < n {
 		size *= 2
 	}
-	mem, err := memory.Alloc(size*int(unsafe.Sizeof(a.all[0])), spill.Rows)
+	mem, err := memory.Alloc(size*int(unsafe.Sizeof(a.all[0])), a.kind)
 	if err != nil {
 		return err //nolint:wrapcheck // it says what it did
 	}
-	all := unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(mem))), size)
-	copy(all, a.all[:a.n])
-	used := a.n
+	grown := vector[T]{all: unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(mem))), size), n: a.n, kind: a.kind}
+	for from := 0; from < a.n; from += vectorPiece {
+		memory.Trim()
+		copy(grown.all[from:], a.all[from:min(from+vectorPiece, a.n)])
+	}
 	a.free(memory)
-	a.all, a.n = all, used
+	*a = grown
 	return nil
 }
 
@@ -156,7 +166,7 @@ func (a *vector[T]) bytes() int64 { return int64(len(a.all)) * int64(unsafe.Size
 
 func (a *vector[T]) free(memory *spill.Pool) {
 	if len(a.all) > 0 {
-		memory.Free(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(a.all))), a.bytes()), spill.Rows)
+		memory.Free(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(a.all))), a.bytes()), a.kind)
 	}
-	*a = vector[T]{}
+	*a = vector[T]{kind: a.kind}
 }
