@@ -53,6 +53,8 @@ func TestStateSuite(t *testing.T) {
 	require.Positive(t, s.Recovery.Reruns+s.Versions.Count, "the killed process left batches behind its last version")
 	require.Greater(t, s.Recovery.Seconds, s.Recovery.OpenSeconds)
 	require.Greater(t, s.DiskPerKey, 16.0)
+	require.Greater(t, s.PerKey, 24.0)
+	require.Greater(t, s.GrownPerKey, s.PerKey, "the process keeps more than state")
 	require.Positive(t, s.Sustained)
 	require.Contains(t, r.Markdown(), "Verified state after the recovery: 2000 rows equal plain DuckDB.")
 }

@@ -18,6 +18,7 @@ type lap struct {
 	Out     int64   `json:"out"`
 	Late    int64   `json:"late"`
 	State   int64   `json:"state_rows"`
+	Kept    int64   `json:"state_bytes"` // by the engine's count, of state outside DuckDB: in memory and spilled
 }
 
 // of returns the laps of one query in [from, to) steps.

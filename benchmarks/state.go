@@ -88,7 +88,7 @@ func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
 		return nil, err
 	}
 	s := &StateRun{Keys: keys, OpenedBytes: o.Opened, LoadedBytes: o.Filled, PeakBytes: o.Peak, CPU: o.CPU,
-		PerKey: float64(o.Filled-o.Opened) / float64(keys)}
+		GrownPerKey: float64(o.Filled-o.Opened) / float64(keys)}
 	loads := o.of(0, 0, t.Filled)
 	s.LoadSeconds = sum(column(loads, func(l lap) float64 { return l.Millis })) / 1000
 	s.StateRows = loads[len(loads)-1].State
@@ -100,6 +100,7 @@ func (r *run) stateOf(ctx context.Context, keys int64) (*StateRun, error) {
 			break
 		}
 		s.Sizes = append(s.Sizes, stepsOf(sizes[i], laps))
+		s.PerKey = float64(laps[len(laps)-1].Kept) / float64(keys) // in the end, with the buffers of the smallest batches
 	}
 	s.Versions = versionsOf(o, t.Filled)
 	if s.Verified, err = r.verify(ctx, t, o, map[string]string{"state": stateWant}); err != nil {

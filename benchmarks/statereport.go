@@ -51,10 +51,11 @@ type StateRun struct {
 	Keys        int64       `json:"keys"`
 	StateRows   int64       `json:"state_rows"` // by the engine's own count, after the load
 	LoadSeconds float64     `json:"load_seconds"`
-	OpenedBytes int64       `json:"opened_bytes"` // resident memory before the first row
-	LoadedBytes int64       `json:"loaded_bytes"` // and when every key was there
-	PerKey      float64     `json:"bytes_per_key"`
-	DiskPerKey  float64     `json:"disk_bytes_per_key"` // of the newest state version
+	OpenedBytes int64       `json:"opened_bytes"`          // resident memory before the first row
+	LoadedBytes int64       `json:"loaded_bytes"`          // and when every key was there
+	PerKey      float64     `json:"bytes_per_key"`         // of state, in memory and spilled, by the engine's own count
+	GrownPerKey float64     `json:"process_bytes_per_key"` // by which the process grew, with what it keeps for the next batch
+	DiskPerKey  float64     `json:"disk_bytes_per_key"`    // of the newest state version
 	PeakBytes   int64       `json:"peak_bytes"`
 	CPU         float64     `json:"cpu_seconds"`
 	Sizes       []StepTimes `json:"sizes"`
@@ -139,11 +140,11 @@ func (s *State) markdown() string {
 				z.Step.Max, 1000*z.CPU/float64(max(1, z.Steps)))
 		}
 	}
-	text += "\n| keys | load rows/s | sustained rows/s | bytes a key | on disk | peak MiB | recovery s | of it loading | " +
-		"batches run again | in s | its CPU s | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+	text += "\n| keys | load rows/s | sustained rows/s | bytes a key | on disk | by which the process grew | peak MiB | recovery s | " +
+		"of it loading | batches run again | in s | its CPU s | peak MiB |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, r := range s.Runs {
-		text += fmt.Sprintf("| %d | %.0f | %.0f | %.0f | %.0f | %d | %.2f | %.2f | %d | %.2f | %.2f | %d |\n", r.Keys,
-			float64(r.Keys)/r.LoadSeconds, r.Sustained, r.PerKey, r.DiskPerKey, r.PeakBytes>>20, r.Recovery.Seconds,
+		text += fmt.Sprintf("| %d | %.0f | %.0f | %.0f | %.0f | %.0f | %d | %.2f | %.2f | %d | %.2f | %.2f | %d |\n", r.Keys,
+			float64(r.Keys)/r.LoadSeconds, r.Sustained, r.PerKey, r.DiskPerKey, r.GrownPerKey, r.PeakBytes>>20, r.Recovery.Seconds,
 			r.Recovery.LoadSeconds, r.Recovery.Reruns, r.Recovery.RerunSeconds, r.Recovery.CPU, r.Recovery.PeakBytes>>20)
 	}
 	text += "\n| keys | versions | took p50 ms | max | batches held p50 ms | max | rows in a batch | steps beside a version | " +

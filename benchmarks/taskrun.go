@@ -114,9 +114,10 @@ func (b *bench) heard(p engine.Progress) {
 	for _, s := range p.Sources {
 		l.Late += s.Late
 	}
-	l.State = 0
+	l.State, l.Kept = 0, 0
 	for _, s := range p.StateOperators {
 		l.State += s.NumRowsTotal
+		l.Kept += s.MemoryUsed + s.Spilled
 	}
 }
 

@@ -4,6 +4,7 @@ import "github.com/tidemill/tidemill/internal/invariant"
 
 const (
 	scratchMax = 8 << 20 // entries of a buffer that is kept for the next batch
+	idleMax    = 1 << 16 // if none is to be expected soon
 	changesMin = 1 << 16 // changes are forgotten if there are more than this and twice the rows
 )
 
@@ -90,13 +91,27 @@ func (s *Store) Rollback() {
 
 // close ends the batch.
 func (s *Store) close() {
-	u := &s.undo
-	u.slots, u.rows = kept(u.slots), kept(u.rows)
-	u.written, u.replaced, u.dirtied = kept(u.written), kept(u.replaced), kept(u.dirtied)
-	s.in = encoded{fixed: kept(s.in.fixed), blobs: kept(s.in.blobs), keyEnds: kept(s.in.keyEnds),
-		ends: kept(s.in.ends)}
-	s.hashes = kept(s.hashes)
+	s.empty(scratchMax)
 	s.open.Store(false)
+}
+
+// Idle gives up the buffers that a large batch has made, as none is to be expected soon. It does nothing while one is open.
+func (s *Store) Idle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open.Load() {
+		s.empty(idleMax)
+	}
+}
+
+// empty keeps buffers of up to so many entries for the next batch.
+func (s *Store) empty(most int) {
+	u := &s.undo
+	u.slots, u.rows = kept(u.slots, most), kept(u.rows, most)
+	u.written, u.replaced, u.dirtied = kept(u.written, most), kept(u.replaced, most), kept(u.dirtied, most)
+	s.in = encoded{fixed: kept(s.in.fixed, most), blobs: kept(s.in.blobs, most), keyEnds: kept(s.in.keyEnds, most),
+		ends: kept(s.in.ends, most)}
+	s.hashes = kept(s.hashes, most)
 }
 
 // tidy does the work that keeps the store small.
@@ -105,9 +120,9 @@ func (s *Store) tidy() {
 	s.times.tidy()
 }
 
-// kept returns an empty buffer for the next batch, but not one that a single large batch has made.
-func kept[T any](buf []T) []T {
-	if cap(buf) > scratchMax {
+// kept returns an empty buffer for the next batch, but not one of more than so many entries, which a large batch has made.
+func kept[T any](buf []T, most int) []T {
+	if cap(buf) > most {
 		return nil
 	}
 	return buf[:0]

@@ -273,3 +273,21 @@ func TestBytesBehindNULLDoNotCount(t *testing.T) {
 	commit(s, func() { require.NoError(t, s.Put(array.NewRecord(s.Schema(), []arrow.Array{a, a}, 2))) })
 	require.Equal(t, []string{"NULL|NULL"}, texts(t, all(s)))
 }
+
+// TestIdleGivesUpBuffers asks that an idle store holds what its rows take, and that an open batch keeps what undoes it.
+func TestIdleGivesUpBuffers(t *testing.T) {
+	t.Parallel()
+	const rows = 100_000
+	s := open(t, Options{Schema: schemaOf(arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int64), Keys: 1})
+	c := calls{schema: s.Schema(), rng: rand.New(rand.NewPCG(1, 1))}
+	commit(s, func() { require.NoError(t, s.Put(c.rows(rows, func(i int) int64 { return int64(i) }))) })
+	require.Greater(t, s.Bytes(), int64(70*rows), "with the buffers of the batch")
+	s.Idle()
+	require.Less(t, s.Bytes(), int64(50*rows))
+	want := texts(t, all(s))
+	s.Begin()
+	require.NoError(t, s.Put(c.rows(rows, func(i int) int64 { return int64(i) })))
+	s.Idle()
+	s.Rollback()
+	require.Equal(t, want, texts(t, all(s)))
+}

@@ -78,7 +78,7 @@ func (s *Store) releaseBuried(n int) {
 		}
 	}
 	if len(s.buried) == 0 {
-		s.buried = kept(s.buried)
+		s.buried = kept(s.buried, scratchMax)
 	}
 }
 
