@@ -26,3 +26,13 @@ func TestBrokersAreEmbeddedWhereTheirCostIsAsked(t *testing.T) {
 	}
 	require.Subset(t, Suites(), Embeds())
 }
+
+// TestLatencyLeavesASyncingBrokerTime asks that a broker that syncs each message gets few, of as many rows.
+func TestLatencyLeavesASyncingBrokerTime(t *testing.T) {
+	t.Parallel()
+	for rate, want := range map[int64][2]int64{100: {1, 1}, 1_000: {1, 2}, 10_000: {1, 20}, 100_000: {100, 200}} {
+		for i, sync := range []bool{false, true} {
+			require.Equal(t, want[i], newRun("latency", Options{SyncAlways: sync}).latencyPack(rate))
+		}
+	}
+}

@@ -29,6 +29,9 @@ const (
 	// latencyPackFrom is the rate from which rows are packed, because one message a row would measure the publisher.
 	latencyPackFrom = 50_000
 	latencyPack     = 100
+	// latencySynced is how many messages a second come to a broker that syncs each: with more it would be the publisher, too, that
+	// is measured.
+	latencySynced = 500
 )
 
 // latency publishes rows at a steady rate and takes the time from when each was to be sent until the sink has stored
@@ -61,11 +64,11 @@ func (r *run) latency(ctx context.Context) error {
 
 func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration) (*Latency, error) {
 	warmup := min(latencyWarmup, duration)
-	p := &pacer{rate: rate, pack: 1, total: int64((duration + warmup).Seconds() * float64(rate)),
+	p := &pacer{rate: rate, pack: r.latencyPack(rate), total: int64((duration + warmup).Seconds() * float64(rate)),
 		maker: maker{seed: r.Seed, perSecond: rate, users: latencyKeys}}
 	format := "json"
-	if rate >= latencyPackFrom {
-		p.pack, format = latencyPack, "ndjson"
+	if p.pack > 1 {
+		format = "ndjson"
 	}
 	if err := r.client.renewLatency(ctx); err != nil {
 		return nil, err
@@ -104,6 +107,18 @@ func (r *run) latencyAt(ctx context.Context, rate int64, duration time.Duration)
 	l.fill(result)
 	result.Verified, err = r.verifyLatency(ctx, dir, p)
 	return result, err
+}
+
+// latencyPack is how many rows are in a message at a rate.
+func (r *run) latencyPack(rate int64) int64 {
+	pack := int64(1)
+	if rate >= latencyPackFrom {
+		pack = latencyPack
+	}
+	if r.SyncAlways {
+		pack = max(pack, rate/latencySynced)
+	}
+	return pack
 }
 
 // renewLatency makes both streams anew.
