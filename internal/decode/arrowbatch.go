@@ -130,9 +130,11 @@ func (f *ipcField) span(j int) (from, to int) {
 
 // arrowRows copies the rows of a batch, and sets aside those that hold what DuckDB can not.
 func (d *Decoder) arrowRows(m mark, f Fault, r *ipcReader, rows int) error {
+	big := d.tooBig
 	if d.arrowColumns(f, r, rows) {
 		return nil
 	}
+	d.tooBig = big // it may have been for texts of rows that are set aside
 	for j := range rows {
 		d.room(1)
 		ok := true

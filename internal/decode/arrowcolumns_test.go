@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // TestArrowBatchesOfAnySize asks that rows decode to the same in batches of any size: those that are copied column by column, and
@@ -116,4 +117,36 @@ func TestArrowTextsThatAreValidTogether(t *testing.T) {
 	got, r := decodeAll(t, Options{Format: "arrow"}, messages(string(ipcStream(t, b.NewRecord()))), "s", "VARCHAR")
 	require.JSONEq(t, `[{"s":"a"},{"s":"ä"}]`, got)
 	require.Len(t, r.Bad, 2)
+}
+
+// TestArrowTextsOfRowsThatAreSetAside has texts that fill a column to its end but for those of a row that is set aside.
+func TestArrowTextsOfRowsThatAreSetAside(t *testing.T) {
+	t.Parallel()
+	d := decoder(t, Options{Format: "arrow"}, "s", "VARCHAR", "day", "DATE")
+	b := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema([]arrow.Field{
+		{Name: "s", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "day", Type: arrow.FixedWidthTypes.Date32}}, nil))
+	defer b.Release()
+	add := func(days ...arrow.Date32) {
+		for i := range days {
+			b.Field(0).(*array.StringBuilder).AppendValues([]string{"a text"}, []bool{i < 2})
+		}
+		b.Field(1).(*array.Date32Builder).AppendValues(days, nil)
+		d.Add(messages(string(ipcStream(t, b.NewRecord()))))
+	}
+	d.Begin(0)
+	defer d.Abandon()
+	add(0)
+	texts := d.columns[0]
+	full, err := unix.Mmap(-1, 0, offsetMax, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unix.Munmap(full)) }()
+	texts.data = full
+	texts.setEnd(0, offsetMax-len("a text"))
+	add(1<<31-1, 1, 2)
+	require.Len(t, d.bad, 1)
+	require.Equal(t, 3, d.row)
+	require.Equal(t, offsetMax, texts.start(3))
+	require.False(t, d.tooBig)
+	add(3)
+	require.True(t, d.tooBig)
 }
