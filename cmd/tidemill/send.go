@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,6 +191,7 @@ type subjectSender struct {
 	subject string
 	pending []published
 	bytes   int                          // of pending
+	broken  error                        // why a message was not stored; flush says so from then on
 	there   int64                        // messages that the stream had under their ids already
 	refused func(id string, fault error) // nil: it is a fault like any other
 }
@@ -224,9 +226,15 @@ func (s *subjectSender) send(ctx context.Context, id string, payload []byte) err
 	return nil
 }
 
+// flush asks each message for its answer once: after an interrupt it goes on where it was.
 func (s *subjectSender) flush(ctx context.Context) error {
+	if s.broken != nil {
+		return s.broken
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	told := 0 // of pending
+	defer func() { s.pending = slices.Delete(s.pending, 0, told) }()
 	for _, p := range s.pending {
 		select {
 		case ack := <-p.ack.Ok():
@@ -234,14 +242,15 @@ func (s *subjectSender) flush(ctx context.Context) error {
 				s.there++
 			}
 		case err := <-p.ack.Err():
-			if err := s.failed(p.id, err); err != nil {
-				return err
-			}
+			s.broken = s.failed(p.id, err)
 		case <-ctx.Done():
 			return s.fault(context.Cause(ctx))
 		}
+		if told++; s.broken != nil {
+			return s.broken
+		}
 	}
-	s.pending, s.bytes = s.pending[:0], 0
+	s.bytes = 0
 	return nil
 }
 

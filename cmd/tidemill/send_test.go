@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"strconv"
 	"testing"
+	"testing/synctest"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/internal/testkit"
 )
 
@@ -26,4 +29,47 @@ func TestSenderWaitsForTheStream(t *testing.T) {
 	stream, err := js.Stream(t.Context(), "S")
 	require.NoError(t, err)
 	require.EqualValues(t, messages, stream.CachedInfo().State.Msgs)
+}
+
+// answered is a message that the stream has, or has refused; until asked, neither is known of one that interrupts.
+type answered struct {
+	jetstream.PubAckFuture
+
+	ok        chan *jetstream.PubAck
+	fault     chan error
+	interrupt context.CancelFunc
+}
+
+func (a *answered) Ok() <-chan *jetstream.PubAck {
+	if a.interrupt != nil {
+		a.interrupt()
+	}
+	return a.ok
+}
+
+func (a *answered) Err() <-chan error { return a.fault }
+
+// TestSenderFlushesAfterAnInterrupt asks that a flush goes on where one that was interrupted ended: no answer comes twice.
+func TestSenderFlushesAfterAnInterrupt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		future := func() *answered { return &answered{ok: make(chan *jetstream.PubAck, 1), fault: make(chan error, 1)} }
+		stored, later := future(), future()
+		stored.ok <- &jetstream.PubAck{Duplicate: true}
+		later.interrupt = interrupt
+		s := &subjectSender{pending: []published{{"1", stored}, {"2", later}}, client: &natsconn.Client{}}
+		require.ErrorIs(t, s.flush(ctx), context.Canceled)
+		later.ok <- &jetstream.PubAck{}
+		require.NoError(t, s.flush(t.Context()))
+		require.EqualValues(t, 1, s.there)
+		require.NoError(t, s.flush(t.Context()))
+
+		refused := future()
+		refused.fault <- jetstream.ErrStreamMessageExceedsMaximum
+		s.pending = append(s.pending, published{"3", refused})
+		fault := s.flush(t.Context())
+		require.ErrorContains(t, fault, "a message is larger than the stream")
+		require.Equal(t, fault, s.flush(t.Context()), "that it was not stored stays so")
+	})
 }
