@@ -201,10 +201,13 @@ func (g *generation) piece(ctx context.Context, p engine.Piece) (bool, error) {
 	return true, nil
 }
 
-// emit sends the rows that are packed so far.
+// emit sends the rows that are packed so far. An interrupt leaves them packed.
 func (g *generation) emit(ctx context.Context) error {
 	if g.packed == 0 {
 		return nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
 	g.messages++
 	body := append([]byte(nil), g.body...)

@@ -73,3 +73,31 @@ func TestSenderFlushesAfterAnInterrupt(t *testing.T) {
 		require.Equal(t, fault, s.flush(t.Context()), "that it was not stored stays so")
 	})
 }
+
+// taken is a sender that notes what it takes.
+type taken struct {
+	sender
+
+	ids []string
+}
+
+func (s *taken) send(ctx context.Context, id string, payload []byte) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	s.ids = append(s.ids, id+" "+string(payload))
+	return nil
+}
+
+// TestGeneratedRowsOutliveAnInterrupt asks that rows which are told of are sent, though an interrupt came before they were.
+func TestGeneratedRowsOutliveAnInterrupt(t *testing.T) {
+	t.Parallel()
+	out := &taken{}
+	g := &generation{out: out, id: "g", body: []byte("{}"), packed: 1, rows: 1}
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	require.ErrorIs(t, g.emit(ctx), context.Canceled)
+	require.NoError(t, g.emit(t.Context()))
+	require.Equal(t, []string{"g-1 {}"}, out.ids)
+	require.EqualValues(t, 1, g.messages)
+}
