@@ -20,14 +20,7 @@ func (s *Session) positionMemory() memory.Allocator {
 }
 
 // Idle gives up memory that is kept for the next batch, which is not to be expected soon.
-func (s *Session) Idle() {
-	s.positions.Drop()
-	for _, t := range s.tables {
-		if t.store != nil {
-			t.store.Idle()
-		}
-	}
-}
+func (s *Session) Idle() { s.positions.Drop() }
 
 // positioned appends __pos to the records and leaves excluded rows out.
 func (src *sourceRun) positioned(schema *arrow.Schema, batch int64, mem memory.Allocator) (out []arrow.Record, err error) {

@@ -4,7 +4,8 @@ import "github.com/tidemill/tidemill/internal/invariant"
 
 const (
 	scratchMax = 8 << 20 // entries of a buffer that is kept for the next batch
-	idleMax    = 1 << 16 // if none is to be expected soon
+	smallMax   = 1 << 16 // if so many have used less than a sixteenth of theirs
+	smallTimes = 32
 	changesMin = 1 << 16 // changes are forgotten if there are more than this and twice the rows
 )
 
@@ -89,29 +90,22 @@ func (s *Store) Rollback() {
 	s.tidy()
 }
 
-// close ends the batch.
+// close ends the batch, and keeps its buffers for the next one unless they are far too large.
 func (s *Store) close() {
-	s.empty(scratchMax)
-	s.open.Store(false)
-}
-
-// Idle gives up the buffers that a large batch has made, as none is to be expected soon. It does nothing while one is open.
-func (s *Store) Idle() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.open.Load() {
-		s.empty(idleMax)
+	most := scratchMax
+	if s.small++; 16*len(s.in.fixed) >= cap(s.in.fixed) {
+		s.small = 0
 	}
-}
-
-// empty keeps buffers of up to so many entries for the next batch.
-func (s *Store) empty(most int) {
+	if s.small == smallTimes {
+		most, s.small = smallMax, 0
+	}
 	u := &s.undo
 	u.slots, u.rows = kept(u.slots, most), kept(u.rows, most)
 	u.written, u.replaced, u.dirtied = kept(u.written, most), kept(u.replaced, most), kept(u.dirtied, most)
 	s.in = encoded{fixed: kept(s.in.fixed, most), blobs: kept(s.in.blobs, most), keyEnds: kept(s.in.keyEnds, most),
 		ends: kept(s.in.ends, most)}
 	s.hashes = kept(s.hashes, most)
+	s.open.Store(false)
 }
 
 // tidy does the work that keeps the store small.

@@ -52,6 +52,7 @@ type Store struct {
 
 	in     encoded
 	hashes []uint64
+	small  int    // batches, one after another, that used little of in
 	ahead  uint64 // keeps the compiler from dropping reads that only fill the cache
 }
 
