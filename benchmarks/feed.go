@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tidemill/tidemill/internal/compression"
+	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
 // client is the driver's own connection to the broker.
@@ -110,7 +111,7 @@ func (c *client) fillWith(ctx context.Context, n int64, pack int, encode func(fr
 		if err != nil {
 			return err
 		}
-		if inFlight += len(body); inFlight > inFlightMax {
+		if inFlight += len(body); inFlight > natsconn.UnstoredBytes {
 			if err := c.acknowledged(ctx); err != nil {
 				return err
 			}
@@ -122,9 +123,6 @@ func (c *client) fillWith(ctx context.Context, n int64, pack int, encode func(fr
 	}
 	return c.acknowledged(ctx)
 }
-
-// inFlightMax is how many bytes are sent before the broker has stored them. It refuses messages beyond 128 MiB in its queue.
-const inFlightMax = 32 << 20
 
 // publish sends a message of rows from one on. Whether the broker has stored it, acknowledged says.
 func (c *client) publish(row int64, body []byte) error {

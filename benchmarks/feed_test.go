@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemill/tidemill/internal/natsconn"
 	"github.com/tidemill/tidemill/internal/testkit"
 )
 
@@ -39,7 +40,7 @@ func TestFillWaitsForTheBroker(t *testing.T) {
 		most = max(most, c.js.PublishAsyncPending())
 		return make([]byte, size), nil
 	}))
-	require.LessOrEqual(t, most, inFlightMax/size)
+	require.LessOrEqual(t, most, natsconn.UnstoredBytes/size)
 	stream, err := c.js.Stream(t.Context(), inStream)
 	require.NoError(t, err)
 	require.EqualValues(t, messages, stream.CachedInfo().State.Msgs)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tidemill/tidemill/internal/natsconn"
 )
 
 // rawStream is the stream that rawWrite fills.
@@ -58,10 +60,9 @@ func (c *client) rawWrite(ctx context.Context, stream string, size int) (float64
 
 // rawChunk returns what one batch takes: so many messages, and no more bytes than the sink sends in one.
 func rawChunk(bodies [][]byte, size int) [][]byte {
-	const most = 32 << 20
 	bytes := 0
 	for i, body := range bodies {
-		if bytes += len(body); i > 0 && (i == size || bytes > most) {
+		if bytes += len(body); i > 0 && (i == size || bytes > natsconn.UnstoredBytes) {
 			return bodies[:i]
 		}
 	}

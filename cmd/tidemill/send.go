@@ -202,12 +202,8 @@ type published struct {
 	ack jetstream.PubAckFuture
 }
 
-// What is sent before it is known to be stored. A server refuses messages of a stream that come faster than it stores them: beyond
-// 128 MiB, unless set otherwise.
-const (
-	pendingMax      = 2048
-	pendingBytesMax = 32 << 20
-)
+// pendingMax is how many messages are sent before they are known to be stored; their bytes are natsconn.UnstoredBytes at most.
+const pendingMax = 2048
 
 func (s *subjectSender) refusing(tell func(id string, fault error)) { s.refused = tell }
 
@@ -220,7 +216,7 @@ func (s *subjectSender) send(ctx context.Context, id string, payload []byte) err
 		return s.failed(id, err)
 	}
 	s.pending = append(s.pending, published{id, f})
-	if s.bytes += len(payload); len(s.pending) >= pendingMax || s.bytes >= pendingBytesMax {
+	if s.bytes += len(payload); len(s.pending) >= pendingMax || s.bytes >= natsconn.UnstoredBytes {
 		return s.flush(ctx)
 	}
 	return nil

@@ -23,7 +23,7 @@ func TestSenderWaitsForTheStream(t *testing.T) {
 	const size, messages = 1_000_000, 80
 	for n := range messages {
 		require.NoError(t, s.send(t.Context(), strconv.Itoa(n), make([]byte, size)))
-		require.Less(t, js.PublishAsyncPending()*size, pendingBytesMax)
+		require.Less(t, js.PublishAsyncPending()*size, natsconn.UnstoredBytes)
 	}
 	require.NoError(t, s.flush(t.Context()))
 	stream, err := js.Stream(t.Context(), "S")

@@ -28,6 +28,10 @@ import (
 // leave such messages out.
 const MarkerHeader = "Tidemill-Marker"
 
+// UnstoredBytes is how much one writer sends to a stream before it knows that it is stored. A server keeps at most 128 MiB and 100,000
+// messages of a stream that it has yet to store, unless it is configured otherwise, and refuses what comes then.
+const UnstoredBytes = 32 << 20
+
 // Options are the checked options of a connector; stream.Options is one. The names are those of
 // stream.NATSFields.
 type Options interface {

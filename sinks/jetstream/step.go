@@ -18,11 +18,10 @@ import (
 )
 
 // Sizes of one step. The server takes 1,000 messages in an atomic batch unless it is configured otherwise, one of them is the
-// marker, and keeps at most 128 MiB and 100,000 messages in flight per stream.
+// marker. The bytes of a step are natsconn.UnstoredBytes at most.
 const (
 	batchMessages    = 1000
 	batchMessagesMax = 10_000
-	stepBytes        = 32 << 20
 )
 
 // room is what a step holds so far, of most messages.
@@ -34,7 +33,7 @@ func (s *sink) room() room { return room{most: s.batch - 1} }
 // take makes room for m, and reports false if there is none. One message always fits.
 func (r *room) take(m message) bool {
 	size := len(m.subject) + len(m.body)
-	if r.messages == r.most || r.messages > 0 && r.bytes+size > stepBytes {
+	if r.messages == r.most || r.messages > 0 && r.bytes+size > natsconn.UnstoredBytes {
 		return false
 	}
 	r.messages++
