@@ -30,7 +30,7 @@ func TestBrokersAreEmbeddedWhereTheirCostIsAsked(t *testing.T) {
 // TestLatencyLeavesASyncingBrokerTime asks that a broker that syncs each message gets few, of as many rows.
 func TestLatencyLeavesASyncingBrokerTime(t *testing.T) {
 	t.Parallel()
-	for rate, want := range map[int64][2]int64{100: {1, 1}, 1_000: {1, 2}, 10_000: {1, 20}, 100_000: {100, 200}} {
+	for rate, want := range map[int64][2]int64{100: {1, 1}, 900: {1, 2}, 1_000: {1, 2}, 1_400: {1, 3}, 10_000: {1, 20}, 100_000: {100, 200}} {
 		for i, sync := range []bool{false, true} {
 			require.Equal(t, want[i], newRun("latency", Options{SyncAlways: sync}).latencyPack(rate))
 		}

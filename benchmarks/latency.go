@@ -116,7 +116,7 @@ func (r *run) latencyPack(rate int64) int64 {
 		pack = latencyPack
 	}
 	if r.SyncAlways {
-		pack = max(pack, rate/latencySynced)
+		pack = max(pack, (rate+latencySynced-1)/latencySynced)
 	}
 	return pack
 }

@@ -24,14 +24,14 @@ type NearTable struct {
 // NearLink says that rows of two tables are joined only where a key of the one equals one of the other.
 type NearLink struct{ Tables, Keys [2]int }
 
-// From returns the key of a table that the link compares, the other table, and the key there; -1 if it is not about the table.
-func (l *NearLink) From(table int) (key, to, toKey int) {
+// From returns the key of a table that the link compares, and the other table; -1 if it is not about the table.
+func (l *NearLink) From(table int) (key, to int) {
 	for i, t := range l.Tables {
 		if t == table {
-			return l.Keys[i], l.Tables[1-i], l.Keys[1-i]
+			return l.Keys[i], l.Tables[1-i]
 		}
 	}
-	return -1, -1, -1
+	return -1, -1
 }
 
 // HashesSQL reads the position of each row from one on, and hashes of its keys.

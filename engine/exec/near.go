@@ -127,7 +127,7 @@ type nearWalk struct {
 func (w *nearWalk) all() bool {
 	for from := range w.tables {
 		for l := range w.n.Links {
-			key, to, _ := w.n.Links[l].From(from)
+			key, to := w.n.Links[l].From(from)
 			if key >= 0 && !w.follow(l, to, w.fresh[from][key]) {
 				return false
 			}
@@ -139,7 +139,7 @@ func (w *nearWalk) all() bool {
 // follow goes along a link to the rows of a table, by the hashes of the rows that it comes from, and on from there. A row of the
 // batch is no way: those behind it are found from there.
 func (w *nearWalk) follow(link, to int, hashes []uint64) bool {
-	key, _, _ := w.n.Links[link].From(to)
+	key, _ := w.n.Links[link].From(to)
 	rows := map[uint32]bool{}
 	looked := map[uint64]bool{}
 	for _, hash := range hashes {
@@ -157,7 +157,7 @@ func (w *nearWalk) follow(link, to int, hashes []uint64) bool {
 		}
 	}
 	for l := range w.n.Links {
-		next, on, _ := w.n.Links[l].From(to)
+		next, on := w.n.Links[l].From(to)
 		if l == link || next < 0 || len(rows) == 0 {
 			continue
 		}
