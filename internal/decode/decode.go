@@ -99,7 +99,7 @@ type Decoder struct {
 // New returns a decoder, or a coded error when a column's type or an option can not be decoded with the
 // format.
 func New(o Options) (*Decoder, error) {
-	d := &Decoder{alloc: o.Alloc}
+	d := &Decoder{alloc: o.Alloc, flat: flatObjects{scan: flatScan{width: flatWidth()}}}
 	if o.Recycle {
 		d.pool = &pool.Memory{}
 		d.alloc = d.pool

@@ -134,8 +134,8 @@ func checkAccounted(t *testing.T, r Result, messages, size int) {
 	}
 }
 
-// fuzzRows is as many as the scan wants to see before it foretells how long values are.
-const fuzzRows = 17
+// fuzzRows is a few more than the scan wants to see before it foretells how long values are.
+const fuzzRows = 20
 
 // FuzzFlat changes one place of one row among many that have one order of keys: the flat decoder and the general one must
 // come to the same, whatever the change does.
@@ -143,15 +143,22 @@ func FuzzFlat(f *testing.F) {
 	for _, change := range []string{"\n", " ", "\r\n", "\\u0041", "\x00", "\xff", "\"", "}", ",", "null", "1e3", "é", "\t", "{}"} {
 		f.Add(uint16(3), uint16(9), uint8(1), change)
 		f.Add(uint16(1), uint16(40), uint8(0), change)
+		f.Add(uint16(fuzzRows-1), uint16(16), uint8(0), change)
 	}
 	pairs := []string{"id", "BIGINT", "s", "VARCHAR", "ts", "TIMESTAMP", "n", "VARCHAR", "tags", "BIGINT[]", "absent", "DOUBLE",
 		"a name of more than sixteen bytes", "VARCHAR"}
 	rows := []string{
 		`{"id":12,"s":"some text","ts":"2024-01-02T03:04:05.123","other":[1,{"a":2}],"n":null,"tags":[1, 2]}`,
 		`{"id": -7, "other": "skipped", "a name of more than sixteen bytes": "more than sixteen", "s": "é \n", "n": "x", "tags": []}`,
+		`{"s":"some text that is longer than what is looked at together, even where that is a good deal", "n": "y","ts":"2024-01-02T03:04:05"}`,
+		`{"other":"` + strings.Repeat("more than the scan remembers of a row ", 20) + `","s":"` + strings.Repeat("x", 300) + `","n":"y","id":"1"}`,
+	}
+	var widths []int
+	for width := 16; width <= flatWidth(); width *= 2 {
+		widths = append(widths, width)
 	}
 	f.Fuzz(func(t *testing.T, which, at uint16, cut uint8, change string) {
-		for i := range 4 {
+		for i := range 2 * len(rows) {
 			format, row := []string{"ndjson", "json"}[i%2], rows[i/2]
 			lines := strings.Split(strings.Repeat(row+"\n", fuzzRows-1)+row, "\n")
 			changed := lines[int(which)%len(lines)]
@@ -162,12 +169,15 @@ func FuzzFlat(f *testing.F) {
 			if format == "ndjson" {
 				m = messages(strings.Join(lines, "\n"))
 			}
-			d := decoder(t, Options{Format: format}, pairs...)
-			for range 2 {
-				r, err := d.Decode(m)
-				require.NoError(t, err)
-				checkSame(t, r, Options{Format: format}, pairs, m)
-				r.Release()
+			for _, width := range widths {
+				d := decoder(t, Options{Format: format}, pairs...)
+				d.flat.scan.width = width
+				for range 2 {
+					r, err := d.Decode(m)
+					require.NoError(t, err)
+					checkSame(t, r, Options{Format: format}, pairs, m)
+					r.Release()
+				}
 			}
 		}
 	})

@@ -14,16 +14,36 @@ typedef struct {
 
 #define FLAT_PLAIN 0x80000000u
 
-// A key with what stands before it, a brace or a comma, and with its quotes and its colon: all of it in an array of bytes
-// that holds all keys, and the first 16 of its bytes as two little endian numbers, with masks for those that are its own.
-// usual is the size of its values if the last ones looked at had the same, else 0; flat_scan keeps it.
+// A key with what stands before it, a brace or a comma, and with its quotes and its colon: size bytes at a place of an array
+// that holds all keys. The rest is what flat_scan has learned of the rows that it saw last. usual is the size of the values
+// if they had the same, else 0; plain says that they were plain strings as well. Keys whose values are so, one behind the
+// other, are a run: the first of it has their number in run, else it is 0, and the blocks of flat_runs that are its own.
+// value is where a value begins, from the first byte of its run on.
 typedef struct {
-	uint64_t low, high, low_mask, high_mask;
-	uint32_t at, size, usual;
+	uint32_t at, size, usual, plain, run, block, blocks, bytes, value;
 } flat_key;
+
+// What runs of keys and values looked like in a row: their bytes in blocks of as many as are looked at together, and for each
+// block which bytes must be the same in every row, and which need only be plain.
+#define FLAT_RUNS 1024
+typedef struct {
+	uint8_t text[FLAT_RUNS];
+	uint64_t same[FLAT_RUNS / 16], plain[FLAT_RUNS / 16];
+} flat_runs;
 
 // How many rows are read at once, at most.
 #define FLAT_ROWS 256
+
+// How many bytes behind the last key may be read.
+#define FLAT_SLACK 64
+
+// Whether there is a scan for processors that look at more than 16 bytes at a time.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define FLAT_WIDE
+#endif
+
+// flat_width returns how many bytes this processor looks at together at best: 16, 32 or 64.
+int flat_width(void);
 
 // flat_scan reads objects that have exactly these keys in this order, from b[p] on, at most most of them. Each ends with
 // its line, or, if ends is given, object i ends at ends[i]; nothing past b[size] is touched. It stops at the first object
@@ -31,9 +51,15 @@ typedef struct {
 //
 // Value k of row i is spans[k * FLAT_ROWS + i], and the row itself, with its line break, comes behind those of the last
 // key; odd[k] becomes 1 if a value is not a plain string. Strings are known to have no control characters, and values no
-// line break, but what is not plain must still be checked to be JSON, and to be one value.
-int64_t flat_scan(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
-	flat_key *keys, int64_t count, flat_span *spans, uint8_t *odd, int64_t most);
+// line break, but what is not plain must still be checked to be JSON, and to be one value. The width is flat_width's, or
+// less.
+int64_t flat_scan(int width, const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
+	flat_key *keys, int64_t count, flat_runs *runs, flat_span *spans, uint8_t *odd, int64_t most);
+
+// flat_scan for one width each.
+typedef int64_t flat_scan_of(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
+	flat_key *keys, int64_t count, flat_runs *runs, flat_span *spans, uint8_t *odd, int64_t most);
+flat_scan_of flat_scan16, flat_scan32, flat_scan64;
 
 // flat_texts copies what stands between the quotes of plain strings, one behind the other, to data behind ends[0], and puts
 // the end of text i in ends[i + 1]. It stops at a text that does not fit in so much room, and returns how many did.

@@ -1,59 +1,101 @@
-// Where values of JSON end, looked for in 16 bytes at a time.
+// What the scan looks for in FLAT_WIDTH bytes at a time: where values of JSON end, and whether a key is the expected one.
 
 #ifndef TIDEMILL_DECODE_FLAT_STOPS_H
 #define TIDEMILL_DECODE_FLAT_STOPS_H
 
 #include <stdint.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 static inline int plain(uint8_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 static inline int bare(uint8_t c) { return c > ' ' && c != ',' && c != '}'; }
 
-// plain_stops16 returns a number whose lowest bit that is set tells which of 16 bytes is the first that is not plain, in
+// plain_stops returns a number whose lowest bit that is set tells which byte from p on is the first that is not plain, in
 // units of stop_bits; 0 if all are. Flipping a bit puts the quote right above the control characters, and what is above
-// ASCII is negative: one comparison finds all of these. bare_stops16 is the same for bytes that are not bare.
-#if defined(__SSE2__)
+// ASCII is negative: one comparison finds all of these. bare_stops is the same for bytes that are not bare, differences for
+// bytes that are not those of q.
+#if FLAT_WIDTH == 64
+#include <immintrin.h>
 enum { stop_bits = 1 };
-static inline uint64_t plain_stops16(const uint8_t *p) {
-	__m128i v = _mm_loadu_si128((const __m128i *)p);
-	__m128i low = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20)));
-	return (uint64_t)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+static inline __m512i wide_load(const uint8_t *p) { return _mm512_loadu_si512((const void *)p); }
+static inline uint64_t plain_stops(const uint8_t *p) {
+	__m512i v = wide_load(p);
+	return _mm512_cmplt_epi8_mask(_mm512_xor_si512(v, _mm512_set1_epi8('"' ^ 0x20)), _mm512_set1_epi8(0x21)) |
+		_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
 }
-static inline uint64_t bare_stops16(const uint8_t *p) {
-	__m128i v = _mm_loadu_si128((const __m128i *)p);
+static inline uint64_t bare_stops(const uint8_t *p) {
+	__m512i v = wide_load(p);
+	return _mm512_cmple_epu8_mask(v, _mm512_set1_epi8(' ')) | _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(',')) |
+		_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('}'));
+}
+static inline uint64_t differences(const uint8_t *p, const uint8_t *q) { return _mm512_cmpneq_epi8_mask(wide_load(p), wide_load(q)); }
+#elif FLAT_WIDTH == 32
+#include <immintrin.h>
+enum { stop_bits = 1 };
+static inline __m256i wide_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline uint64_t wide_bits(__m256i v) { return (uint32_t)_mm256_movemask_epi8(v); }
+static inline uint64_t plain_stops(const uint8_t *p) {
+	__m256i v = wide_load(p);
+	__m256i low = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x21), _mm256_xor_si256(v, _mm256_set1_epi8('"' ^ 0x20)));
+	return wide_bits(_mm256_or_si256(low, _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'))));
+}
+static inline uint64_t bare_stops(const uint8_t *p) {
+	__m256i v = wide_load(p);
+	__m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(' ')), v);
+	__m256i mark = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8(',')), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('}')));
+	return wide_bits(_mm256_or_si256(low, mark));
+}
+static inline uint64_t differences(const uint8_t *p, const uint8_t *q) {
+	return wide_bits(_mm256_cmpeq_epi8(wide_load(p), wide_load(q))) ^ 0xffffffff;
+}
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+enum { stop_bits = 1 };
+static inline __m128i wide_load(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+static inline uint64_t wide_bits(__m128i v) { return (uint32_t)_mm_movemask_epi8(v); }
+static inline uint64_t plain_stops(const uint8_t *p) {
+	__m128i v = wide_load(p);
+	__m128i low = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20)));
+	return wide_bits(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+}
+static inline uint64_t bare_stops(const uint8_t *p) {
+	__m128i v = wide_load(p);
 	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(' ')), v);
 	__m128i mark = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(',')), _mm_cmpeq_epi8(v, _mm_set1_epi8('}')));
-	return (uint64_t)_mm_movemask_epi8(_mm_or_si128(low, mark));
+	return wide_bits(_mm_or_si128(low, mark));
+}
+static inline uint64_t differences(const uint8_t *p, const uint8_t *q) {
+	return wide_bits(_mm_cmpeq_epi8(wide_load(p), wide_load(q))) ^ 0xffff;
 }
 #elif defined(__aarch64__)
+#include <arm_neon.h>
 enum { stop_bits = 4 };
-static inline uint64_t stops_of(uint8x16_t stop) {
+static inline uint64_t wide_bits(uint8x16_t stop) {
 	return vget_lane_u64(vreinterpret_u64_u8(vshrn_n_u16(vreinterpretq_u16_u8(stop), 4)), 0);
 }
-static inline uint64_t plain_stops16(const uint8_t *p) {
+static inline uint64_t plain_stops(const uint8_t *p) {
 	int8x16_t v = vld1q_s8((const int8_t *)p);
 	uint8x16_t low = vcgtq_s8(vdupq_n_s8(0x21), veorq_s8(v, vdupq_n_s8('"' ^ 0x20)));
-	return stops_of(vorrq_u8(low, vceqq_s8(v, vdupq_n_s8('\\'))));
+	return wide_bits(vorrq_u8(low, vceqq_s8(v, vdupq_n_s8('\\'))));
 }
-static inline uint64_t bare_stops16(const uint8_t *p) {
+static inline uint64_t bare_stops(const uint8_t *p) {
 	uint8x16_t v = vld1q_u8(p), mark = vorrq_u8(vceqq_u8(v, vdupq_n_u8(',')), vceqq_u8(v, vdupq_n_u8('}')));
-	return stops_of(vorrq_u8(vcleq_u8(v, vdupq_n_u8(' ')), mark));
+	return wide_bits(vorrq_u8(vcleq_u8(v, vdupq_n_u8(' ')), mark));
 }
+static inline uint64_t differences(const uint8_t *p, const uint8_t *q) { return ~wide_bits(vceqq_u8(vld1q_u8(p), vld1q_u8(q))); }
 #else
 enum { stop_bits = 1 };
-static inline uint64_t plain_stops16(const uint8_t *p) {
+static inline uint64_t plain_stops(const uint8_t *p) {
 	uint64_t stops = 0;
 	for (int i = 0; i < 16; i++) stops |= (uint64_t)!plain(p[i]) << i;
 	return stops;
 }
-static inline uint64_t bare_stops16(const uint8_t *p) {
+static inline uint64_t bare_stops(const uint8_t *p) {
 	uint64_t stops = 0;
 	for (int i = 0; i < 16; i++) stops |= (uint64_t)!bare(p[i]) << i;
+	return stops;
+}
+static inline uint64_t differences(const uint8_t *p, const uint8_t *q) {
+	uint64_t stops = 0;
+	for (int i = 0; i < 16; i++) stops |= (uint64_t)(p[i] != q[i]) << i;
 	return stops;
 }
 #endif

@@ -11,7 +11,6 @@ import "C"
 
 import (
 	"bytes"
-	"encoding/binary"
 	"unsafe"
 
 	"github.com/apache/arrow/go/v17/arrow/bitutil"
@@ -23,11 +22,16 @@ const flatRows = C.FLAT_ROWS
 
 // flatScan finds the values of objects with certain keys, see flat.h. It knows nothing of columns.
 type flatScan struct {
+	width int          // how many bytes are looked at together
 	names []byte       // the keys as flat_key says, one after the other
 	keys  []C.flat_key // where they are in names
+	runs  C.flat_runs  // what they and their values looked like
 	spans []span       // flatRows for each key, then of whole rows
 	odd   []byte       // of each key: 1 if a value was no plain string
 }
+
+// flatWidth is how many bytes this processor looks at together at best: 16, 32 or 64.
+func flatWidth() int { return int(C.flat_width()) }
 
 // span is a value as C.flat_span tells it.
 type span struct{ start, last uint32 }
@@ -58,24 +62,13 @@ func (f *flatScan) expect(keys []learned) {
 	f.names, f.keys = f.names[:0], f.keys[:0]
 	before := byte('{')
 	for _, l := range keys {
-		f.keys = append(f.keys, flatKey(len(f.names), before, l.raw))
+		f.keys = append(f.keys, C.flat_key{at: C.uint32_t(len(f.names)), size: C.uint32_t(1 + len(l.raw))})
 		f.names = append(append(f.names, before), l.raw...)
 		before = ','
 	}
+	f.names = append(f.names, make([]byte, C.FLAT_SLACK)...)
 	f.odd = make([]byte, len(keys))
 	f.spans = make([]span, (len(keys)+1)*flatRows)
-}
-
-// flatKey describes a key that will stand at a place of names.
-func flatKey(at int, before byte, raw []byte) C.flat_key {
-	var own, mask [16]byte
-	own[0], mask[0] = before, 0xff
-	for i := range copy(own[1:], raw) {
-		mask[1+i] = 0xff
-	}
-	half := func(b [16]byte, from int) C.uint64_t { return C.uint64_t(binary.LittleEndian.Uint64(b[from:])) }
-	return C.flat_key{low: half(own, 0), high: half(own, 8), low_mask: half(mask, 0), high_mask: half(mask, 8),
-		at: C.uint32_t(at), size: C.uint32_t(1 + len(raw))}
 }
 
 // run scans at most so many objects, up to flatRows, from b[p] on, and returns how many it found. With ends, each must end at
@@ -85,8 +78,8 @@ func (f *flatScan) run(b []byte, p int, ends []int, most int) int {
 	if len(ends) > 0 {
 		most, end = min(most, len(ends)), (*C.int64_t)(unsafe.Pointer(&ends[0])) // an int has 64 bits wherever DuckDB runs
 	}
-	return int(C.flat_scan((*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), C.int64_t(p), end,
-		(*C.uint8_t)(unsafe.SliceData(f.names)), unsafe.SliceData(f.keys), C.int64_t(len(f.keys)),
+	return int(C.flat_scan(C.int(f.width), (*C.uint8_t)(unsafe.SliceData(b)), C.int64_t(len(b)), C.int64_t(p), end,
+		(*C.uint8_t)(unsafe.SliceData(f.names)), unsafe.SliceData(f.keys), C.int64_t(len(f.keys)), &f.runs,
 		(*C.flat_span)(unsafe.Pointer(unsafe.SliceData(f.spans))), (*C.uint8_t)(unsafe.SliceData(f.odd)), C.int64_t(most)))
 }
 

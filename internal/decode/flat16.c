@@ -1,0 +1,3 @@
+#define FLAT_WIDTH 16
+#define FLAT_SCAN flat_scan16
+#include "flat_rows.h"
