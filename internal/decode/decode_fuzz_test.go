@@ -161,18 +161,16 @@ func FuzzFlat(f *testing.F) {
 		for i := range 2 * len(rows) {
 			format, row := []string{"ndjson", "json"}[i%2], rows[i/2]
 			lines := strings.Split(strings.Repeat(row+"\n", fuzzRows-1)+row, "\n")
+			good := ofFormat(format, lines)
 			changed := lines[int(which)%len(lines)]
 			from := int(at) % len(changed)
 			to := min(from+int(cut), len(changed))
 			lines[int(which)%len(lines)] = changed[:from] + change + changed[to:]
-			m := messages(lines...)
-			if format == "ndjson" {
-				m = messages(strings.Join(lines, "\n"))
-			}
+			m := ofFormat(format, lines)
 			for _, width := range widths {
 				d := decoder(t, Options{Format: format}, pairs...)
 				d.flat.scan.width = width
-				for range 2 {
+				for _, m := range []*stream.Messages{m, good, m, m} { // with what was learned of either
 					r, err := d.Decode(m)
 					require.NoError(t, err)
 					checkSame(t, r, Options{Format: format}, pairs, m)
@@ -181,4 +179,12 @@ func FuzzFlat(f *testing.F) {
 			}
 		}
 	})
+}
+
+// ofFormat returns lines as messages of a format: each one, or all of them one.
+func ofFormat(format string, lines []string) *stream.Messages {
+	if format == "ndjson" {
+		return messages(strings.Join(lines, "\n"))
+	}
+	return messages(lines...)
 }

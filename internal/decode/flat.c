@@ -2,8 +2,9 @@
 
 int flat_width(void) {
 #ifdef FLAT_WIDE
-	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2")) return 64;
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return 32;
+	if (!__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2")) return 16;
+	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return 64;
+	if (__builtin_cpu_supports("avx2")) return 32;
 #endif
 	return 16;
 }

@@ -24,7 +24,7 @@ typedef struct {
 } flat_key;
 
 // What runs of keys and values looked like in a row: their bytes in blocks of as many as are looked at together, and for each
-// block which bytes must be the same in every row, and which need only be plain.
+// block which bytes must be the same in every row, and which need only be plain: the lowest of each byte's bits in flat_stops.h.
 #define FLAT_RUNS 1024
 typedef struct {
 	uint8_t text[FLAT_RUNS];
@@ -37,7 +37,7 @@ typedef struct {
 // How many bytes behind the last key may be read.
 #define FLAT_SLACK 64
 
-// Whether there is a scan for processors that look at more than 16 bytes at a time.
+// Whether there is a scan for processors that look at more than 16 bytes at a time. Clang has no pragma for it.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define FLAT_WIDE
 #endif
@@ -51,8 +51,8 @@ int flat_width(void);
 //
 // Value k of row i is spans[k * FLAT_ROWS + i], and the row itself, with its line break, comes behind those of the last
 // key; odd[k] becomes 1 if a value is not a plain string. Strings are known to have no control characters, and values no
-// line break, but what is not plain must still be checked to be JSON, and to be one value. The width is flat_width's, or
-// less.
+// line break, but what is not plain must still be checked to be JSON, and to be one value. The width is flat_width's or
+// less, and the same as long as the keys are.
 int64_t flat_scan(int width, const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
 	flat_key *keys, int64_t count, flat_runs *runs, flat_span *spans, uint8_t *odd, int64_t most);
 

@@ -135,7 +135,7 @@ static inline int64_t value_scan(const text *t, int64_t p, const flat_key *k, co
 	return p;
 }
 
-// run_scan reads the run that begins with k, if it stands at p, and returns what is behind it, or 0.
+// run_scan reads the run that begins with k, if it stands at p, and returns what is behind it, which may be behind t->end, or 0.
 static inline int64_t run_scan(const text *t, int64_t p, const flat_key *k, const flat_runs *runs, flat_span *spans) {
 	if (p > t->vector - (int64_t)(k->blocks - 1) * FLAT_WIDTH) return 0;
 	uint64_t wrong = 0;
@@ -177,29 +177,31 @@ static int learn_usual(flat_key *k, const flat_span *v) {
 	for (int64_t i = 1; i < usual_rows; i++)
 		if (v[i].end - v[i].start != size) size = 0;
 	uint32_t usual = size & ~FLAT_PLAIN, plain = size >> 31;
-	int new = usual != k->usual || plain != k->plain;
+	int changed = usual != k->usual || plain != k->plain;
 	k->usual = usual;
 	k->plain = plain;
-	return new;
+	return changed;
 }
+
+static inline uint32_t value_end(const flat_span *v) { return v->end & ~FLAT_PLAIN; }
 
 // learn_run makes the keys from k to behind a run, which in some row begins with the byte at p, and whose spans there begin
 // with v. Its first block is block.
 static void learn_run(const uint8_t *b, uint32_t p, flat_key *k, const flat_key *behind, flat_runs *runs, const flat_span *v,
 	uint32_t block) {
 	k->run = (uint32_t)(behind - k);
-	k->bytes = (v[(k->run - 1) * FLAT_ROWS].end & ~FLAT_PLAIN) - p;
+	k->bytes = value_end(v + (k->run - 1) * FLAT_ROWS) - p;
 	k->block = block;
 	k->blocks = (k->bytes + FLAT_WIDTH - 1) / FLAT_WIDTH;
-	uint64_t *same = runs->same + block, *plain = runs->plain + block;
+	uint64_t *same = runs->same + block, *inner = runs->plain + block;
 	memcpy(runs->text + block * FLAT_WIDTH, b + p, k->bytes);
-	memset(plain, 0, k->blocks * sizeof *plain);
+	memset(inner, 0, k->blocks * sizeof *inner);
 	memset(same, 0, k->blocks * sizeof *same);
 	uint32_t i = 0;
 	for (flat_key *of = k; of < behind; of++, v += FLAT_ROWS) {
 		of->value = v->start - p;
 		for (; i <= of->value; i++) same[i / FLAT_WIDTH] |= 1ull << i % FLAT_WIDTH * stop_bits;
-		for (; i < of->value + of->usual - 1; i++) plain[i / FLAT_WIDTH] |= 1ull << i % FLAT_WIDTH * stop_bits;
+		for (; i < of->value + of->usual - 1; i++) inner[i / FLAT_WIDTH] |= 1ull << i % FLAT_WIDTH * stop_bits;
 	}
 	same[i / FLAT_WIDTH] |= 1ull << i % FLAT_WIDTH * stop_bits; // the last quote
 }
@@ -208,22 +210,18 @@ static void learn_run(const uint8_t *b, uint32_t p, flat_key *k, const flat_key 
 // blocks for is in no run.
 static void learn_runs(const uint8_t *b, flat_key *keys, int64_t count, flat_runs *runs, const flat_span *spans) {
 	uint32_t p = spans[count * FLAT_ROWS].start, block = 0;
+	for (int64_t k = 0; k < count; k++) keys[k].run = 0;
 	for (int64_t k = 0, behind; k < count; k = behind) {
-		uint32_t end = p, room = FLAT_RUNS - block * FLAT_WIDTH;
-		for (behind = k; behind < count && keys[behind].plain; behind++) {
-			uint32_t next = spans[behind * FLAT_ROWS].end & ~FLAT_PLAIN;
-			if (next - p > room) break;
-			keys[behind].run = 0;
-			end = next;
-		}
+		uint32_t room = FLAT_RUNS - block * FLAT_WIDTH;
+		for (behind = k; behind < count && keys[behind].plain; behind++)
+			if (value_end(spans + behind * FLAT_ROWS) - p > room) break;
 		if (behind > k) {
 			learn_run(b, p, keys + k, keys + behind, runs, spans + k * FLAT_ROWS, block);
 			block += keys[k].blocks;
 		} else {
-			keys[behind].run = 0;
-			end = spans[behind++ * FLAT_ROWS].end & ~FLAT_PLAIN;
+			behind++;
 		}
-		p = end;
+		p = value_end(spans + (behind - 1) * FLAT_ROWS);
 	}
 }
 
@@ -248,9 +246,9 @@ int64_t FLAT_SCAN(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends
 		p = next;
 	}
 	if (row >= usual_rows) {
-		int new = 2 * missed > row;
-		for (int64_t k = 0; k < count; k++) new |= learn_usual(keys + k, spans + k * FLAT_ROWS);
-		if (new) learn_runs(b, keys, count, runs, spans + usual_rows - 1);
+		int changed = 2 * missed > row;
+		for (int64_t k = 0; k < count; k++) changed |= learn_usual(keys + k, spans + k * FLAT_ROWS);
+		if (changed) learn_runs(b, keys, count, runs, spans + usual_rows - 1);
 	}
 	return row;
 }

@@ -8,10 +8,9 @@
 static inline int plain(uint8_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 static inline int bare(uint8_t c) { return c > ' ' && c != ',' && c != '}'; }
 
-// plain_stops returns a number whose lowest bit that is set tells which byte from p on is the first that is not plain, in
-// units of stop_bits; 0 if all are. Flipping a bit puts the quote right above the control characters, and what is above
-// ASCII is negative: one comparison finds all of these. bare_stops is the same for bytes that are not bare, differences for
-// bytes that are not those of q.
+// plain_stops returns stop_bits for each byte from p on, the first byte's lowest: all set where it is not plain, else none.
+// Flipping a bit puts the quote right above the control characters, and what is above ASCII is negative: one comparison
+// finds all of these. bare_stops is the same for bytes that are not bare, differences for bytes that are not those of q.
 #if FLAT_WIDTH == 64
 #include <immintrin.h>
 enum { stop_bits = 1 };
