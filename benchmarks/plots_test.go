@@ -33,8 +33,8 @@ func TestStatePlots(t *testing.T) {
 	run := func(keys int64, held float64) StateRun {
 		return StateRun{Keys: keys, PerKey: 91, DiskPerKey: 56, Recovery: Recovery{OpenSeconds: 1.5, Seconds: 2.25, CPU: 1.75},
 			Sizes: []StepTimes{{Rows: 100_000, Step: Spread{P50: 133}}, {Rows: 1000, Step: Spread{P50: 4}}},
-			Versions: Versions{Held: Spread{P50: 0.1, Max: held},
-				Sizes: []During{{Rows: 100_000, WithMs: Spread{P50: 204}, Without: Spread{P50: 133}}}}}
+			Versions: Versions{Count: 3, Held: Spread{P50: 0.1, Max: held},
+				Sizes: []During{{Rows: 100_000, With: 9, WithMs: Spread{P50: 204}, Without: Spread{P50: 133}}}}}
 	}
 	s := &State{Runs: []StateRun{run(10_000, 0.3), run(10_000_000, 0.4)}}
 	words(t, s.plots(), map[string][]string{
@@ -48,6 +48,7 @@ func TestStatePlots(t *testing.T) {
 	require.Equal(t, []float64{1e4, 1e7}, s.batchPlot().Series[1].X)
 	one := &State{Runs: []StateRun{{Keys: 7, Sizes: []StepTimes{{Rows: 5}}}}}
 	require.Empty(t, one.batchPlot().Goals, "they are of sizes that this run does not have")
+	words(t, one.plots(), map[string][]string{"checkpoint": {"7 keys", "—"}, "beside": {"—"}})
 	for _, c := range one.plots() {
 		_, err := c.SVG()
 		require.NoError(t, err, c.Name)

@@ -1,6 +1,10 @@
 package benchmarks
 
-import "github.com/tidemill/tidemill/benchmarks/chart"
+import (
+	"math"
+
+	"github.com/tidemill/tidemill/benchmarks/chart"
+)
 
 // plots are what batches, state versions, recoveries and keys cost by how many keys there are.
 func (s *State) plots() []chart.Chart {
@@ -34,7 +38,7 @@ func (s *State) heldPlot() chart.Chart {
 	c := s.byKeys("checkpoint", "Batches held by a state version", "ms")
 	c.Series = []chart.Series{{Name: "median"}, {Name: "the longest"}}
 	for _, run := range s.Runs {
-		add(c.Series, run.Versions.Held.P50, run.Versions.Held.Max)
+		add(c.Series, ofAny(run.Versions.Count, run.Versions.Held.P50), ofAny(run.Versions.Count, run.Versions.Held.Max))
 	}
 	c.Goals = []chart.Goal{{Name: "goal", At: 20}}
 	return c
@@ -49,7 +53,7 @@ func (s *State) besidePlot() chart.Chart {
 		if len(run.Versions.Sizes) > 0 {
 			largest = run.Versions.Sizes[0]
 		}
-		add(c.Series, largest.Without.P50, largest.WithMs.P50)
+		add(c.Series, largest.Without.P50, ofAny(largest.With, largest.WithMs.P50))
 	}
 	return c
 }
@@ -72,6 +76,14 @@ func (s *State) bytesPlot() chart.Chart {
 	}
 	c.Goals = []chart.Goal{{Name: "goal", At: 120}}
 	return c
+}
+
+// ofAny is a figure of so many cases: of none there is none.
+func ofAny(cases int, figure float64) float64 {
+	if cases == 0 {
+		return math.NaN()
+	}
+	return figure
 }
 
 // byKeys has bars for each number of keys.

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"math"
 	"slices"
 
 	gonum "gonum.org/v1/plot"
@@ -66,6 +67,7 @@ func (p *picture) bars() error {
 		if p.flat { // the first place and the first series are on top
 			s.Y, s.Notes = reversed(s.Y), reversed(s.Notes)
 		}
+		s = withoutGaps(s)
 		bars, err := plotter.NewBarChart(plotter.Values(s.Y), wide)
 		if err != nil {
 			return err //nolint:wrapcheck // SVG says which
@@ -149,6 +151,24 @@ func (n *numbers) Plot(c draw.Canvas, g *gonum.Plot) {
 			{X: place.Min.X, Y: place.Max.Y}})
 	}
 	n.Labels.Plot(c, g)
+}
+
+// withoutGaps returns a series that has no height where s has no value, and says so.
+func withoutGaps(s Series) Series {
+	if !slices.ContainsFunc(s.Y, math.IsNaN) {
+		return s
+	}
+	notes := slices.Clone(s.Notes)
+	if notes == nil {
+		notes = make([]string, len(s.Y))
+	}
+	s.Y, s.Notes = slices.Clone(s.Y), notes
+	for i, v := range s.Y {
+		if math.IsNaN(v) {
+			s.Y[i], s.Notes[i] = 0, "—"
+		}
+	}
+	return s
 }
 
 func reversed[T any](list []T) []T {

@@ -36,7 +36,7 @@ type Tick struct {
 	Label string
 }
 
-// Series is a line, or a bar at each place. Without X, the points are at 0, 1, 2 and so on.
+// Series is a line, or a bar at each place, none where its value is not a number. Without X, the points are at 0, 1, 2 and so on.
 type Series struct {
 	Name  string
 	X, Y  []float64

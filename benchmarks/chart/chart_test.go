@@ -28,6 +28,8 @@ func someCharts() []Chart {
 			Series: []Series{{Name: "tidemill", Y: []float64{351_000, 340_000, 362_000}},
 				{Name: "raw read", Y: []float64{501_000, 490_000, 518_000}}},
 			Goals: []Goal{{"target", 200_000}}},
+		{Name: "gap", Title: "None at one place", Y: Axis{Label: "ms"}, Bars: []string{"10k keys", "10M keys"},
+			Series: []Series{{Name: "median", Y: []float64{math.NaN(), 12}}}},
 		{Name: "one", Title: "One bar", Y: Axis{Label: "rows per second"}, Bars: []string{"run 1"},
 			Series: []Series{{Name: "tidemill", Y: []float64{351_000}}, {Name: "raw", Y: []float64{501_000}}}},
 		many,
@@ -67,7 +69,9 @@ func TestCharts(t *testing.T) {
 					labels = append(labels, s.Notes[i])
 					continue
 				}
-				labels = append(labels, Short(v))
+				if labels = append(labels, Short(v)); math.IsNaN(v) {
+					labels[len(labels)-1] = "—"
+				}
 			}
 		}
 		for _, g := range c.Goals {
