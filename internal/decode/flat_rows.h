@@ -5,10 +5,10 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 
-// text is what is scanned: rows lie before end, and up to size may be read at all.
+// text is what is scanned: rows lie before end.
 typedef struct {
 	const uint8_t *b;
-	int64_t end, size;
+	int64_t end;
 	int64_t vector; // the last place of which FLAT_WIDTH bytes are looked at together
 } text;
 
@@ -138,10 +138,11 @@ static inline int64_t value_scan(const text *t, int64_t p, const flat_key *k, co
 // run_scan reads the run that begins with k, if it stands at p, and returns what is behind it, which may be behind t->end, or 0.
 static inline int64_t run_scan(const text *t, int64_t p, const flat_key *k, const flat_runs *runs, flat_span *spans) {
 	if (p > t->vector - (int64_t)(k->blocks - 1) * FLAT_WIDTH) return 0;
+	const uint8_t *at = t->b + p, *was = runs->text + k->block * FLAT_WIDTH;
+	const uint64_t *same = runs->same + k->block, *inner = runs->plain + k->block;
 	uint64_t wrong = 0;
-	const uint8_t *at = t->b + p;
-	for (uint32_t i = k->block; i < k->block + k->blocks; i++, at += FLAT_WIDTH)
-		wrong |= (differences(at, runs->text + i * FLAT_WIDTH) & runs->same[i]) | (plain_stops(at) & runs->plain[i]);
+	for (uint32_t i = 0; i < k->blocks; i++, at += FLAT_WIDTH, was += FLAT_WIDTH)
+		wrong |= (differences(at, was) & same[i]) | (plain_stops(at) & inner[i]);
 	if (wrong) return 0;
 	for (const flat_key *of = k; of < k + k->run; of++, spans += FLAT_ROWS)
 		*spans = (flat_span){(uint32_t)p + of->value, ((uint32_t)p + of->value + of->usual) | FLAT_PLAIN};
@@ -152,17 +153,21 @@ static inline int64_t run_scan(const text *t, int64_t p, const flat_key *k, cons
 // runs that are not as they were.
 static inline int64_t row_scan(const text *t, int64_t p, const uint8_t *names, const flat_key *keys, int64_t count,
 	const flat_runs *runs, flat_span *spans, uint8_t *odd, int64_t *missed) {
-	for (int64_t k = 0; k < count; k++) {
-		if (keys[k].run) {
-			int64_t behind = run_scan(t, p, keys + k, runs, spans + k * FLAT_ROWS);
+	const flat_key *end = keys + count;
+	for (const flat_key *k = keys; k < end; k++, spans += FLAT_ROWS, odd++) {
+		if (k->run) {
+			int64_t behind = run_scan(t, p, k, runs, spans);
 			if (likely(behind)) {
 				p = behind;
-				k += keys[k].run - 1;
+				uint32_t others = k->run - 1;
+				k += others;
+				spans += others * FLAT_ROWS;
+				odd += others;
 				continue;
 			}
 			++*missed;
 		}
-		p = value_scan(t, p, keys + k, names, spans + k * FLAT_ROWS, odd + k);
+		p = value_scan(t, p, k, names, spans, odd);
 		if (p == 0) return 0;
 	}
 	return row_end(t, p);
@@ -230,7 +235,7 @@ enum { ahead_bytes = 1024 };
 
 int64_t FLAT_SCAN(const uint8_t *b, int64_t size, int64_t p, const int64_t *ends, const uint8_t *names,
 	flat_key *keys, int64_t count, flat_runs *runs, flat_span *spans, uint8_t *odd, int64_t most) {
-	text t = {b, size, size, size - FLAT_WIDTH};
+	text t = {b, size, size - FLAT_WIDTH};
 	int64_t row = 0, missed = 0;
 	memset(odd, 0, (size_t)count);
 	for (; row < most; row++) {

@@ -4,6 +4,7 @@
 #define TIDEMILL_DECODE_FLAT_STOPS_H
 
 #include <stdint.h>
+#include <string.h>
 
 static inline int plain(uint8_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
 static inline int bare(uint8_t c) { return c > ' ' && c != ',' && c != '}'; }
@@ -26,43 +27,34 @@ static inline uint64_t bare_stops(const uint8_t *p) {
 		_mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('}'));
 }
 static inline uint64_t differences(const uint8_t *p, const uint8_t *q) { return _mm512_cmpneq_epi8_mask(wide_load(p), wide_load(q)); }
-#elif FLAT_WIDTH == 32
-#include <immintrin.h>
-enum { stop_bits = 1 };
-static inline __m256i wide_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-static inline uint64_t wide_bits(__m256i v) { return (uint32_t)_mm256_movemask_epi8(v); }
-static inline uint64_t plain_stops(const uint8_t *p) {
-	__m256i v = wide_load(p);
-	__m256i low = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x21), _mm256_xor_si256(v, _mm256_set1_epi8('"' ^ 0x20)));
-	return wide_bits(_mm256_or_si256(low, _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'))));
-}
-static inline uint64_t bare_stops(const uint8_t *p) {
-	__m256i v = wide_load(p);
-	__m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(' ')), v);
-	__m256i mark = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8(',')), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('}')));
-	return wide_bits(_mm256_or_si256(low, mark));
-}
-static inline uint64_t differences(const uint8_t *p, const uint8_t *q) {
-	return wide_bits(_mm256_cmpeq_epi8(wide_load(p), wide_load(q))) ^ 0xffffffff;
-}
 #elif defined(__SSE2__)
-#include <emmintrin.h>
+#include <immintrin.h>
+#if FLAT_WIDTH == 32
+typedef __m256i wide;
+#define WIDE(name) _mm256_##name
+#else
+typedef __m128i wide;
+#define WIDE(name) _mm_##name
+#endif
 enum { stop_bits = 1 };
-static inline __m128i wide_load(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
-static inline uint64_t wide_bits(__m128i v) { return (uint32_t)_mm_movemask_epi8(v); }
+static inline wide wide_load(const uint8_t *p) {
+	wide v;
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+static inline uint64_t wide_bits(wide v) { return (uint32_t)WIDE(movemask_epi8)(v); }
+static inline wide wide_equal(wide v, char c) { return WIDE(cmpeq_epi8)(v, WIDE(set1_epi8)(c)); }
 static inline uint64_t plain_stops(const uint8_t *p) {
-	__m128i v = wide_load(p);
-	__m128i low = _mm_cmpgt_epi8(_mm_set1_epi8(0x21), _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20)));
-	return wide_bits(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	wide v = wide_load(p);
+	return wide_bits(WIDE(cmpgt_epi8)(WIDE(set1_epi8)(0x21), v ^ WIDE(set1_epi8)('"' ^ 0x20)) | wide_equal(v, '\\'));
 }
 static inline uint64_t bare_stops(const uint8_t *p) {
-	__m128i v = wide_load(p);
-	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(' ')), v);
-	__m128i mark = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(',')), _mm_cmpeq_epi8(v, _mm_set1_epi8('}')));
-	return wide_bits(_mm_or_si128(low, mark));
+	wide v = wide_load(p);
+	wide low = WIDE(cmpeq_epi8)(WIDE(min_epu8)(v, WIDE(set1_epi8)(' ')), v);
+	return wide_bits(low | wide_equal(v, ',') | wide_equal(v, '}'));
 }
 static inline uint64_t differences(const uint8_t *p, const uint8_t *q) {
-	return wide_bits(_mm_cmpeq_epi8(wide_load(p), wide_load(q))) ^ 0xffff;
+	return wide_bits(WIDE(cmpeq_epi8)(wide_load(p), wide_load(q))) ^ ~0u >> (32 - FLAT_WIDTH);
 }
 #elif defined(__aarch64__)
 #include <arm_neon.h>
